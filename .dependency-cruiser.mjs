@@ -1,0 +1,62 @@
+/**
+ * Imports only go down. The way of the data is the order of the layers: a stage may import the stages left of it,
+ * the contract and the native addon; nothing in the engine imports service, cli, main, renderer or electron.
+ */
+const stages = ['model', 'calibration', 'float', 'quantize', 'package', 'runtime', 'measure', 'history'];
+
+const stageRules = stages.map((stage, index) => ({
+  name: `${stage}-imports-only-what-is-left-of-it`,
+  severity: 'error',
+  from: { path: `^engine/${stage}/` },
+  to: { path: `^engine/(${[...stages.slice(index + 1), 'service', 'cli'].join('|')})/` },
+}));
+
+export default {
+  forbidden: [
+    ...stageRules,
+    {
+      name: 'contract-stands-alone',
+      severity: 'error',
+      from: { path: '^engine/contract/' },
+      to: { path: '^engine/(?!contract/)' },
+    },
+    {
+      name: 'native-stands-alone',
+      severity: 'error',
+      from: { path: '^engine/native/' },
+      to: { path: '^engine/(?!native/|contract/)' },
+    },
+    {
+      name: 'service-never-imports-cli',
+      severity: 'error',
+      from: { path: '^engine/service/' },
+      to: { path: '^engine/cli/' },
+    },
+    {
+      name: 'cli-uses-contract-and-service-only',
+      severity: 'error',
+      from: { path: '^engine/cli/' },
+      to: { path: '^engine/(?!cli/|contract/|service/)' },
+    },
+    {
+      name: 'engine-never-imports-faces',
+      severity: 'error',
+      from: { path: '^engine/' },
+      to: { path: '^(main|renderer)/|node_modules/electron/' },
+    },
+    {
+      name: 'product-never-imports-tests',
+      severity: 'error',
+      from: { path: '^engine/' },
+      to: { path: '^(tests|scripts)/' },
+    },
+    { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true } },
+    { name: 'no-unresolved-imports', severity: 'error', from: {}, to: { couldNotResolve: true } },
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: 'tsconfig.json' },
+    enhancedResolveOptions: { extensions: ['.ts', '.mjs', '.js', '.json', '.node'] },
+  },
+};

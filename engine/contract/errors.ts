@@ -1,0 +1,34 @@
+/**
+ * The one error type that reaches a person. `code` is stable and machine-readable; `message` says what happened, to which
+ * file or layer, with which value against which limit, and what to do.
+ */
+export class DBellError extends Error {
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.name = 'DBellError';
+    this.code = code;
+  }
+}
+
+/** Every code, with what it means. */
+export const errorCodes = {
+  'invalid-input': 'an argument or a setting is out of its range',
+  'invalid-model': 'a model file or folder is damaged or contradicts itself',
+  'unsupported-model': 'the model is well-formed but uses something this version cannot run',
+  'invalid-text': 'a text source cannot be read or is too small',
+  'invalid-package': 'a packed model is damaged or was written by a newer version',
+  'invalid-checkpoint': 'a checkpoint belongs to other inputs or is damaged',
+  'invalid-history': 'the history database cannot be used',
+  'output-exists': 'the output folder exists already or another process writes to it',
+  'disk-full': 'a volume has no room',
+  'disk-error': 'reading or writing a file failed',
+  'out-of-memory': 'not enough memory',
+  'not-found': 'a file, run or package does not exist',
+  stopped: 'stopped by the user; resumable',
+  'worker-died': 'the work process ended unexpectedly',
+  internal: 'a defect of this program',
+} as const;
+
+export type ErrorCode = keyof typeof errorCodes;

@@ -1,0 +1,105 @@
+import type { StageName } from '../model/architecture.ts';
+
+/** Activation bits: 16 = activations stay float; else really rounded per token (method.md section 3). */
+export type ActivationBits = 16 | 8 | 6 | 4;
+
+/**
+ * Float32 weights of one block by Hugging Face tensor name (weights `[out, in]`, norms, biases). A quantized linear is simply another array
+ * under the same name; no graph is rebuilt.
+ */
+export type BlockWeights = Map<string, Float32Array>;
+
+/**
+ * Multipliers of a stage's input columns, `[in]`, where a transform could not be folded into a norm: x' = c ∘ x before activation quantization.
+ */
+export type ColumnScales = Partial<Record<StageName, Float32Array>>;
+
+/** State of one window between the stages of one block; arrays are `[context, size]`, row-major. */
+export interface StageState {
+  /** Block input (residual stream), `[context, hiddenSize]`. */
+  hidden: Float32Array;
+  /** Input of the stage just entered, after column scale and activation quantization, `[context, in]`. */
+  stageInput?: Float32Array;
+  /** Residual stream after the attention's addition, `[context, hiddenSize]`; set from mlp-in on. */
+  residual?: Float32Array;
+}
+
+export interface BlockRunOptions {
+  activationBits: ActivationBits;
+  columnScales?: ColumnScales;
+}
+
+/**
+ * Runs one block of one window, whole or cut at the stage borders. One implementation a context length; sessions are made once and
+ * serve every block, since weights are inputs.
+ *
+ * The quantized stream goes: enterStage('attention-in') → (quantize q/k/v) → enterStage('attention-out') → (quantize o) → enterStage('mlp-in')
+ * → (quantize gate/up) → enterStage('mlp-out') → (quantize down) → leaveBlock. Each enterStage computes from the state what stands between the
+ * previous stage's input and this stage's input with the weights given, so the whole chain costs one forward pass.
+ */
+export interface BlockRunner {
+  readonly context: number;
+  /** Whole block in one graph; returns the next hidden state `[context, hiddenSize]`. */
+  forward(
+    blockIndex: number,
+    weights: BlockWeights,
+    hidden: Float32Array,
+    options: BlockRunOptions,
+  ): Promise<Float32Array>;
+  /**
+   * Whole block; besides the next hidden state gives, for each stage asked for, `max |x_j|` over the window's tokens of the stage's float input,
+   * `[in]`, and on request the stage inputs themselves, `[context, in]`.
+   */
+  forwardWithTaps(
+    blockIndex: number,
+    weights: BlockWeights,
+    hidden: Float32Array,
+    options: BlockRunOptions & { absMax?: StageName[]; inputs?: StageName[] },
+  ): Promise<{
+    hidden: Float32Array;
+    absMax: Partial<Record<StageName, Float32Array>>;
+    inputs: Partial<Record<StageName, Float32Array>>;
+  }>;
+  /**
+   * Advances `state` to the border of `stage` and leaves that stage's input in `state.stageInput`. With `gram`, adds XᵀX of that input to it.
+   */
+  enterStage(
+    blockIndex: number,
+    stage: StageName,
+    weights: BlockWeights,
+    state: StageState,
+    options: BlockRunOptions & { gram?: GramAccumulator },
+  ): Promise<void>;
+  /** From the border of mlp-out to the block's output `[context, hiddenSize]`. */
+  leaveBlock(
+    blockIndex: number,
+    weights: BlockWeights,
+    state: StageState,
+    options: BlockRunOptions,
+  ): Promise<Float32Array>;
+  close(): Promise<void>;
+}
+
+/** Sums XᵀX over windows in float64. */
+export interface GramAccumulator {
+  readonly size: number;
+  /** Rows that went in. */
+  readonly tokens: number;
+  /** `[size, size]`, symmetric, row-major, the plain sum Σ x xᵀ. */
+  matrix(): Float64Array;
+}
+
+/** Full-precision execution of a model, block by block; holds one block of weights unless told otherwise. */
+export interface FloatEngine {
+  /** Weights of a block, read from the source as float32. */
+  loadBlock(blockIndex: number): BlockWeights;
+  /** Embeddings (and learned positions, and project_in) of a window, `[ids.length, hiddenSize]`. */
+  embed(ids: Int32Array): Float32Array;
+  blockRunner(context: number): Promise<BlockRunner>;
+  newGram(size: number): GramAccumulator;
+  /** Final norm, project_out, head and losses: natural-log loss of ids[1…], `[ids.length − 1]`. */
+  tokenLosses(hidden: Float32Array, ids: Int32Array): Promise<Float32Array>;
+  /** Logits of the given rows of `hidden`, `[rows, vocabularySize]`. */
+  logits(hidden: Float32Array, rows: number): Promise<Float32Array>;
+  close(): Promise<void>;
+}

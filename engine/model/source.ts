@@ -1,0 +1,87 @@
+import type { Architecture } from './architecture.ts';
+
+/** Element types as they stand in files. GGUF block types keep ggml's names. */
+export type StoredType =
+  | 'F32'
+  | 'F16'
+  | 'BF16'
+  | 'F64'
+  | 'I8'
+  | 'U8'
+  | 'I16'
+  | 'I32'
+  | 'I64'
+  | 'U16'
+  | 'U32'
+  | 'U64'
+  | 'BOOL'
+  | 'Q8_0'
+  | 'Q4_0'
+  | 'Q4_1'
+  | 'Q5_0'
+  | 'Q5_1'
+  | 'Q2_K'
+  | 'Q3_K'
+  | 'Q4_K'
+  | 'Q5_K'
+  | 'Q6_K';
+
+export interface TensorInfo {
+  /** Hugging Face name. */
+  name: string;
+  storedType: StoredType;
+  /** Row-major, outermost first (GGUF's order is reversed on reading). */
+  shape: number[];
+  storedBytes: number;
+}
+
+/** Something a person should know about a model. `error` problems make the model unusable. */
+export interface ModelProblem {
+  severity: 'error' | 'warning';
+  code: string;
+  message: string;
+}
+
+/** A tokenizer's definition: what `@huggingface/tokenizers` is constructed from. */
+export interface TokenizerDefinition {
+  /** Parsed tokenizer.json (made from the metadata where the source is a GGUF). */
+  tokenizer: Record<string, unknown>;
+  /** Parsed tokenizer_config.json, or what corresponds to it. */
+  config: Record<string, unknown>;
+}
+
+/**
+ * An opened model: headers read and validated, weights read on demand. Reading is by position with 64-bit offsets; a
+ * tensor is never read whole unless asked for whole.
+ */
+export interface ModelSource {
+  /** Folder or .gguf file, absolute, links resolved. */
+  readonly path: string;
+  readonly format: 'huggingface' | 'gguf';
+  readonly architecture: Architecture;
+  /** config.json as read, or as made from GGUF metadata: what a package's config.json starts from. */
+  readonly config: Record<string, unknown>;
+  readonly generationConfig: Record<string, unknown> | null;
+  readonly tensors: ReadonlyMap<string, TensorInfo>;
+  readonly tokenizer: TokenizerDefinition;
+  /** Tokenizer and template files that a package copies unchanged: file name → bytes. */
+  readonly tokenizerFiles: ReadonlyMap<string, Uint8Array>;
+  /** Jinja source of the chat template, or null. */
+  readonly chatTemplate: string | null;
+  readonly license: string | null;
+  readonly parameterCount: number;
+  readonly fileBytes: number;
+  readonly warnings: ModelProblem[];
+  /**
+   * SHA-256 over the headers and all tensor bytes, hex; computed at first call, seconds for a large model.
+   */
+  fingerprint(): Promise<string>;
+  /**
+   * Reads a tensor and widens it to float32 (exact for every stored type). `into` must have the tensor's element count;
+   * without it a new array is made. Throws DBellError `invalid-model` on NaN or Inf, naming tensor and index.
+   */
+  readFloat32(name: string, into?: Float32Array): Float32Array;
+  /** Rows [begin, begin + count) of a 2-D tensor, flattened row-major; for embedding tables. */
+  readRowsFloat32(name: string, begin: number, count: number, into?: Float32Array): Float32Array;
+  close(): void;
+}

@@ -1,0 +1,38 @@
+/**
+ * A model that can be run, whatever runs it (onnxruntime in full precision, the packed runtime, a GPU later). Perplexity, generation and the
+ * benchmark are written against this alone, so that every subject is measured the same way.
+ */
+export interface TextModel {
+  readonly kind: 'float' | 'packed';
+  readonly vocabularySize: number;
+  readonly contextLength: number;
+  /** Bits of the activations that enter quantized linears; 16 means not quantized. */
+  readonly activationBits: 16 | 8 | 6 | 4;
+  /** What computes: `onnxruntime-cpu`, or the packed runtime's path such as `avx512vnni`, `avx2`, `generic`, `float-avx2`. */
+  readonly kernelPath: string;
+  readonly device: string;
+  /** Bytes that loading made resident, itemised; keys are terms such as `weights`, `scratch`. */
+  readonly memoryBytes: Readonly<Record<string, number>>;
+  createSession(options?: { contextLength?: number }): Promise<TextSession>;
+  close(): Promise<void>;
+}
+
+/** One sequence with its KV cache. */
+export interface TextSession {
+  /** Tokens in the cache. */
+  readonly position: number;
+  readonly contextLength: number;
+  readonly cacheBytes: number;
+  /**
+   * Appends tokens and returns the logits after the last one, `[vocabularySize]` (valid until the next call). Throws DBellError `invalid-input`
+   * when the tokens do not fit the context length, naming both.
+   */
+  feed(ids: Int32Array): Promise<Float32Array>;
+  /**
+   * Natural-log losses of ids[1…] given what stands before each, `[ids.length − 1]`, in one pass on an empty cache.
+   */
+  tokenLosses(ids: Int32Array): Promise<Float32Array>;
+  /** Empties the cache. */
+  reset(): void;
+  close(): void;
+}

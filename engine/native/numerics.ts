@@ -1,0 +1,112 @@
+import { loadAddon } from './index.ts';
+
+/**
+ * Quantization numerics of the addon. All calls block their thread and use the native thread pool; results do not depend on the number
+ * of threads. Matrices are row-major; a weight is `[out, in]` float32, an H is `[in, in]`.
+ */
+export interface NativeNumerics {
+  /**
+   * Upper Cholesky factor U of the inverse of the damped H: H⁻¹ = UᵀU, `[size, size]` float32 (lower triangle zero).
+   * Columns with H_jj = 0 are dead: H_jj := 1 before damping, and they are reported. `damping` is a fraction of the mean diagonal; where the
+   * factorization fails, or gives non-finite values, it is raised tenfold until it succeeds or passes `maximumDamping`; then `factor` is null (the caller falls back to plain rounding).
+   * Method.md section 2.
+   */
+  inverseCholesky(
+    hessian: Float64Array,
+    size: number,
+    options: { damping: number; maximumDamping: number },
+  ): { factor: Float32Array | null; dampingUsed: number; deadColumns: Uint8Array };
+
+  /**
+   * LTDB (method.md section 1): trains the per-column scale of one linear, independently for each block of `blockSize` columns.
+   * `absMax` is max|X_j| `[in]`; `weightMaximum` max_i |W_ij| `[in]` where it is to be shared over several linears, else null. Columns that are zero or whose activation
+   * is dead get T = 1; a block with a non-finite loss keeps its start.
+   */
+  trainLtdb(
+    weight: Float32Array,
+    outFeatures: number,
+    inFeatures: number,
+    absMax: Float32Array,
+    weightMaximum: Float32Array | null,
+    options: {
+      epsilon: number;
+      training: 'start' | 'trained';
+      learningRate: number;
+      maximumEpochs: number;
+      loss: 'l2' | 'l1';
+      blockSize: number;
+    },
+  ): {
+    /** T, `[in]`; may be negative. */
+    scale: Float32Array;
+    /** L_DTNP of each epoch, one array a block. */
+    lossCurves: Float32Array[];
+    /** Epochs run, a block. */
+    epochs: Int32Array;
+    stoppedEarly: Uint8Array;
+    keptStart: Uint8Array;
+  };
+
+  /**
+   * Uniform grid or one bit with mean, with error compensation (method.md sections 2 and 4). `factor` is U or null (then plain rounding, whatever `compensation` says).
+   * bits 1: per row and block mean ± mean|w − mean|. bits > 1: asymmetric min/max grid. Scales and offsets are rounded to fp16 before codes
+   * are chosen, so the codes are the best for what is stored. Constant and zero groups come back exactly (within fp16).
+   */
+  quantizeUniform(
+    weight: Float32Array,
+    outFeatures: number,
+    inFeatures: number,
+    factor: Float32Array | null,
+    options: { bits: number; compensation: 'none' | 'reference' | 'block' | 'column'; blockSize: number },
+  ): { codes: Uint8Array; scales: Uint16Array; offsets: Uint16Array };
+
+  /** BiLLM's structured binarization (method.md section 2); codes, levels and mask as in quantize/quantized-linear.ts. */
+  quantizeStructured(
+    weight: Float32Array,
+    outFeatures: number,
+    inFeatures: number,
+    factor: Float32Array | null,
+    options: {
+      importance: 'hessian' | 'magnitude';
+      searchOn: 'importance' | 'weight' | 'weighted-weight';
+      maximumSalientColumns: number;
+      splitPercentiles: { first: number; last: number; count: number };
+      percentilesOver: 'all-with-zeros' | 'non-salient';
+      compensation: 'none' | 'reference' | 'block' | 'column';
+      blockSize: number;
+    },
+  ): { codes: Uint8Array; levels: Uint16Array; salientColumns: Uint8Array };
+
+  /** Float32 weights of a grid linear from what is stored (quantize/quantized-linear.ts), `[out, in]`. */
+  dequantizeGrid(
+    codes: Uint8Array,
+    scales: Uint16Array,
+    offsets: Uint16Array | null,
+    levels: number,
+    outFeatures: number,
+    inFeatures: number,
+  ): Float32Array;
+
+  /** Float32 weights of a structured linear from what is stored, `[out, in]`. */
+  dequantizeStructured(
+    codes: Uint8Array,
+    levels: Uint16Array,
+    salientColumns: Uint8Array,
+    outFeatures: number,
+    inFeatures: number,
+  ): Float32Array;
+
+  /** tr((W−Q) H (W−Q)ᵀ), tr(W H Wᵀ), ‖W−Q‖², ‖W‖² in float64. */
+  layerErrors(
+    weight: Float32Array,
+    quantized: Float32Array,
+    hessian: Float64Array,
+    outFeatures: number,
+    inFeatures: number,
+  ): { weightedError: number; weightedNorm: number; squaredError: number; squaredNorm: number };
+
+  /** `accumulator[k] += addend[k]` in float64. */
+  addToFloat64(accumulator: Float64Array, addend: Float32Array): void;
+}
+
+export const numerics = loadAddon() as NativeNumerics;

@@ -1,0 +1,7 @@
+#pragma once
+#include <napi.h>
+
+namespace dbell {
+// Each part of the addon registers its functions on `exports`; one file a part.
+void register_threads(Napi::Env env, Napi::Object exports);
+}  // namespace dbell

@@ -1,0 +1,53 @@
+/**
+ * A quantized linear layer on its way from the numerics to the package, before packing. fp16 values are stored bits (Uint16Array), rounded
+ * once, here; everything behind (float path, package, runtime) computes from these very bits. Blocks are 128 input columns: block(j) = floor(j / 128),
+ * blocks = ceil(in / 128); rows are output features.
+ */
+interface QuantizedLinearBase {
+  /** Module name, e.g. `model.layers.0.self_attn.q_proj`. */
+  name: string;
+  outFeatures: number;
+  inFeatures: number;
+  /** `[out]` or null. */
+  bias: Float32Array | null;
+  /** Multiplier of the input columns that could not be folded, `[in]`, or null. */
+  columnScale: Float32Array | null;
+}
+
+/** W_ij = r_{i,blk(j)} · (q_ij − (levels − 1) / 2) [+ m_{i,blk(j)}]; arithmetic in float32 in exactly this order. */
+export interface GridLinear extends QuantizedLinearBase {
+  layout: 'grid';
+  /** 2 … 256; planes = ceil(log2 levels). */
+  levels: number;
+  /** q, `[out, in]`. */
+  codes: Uint8Array;
+  /** r as fp16 bits, `[out, blocks]`. */
+  scales: Uint16Array;
+  /** m as fp16 bits, `[out, blocks]`, or null. */
+  offsets: Uint16Array | null;
+}
+
+/**
+ * BiLLM's storage (architecture.md "The packed model"): two planes. Code bit 0 is plane A, bit 1 plane B.
+ * Ordinary column: bit 0 = sign (1: +), bit 1 = group (0: concentrated, 1: sparse):
+ *   W = mean_group ± scale_group.
+ * Salient column: bit 0 = first sign, bit 1 = second sign: W = (mean ± scale1) ± scale2.
+ */
+export interface StructuredLinear extends QuantizedLinearBase {
+  layout: 'structured';
+  /** `[out, in]`, values 0 … 3. */
+  codes: Uint8Array;
+  /**
+   * fp16 bits, `[out, blocks, 7]`: concentrated mean, concentrated scale, sparse mean, sparse scale, salient mean (both means summed),
+   * salient scale 1, salient scale 2.
+   */
+  levels: Uint16Array;
+  /** 1 for a salient column, `[in]`. */
+  salientColumns: Uint8Array;
+}
+
+export type QuantizedLinear = GridLinear | StructuredLinear;
+export const columnsPerBlock = 128;
+export function blockCount(inFeatures: number): number {
+  return Math.ceil(inFeatures / columnsPerBlock);
+}
