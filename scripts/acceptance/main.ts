@@ -1,0 +1,27 @@
+/**
+ * `npm run acceptance`: everything that was promised, at full size, item by item; hours on two cores.
+ *
+ *   npm run acceptance -- [--list] [--only REGEX] [--again] [--scratch DIR]
+ */
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { root, runItems } from './harness.ts';
+import { fullPrecisionItems, greedyItems } from './items/full-precision.ts';
+import { smollmItems, storiesItems } from './items/recipes.ts';
+
+const { values } = parseArgs({
+  options: {
+    list: { type: 'boolean', default: false },
+    only: { type: 'string' },
+    again: { type: 'boolean', default: false },
+    scratch: { type: 'string' },
+  },
+});
+
+const passed = await runItems([...fullPrecisionItems, ...greedyItems, ...storiesItems, ...smollmItems], {
+  only: values.only ?? null,
+  again: values.again,
+  list: values.list,
+  scratch: path.resolve(values.scratch ?? path.join(root, '.acceptance')),
+});
+process.exitCode = passed ? 0 : 1;
