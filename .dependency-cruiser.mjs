@@ -1,6 +1,6 @@
 /**
  * Imports only go down. The way of the data is the order of the layers: a stage may import the stages left of it,
- * the contract and the native addon; nothing in the engine imports service, cli, main, renderer or electron.
+ * the contract, the file layer and the native addon; nothing in the engine imports service, cli, main, renderer or electron.
  */
 const stages = ['model', 'calibration', 'float', 'quantize', 'package', 'runtime', 'measure', 'history'];
 
@@ -21,6 +21,12 @@ export default {
       to: { path: '^engine/(?!contract/)' },
     },
     {
+      name: 'files-stands-alone',
+      severity: 'error',
+      from: { path: '^engine/files/' },
+      to: { path: '^engine/(?!files/|contract/)' },
+    },
+    {
       name: 'native-stands-alone',
       severity: 'error',
       from: { path: '^engine/native/' },
@@ -36,7 +42,7 @@ export default {
       name: 'cli-uses-contract-and-service-only',
       severity: 'error',
       from: { path: '^engine/cli/' },
-      to: { path: '^engine/(?!cli/|contract/|service/)' },
+      to: { path: '^engine/(?!cli/|contract/|files/|service/)' },
     },
     {
       name: 'engine-never-imports-faces',

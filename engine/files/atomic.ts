@@ -1,0 +1,119 @@
+import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import path from 'node:path';
+import { fileError, systemErrorCode } from './errors.ts';
+import { beforeFileOperation } from './faults.ts';
+
+/** Ends the name of every unfinished file of this layer; such files may be deleted when no writer is alive. */
+export const temporarySuffix = '.dbell-tmp';
+
+/** Makes a rename or a new file in `folder` durable; a no-op where the system cannot open folders (Windows). */
+export function syncFolder(folder: string): void {
+  let descriptor: number;
+  try {
+    descriptor = openSync(folder, 'r');
+  } catch (cause) {
+    if (process.platform === 'win32') return;
+    throw fileError(cause, 'open the folder', folder);
+  }
+  try {
+    beforeFileOperation('sync', folder);
+    fsyncSync(descriptor);
+  } catch (cause) {
+    // Some network file systems refuse fsync on folders; the rename itself has been done.
+    const code = systemErrorCode(cause);
+    if (code !== 'EINVAL' && code !== 'EPERM' && code !== 'ENOTSUP') {
+      throw fileError(cause, 'flush the folder to disk', folder);
+    }
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+/** Renames within a volume and makes it durable. Replaces an existing file; an existing non-empty folder is an error. */
+export function renameDurably(from: string, to: string): void {
+  try {
+    beforeFileOperation('rename', to);
+    renameSync(from, to);
+  } catch (cause) {
+    throw fileError(cause, 'rename into place', to);
+  }
+  syncFolder(path.dirname(to));
+}
+
+/**
+ * A file that appears under its name only when complete: written beside it under a temporary name, flushed, renamed. Every method throws
+ * DBellError `disk-full` or `disk-error`; after that, or after `abort`, nothing of it remains.
+ */
+export class AtomicFile {
+  readonly path: string;
+  readonly temporaryPath: string;
+  #descriptor: number | null;
+  #position = 0;
+
+  constructor(finalPath: string) {
+    this.path = finalPath;
+    this.temporaryPath = `${finalPath}.${process.pid}${temporarySuffix}`;
+    try {
+      this.#descriptor = openSync(this.temporaryPath, 'w', 0o644);
+    } catch (cause) {
+      throw fileError(cause, 'create', finalPath);
+    }
+  }
+
+  /** Bytes written so far. */
+  get position(): number {
+    return this.#position;
+  }
+
+  write(bytes: Uint8Array): void {
+    const descriptor = this.#open();
+    try {
+      let done = 0;
+      while (done < bytes.byteLength) {
+        beforeFileOperation('write', this.path, bytes.byteLength - done);
+        done += writeSync(descriptor, bytes, done, bytes.byteLength - done);
+      }
+      this.#position += bytes.byteLength;
+    } catch (cause) {
+      this.abort();
+      throw fileError(cause, 'write', this.path);
+    }
+  }
+
+  /** Flushes, closes and renames into place. */
+  commit(): void {
+    const descriptor = this.#open();
+    try {
+      beforeFileOperation('sync', this.path);
+      fsyncSync(descriptor);
+      this.#descriptor = null;
+      // Some file systems report a full disk only here.
+      closeSync(descriptor);
+      renameDurably(this.temporaryPath, this.path);
+    } catch (cause) {
+      this.abort();
+      throw fileError(cause, 'finish', this.path);
+    }
+  }
+
+  /** Closes and deletes the temporary file; harmless after `commit`. */
+  abort(): void {
+    if (this.#descriptor !== null) {
+      closeSync(this.#descriptor);
+      this.#descriptor = null;
+    }
+    rmSync(this.temporaryPath, { force: true });
+  }
+
+  #open(): number {
+    if (this.#descriptor === null) throw new Error(`${this.path} is closed already`);
+    return this.#descriptor;
+  }
+}
+
+/** Writes a whole small file by way of AtomicFile. */
+export function writeFileAtomically(finalPath: string, content: Uint8Array | string): void {
+  const file = new AtomicFile(finalPath);
+  file.write(typeof content === 'string' ? Buffer.from(content, 'utf8') : content);
+  file.commit();
+}

@@ -1,0 +1,40 @@
+import { DBellError } from '../contract/errors.ts';
+
+/** Codes with which operating systems say "no room": full volume, quota, the process's own file-size limit. */
+const noRoomCodes = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
+const readOnlyCodes = new Set(['EROFS', 'EACCES', 'EPERM']);
+
+export function systemErrorCode(cause: unknown): string | null {
+  if (typeof cause !== 'object' || cause === null || !('code' in cause)) return null;
+  return typeof cause.code === 'string' ? cause.code : null;
+}
+
+/**
+ * What a failed file operation is to a person. `action` completes "could not …", e.g. `write`. An error that is a DBellError already passes
+ * unchanged.
+ */
+export function fileError(cause: unknown, action: string, path: string): DBellError {
+  if (cause instanceof DBellError) return cause;
+  const code = systemErrorCode(cause);
+  if (code !== null && noRoomCodes.has(code)) {
+    const reason =
+      code === 'EFBIG' ? 'the file would pass the size limit of this process or volume' : 'disk full';
+    return new DBellError(
+      'disk-full',
+      `${path}: could not ${action}: ${reason} (${code}); free some space or choose another volume, then run again`,
+      { cause },
+    );
+  }
+  if (code !== null && readOnlyCodes.has(code)) {
+    return new DBellError(
+      'disk-error',
+      `${path}: could not ${action}: no permission or read-only (${code}); choose a folder that you may write to`,
+      { cause },
+    );
+  }
+  if (code === 'ENOENT') {
+    return new DBellError('not-found', `${path}: could not ${action}: it does not exist`, { cause });
+  }
+  const detail = cause instanceof Error ? cause.message : String(cause);
+  return new DBellError('disk-error', `${path}: could not ${action}: ${detail}`, { cause });
+}
