@@ -64,7 +64,7 @@ const interestingJson = [
 
 /** Applies one to eight random mutations, most of them within the first `headerBytes`, and returns a new array. */
 export function mutate(input: Uint8Array, random: () => number, headerBytes: number): Uint8Array {
-  let bytes = input.slice();
+  let bytes: Uint8Array = input.slice();
   const below = (limit: number) => Math.floor(random() * limit);
   const position = () => below(random() < 0.85 ? Math.min(headerBytes, bytes.length) : bytes.length);
   const rounds = 1 + below(8);
