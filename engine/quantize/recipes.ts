@@ -1,0 +1,126 @@
+import type { FamilyName } from '../model/architecture.ts';
+import type { LtdbTransform, Recipe, StructuredBinarizer } from './recipe.ts';
+
+/**
+ * Every recipe, as data. The plain names hold the variants that measured best on held-out text; `-reference` holds the choices of
+ * DBellQuant's reference code, for comparison with published figures. A package stores the resolved recipe, so it says which it was.
+ */
+
+/** LTDB with the paper's constants (DBellQuant, arXiv 2507.01027, section 3 and its ablation of epsilon). */
+export const ltdbDefaults: LtdbTransform = {
+  kind: 'ltdb',
+  epsilon: 0.85,
+  training: 'trained',
+  learningRate: 0.01,
+  maximumEpochs: 200,
+  loss: 'l2',
+  weightMaximum: 'own',
+};
+
+/** Structured binarization: at most 49 salient columns a block and 81 percentiles from 10% to 90% (BiLLM, arXiv 2402.04291). */
+export const structuredDefaults: StructuredBinarizer = {
+  kind: 'structured',
+  importance: 'hessian',
+  searchOn: 'weight',
+  maximumSalientColumns: 49,
+  splitPercentiles: { first: 10, last: 90, count: 81 },
+  percentilesOver: 'non-salient',
+};
+
+const structuredAsReference: StructuredBinarizer = {
+  ...structuredDefaults,
+  searchOn: 'importance',
+  percentilesOver: 'all-with-zeros',
+};
+
+/** 1% of the mean diagonal, as GPTQ and all its successors use. */
+const damping = 0.01;
+
+const common = { activationBits: 8, blockSize: 128 } as const;
+
+export interface RecipeEntry {
+  /** One line for lists and help texts. */
+  description: string;
+  recipe: Recipe;
+  /** What differs for a family: values by path, applied before a person's own settings. */
+  familyOverrides?: Partial<Record<FamilyName, Record<string, string>>>;
+}
+
+const uniform = (name: string, bits: number, compensated: boolean): RecipeEntry => ({
+  description: compensated
+    ? `GPTQ at ${bits} bit${bits === 1 ? ', mean and scale' : 's, asymmetric'}, groups of 128 columns`
+    : `rounding to nearest at ${bits} bit${bits === 1 ? ', mean and scale' : 's, asymmetric'}, groups of 128 columns; needs no calibration`,
+  recipe: {
+    name,
+    transform: { kind: 'none' },
+    binarizer: { kind: 'uniform', bits },
+    compensation: { kind: compensated ? 'column' : 'none', damping, hessian: 'per-stage' },
+    ...common,
+    nominalBitsPerWeight: bits,
+  },
+});
+
+/** The papers' own figures leave the group bitmap out (method.md section 2), hence "nominal". */
+const nominalStructuredBits = 1.1;
+
+const entries: RecipeEntry[] = [
+  {
+    description:
+      'DBellQuant, the variants that measure best: LTDB, structured binarization searched on the weights',
+    recipe: {
+      name: 'dbellquant',
+      transform: ltdbDefaults,
+      binarizer: structuredDefaults,
+      compensation: { kind: 'block', damping, hessian: 'per-stage' },
+      ...common,
+      nominalBitsPerWeight: nominalStructuredBits,
+    },
+  },
+  {
+    description: "DBellQuant with the reference code's choices, for comparison with published figures",
+    recipe: {
+      name: 'dbellquant-reference',
+      transform: ltdbDefaults,
+      binarizer: structuredAsReference,
+      compensation: { kind: 'reference', damping, hessian: 'per-block' },
+      ...common,
+      nominalBitsPerWeight: nominalStructuredBits,
+    },
+    // The reference code trains T for LLaMA, Mistral and Qwen only; OPT keeps the start value, with one max|W| over q, k and v.
+    familyOverrides: { opt: { 'transform.training': 'start', 'transform.weightMaximum': 'joint' } },
+  },
+  {
+    description: 'BiLLM, the variants that measure best: structured binarization searched on the weights',
+    recipe: {
+      name: 'billm',
+      transform: { kind: 'none' },
+      binarizer: structuredDefaults,
+      compensation: { kind: 'block', damping, hessian: 'per-stage' },
+      ...common,
+      nominalBitsPerWeight: nominalStructuredBits,
+    },
+  },
+  {
+    description: "BiLLM with the reference code's choices, for comparison with published figures",
+    recipe: {
+      name: 'billm-reference',
+      transform: { kind: 'none' },
+      binarizer: structuredAsReference,
+      compensation: { kind: 'reference', damping, hessian: 'per-block' },
+      ...common,
+      nominalBitsPerWeight: nominalStructuredBits,
+    },
+  },
+  uniform('rtn-1', 1, false),
+  uniform('rtn-4', 4, false),
+  uniform('rtn-8', 8, false),
+  uniform('gptq-1', 1, true),
+  uniform('gptq-2', 2, true),
+  uniform('gptq-3', 3, true),
+  uniform('gptq-4', 4, true),
+];
+
+export const recipes: ReadonlyMap<string, RecipeEntry> = new Map(
+  entries.map((entry) => [entry.recipe.name, entry]),
+);
+export const recipeNames: readonly string[] = [...recipes.keys()];

@@ -1,0 +1,188 @@
+import { DBellError } from '../contract/errors.ts';
+import type { FamilyName } from '../model/architecture.ts';
+import { columnsPerBlock } from './quantized-linear.ts';
+import { type ActivationBits, type Recipe, recipeSchema } from './recipe.ts';
+import { ltdbDefaults, recipeNames, recipes, structuredDefaults } from './recipes.ts';
+
+/** What `--set` may change; everything else of a recipe follows from its name. */
+const settable: Record<string, string[]> = {
+  transform: ['kind', 'epsilon', 'training', 'learningRate', 'maximumEpochs', 'loss', 'weightMaximum'],
+  binarizer: [
+    'kind',
+    'bits',
+    'importance',
+    'searchOn',
+    'maximumSalientColumns',
+    'splitPercentiles.first',
+    'splitPercentiles.last',
+    'splitPercentiles.count',
+    'percentilesOver',
+  ],
+  compensation: ['kind', 'damping', 'hessian'],
+};
+
+/** Where a part's kind is changed by a setting, the part starts again from that kind's defaults. */
+const partDefaults: Record<string, Record<string, Record<string, unknown>>> = {
+  transform: { none: { kind: 'none' }, ltdb: { ...ltdbDefaults } },
+  binarizer: { structured: { ...structuredDefaults }, uniform: { kind: 'uniform', bits: 1 } },
+};
+
+const allPaths = [
+  ...Object.entries(settable).flatMap(([part, keys]) => keys.map((key) => `${part}.${key}`)),
+  'activationBits',
+];
+
+/**
+ * Full path of a key as a person may write it: the path itself (`transform.epsilon`), a field name that occurs once (`epsilon`),
+ * or a part's name for its kind (`compensation` = `compensation.kind`).
+ */
+function fullPath(key: string): string {
+  if (allPaths.includes(key)) return key;
+  if (key in settable) return `${key}.kind`;
+  const matches = allPaths.filter((path) => path.endsWith(`.${key}`));
+  if (matches.length === 1 && matches[0] !== undefined) return matches[0];
+  throw new DBellError(
+    'invalid-input',
+    `--set ${key}: ${matches.length > 1 ? `could mean ${matches.join(', ')}; give one of these` : `no recipe has this setting; allowed: ${allPaths.join(', ')}`}`,
+  );
+}
+
+/** Numbers become numbers; everything else stays text and is judged by the schema. */
+function parseValue(text: string): unknown {
+  const trimmed = text.trim();
+  return trimmed !== '' && Number.isFinite(Number(trimmed)) ? Number(trimmed) : trimmed;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function assign(root: Record<string, unknown>, path: string, value: unknown, shownKey: string): void {
+  const steps = path.split('.');
+  const [part, field] = steps;
+  if (part !== undefined && field === 'kind') {
+    const defaults = typeof value === 'string' ? partDefaults[part]?.[value] : undefined;
+    const current = root[part];
+    if (defaults && isRecord(current) && current.kind !== value) {
+      root[part] = structuredClone(defaults);
+      return;
+    }
+  }
+  let target = root;
+  for (const step of steps.slice(0, -1)) {
+    const next = target[step];
+    if (!isRecord(next)) throw notApplicable(root, path, shownKey);
+    target = next;
+  }
+  const last = steps.at(-1) ?? '';
+  if (!(last in target)) throw notApplicable(root, path, shownKey);
+  target[last] = value;
+}
+
+function notApplicable(root: Record<string, unknown>, path: string, shownKey: string): DBellError {
+  const part = path.split('.')[0] ?? '';
+  const current = root[part];
+  const kind = isRecord(current) ? String(current.kind) : 'none';
+  const fields = isRecord(current) ? Object.keys(current).filter((field) => field !== 'kind') : [];
+  return new DBellError(
+    'invalid-input',
+    `--set ${shownKey}: this recipe's ${part} is "${kind}", which has no such setting` +
+      `${fields.length > 0 ? `; it has: ${fields.join(', ')}` : ''}`,
+  );
+}
+
+/** Allowed values of a failed field, in words, from zod's issue. */
+function allowedValues(issue: { code: string; message: string }): string {
+  const record: Record<string, unknown> = { ...issue };
+  if (Array.isArray(record.values)) return record.values.map(String).join(', ');
+  if (Array.isArray(record.options)) return record.options.map(String).join(', ');
+  if (issue.code === 'invalid_union') return '16, 8, 6, 4';
+  if (issue.code === 'too_small') return `at least ${String(record.minimum)}`;
+  if (issue.code === 'too_big') return `at most ${String(record.maximum)}`;
+  return issue.message;
+}
+
+/**
+ * The recipe of that name with a person's settings applied.
+ *
+ * @param name one of `recipeNames`
+ * @param overrides `--set key=value` pairs: key is a path or an unambiguous field name, value its text
+ * @param activationBits bits of the quantized linears' inputs; undefined takes the recipe's default (8)
+ * @param family decides what differs by family in `-reference` recipes
+ * @throws DBellError `invalid-input` naming the bad key or value and the allowed ones
+ */
+export function resolveRecipe(
+  name: string,
+  overrides: Readonly<Record<string, string>>,
+  activationBits: ActivationBits | undefined,
+  family: FamilyName,
+): Recipe {
+  const entry = recipes.get(name);
+  if (!entry) {
+    throw new DBellError(
+      'invalid-input',
+      `there is no recipe "${name}"; recipes are: ${recipeNames.join(', ')}`,
+    );
+  }
+  const draft: Record<string, unknown> = structuredClone({ ...entry.recipe });
+  const familyOverrides = entry.familyOverrides?.[family] ?? {};
+  for (const [path, value] of Object.entries(familyOverrides)) assign(draft, path, parseValue(value), path);
+  // Kinds first: changing one replaces the whole part, whose other settings then apply to the new kind.
+  const settings = Object.entries(overrides)
+    .map(([key, value]) => ({ key, path: fullPath(key), value }))
+    .sort((a, b) => Number(b.path.endsWith('.kind')) - Number(a.path.endsWith('.kind')));
+  for (const { key, path, value } of settings) assign(draft, path, parseValue(value), key);
+  if (activationBits !== undefined) draft.activationBits = activationBits;
+
+  const parsed = recipeSchema.safeParse(draft);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0];
+    const path = issue?.path.join('.') ?? '';
+    const shown = settings.find((setting) => setting.path === path || setting.path.startsWith(`${path}.`));
+    const found = shown ? `${shown.key}=${shown.value}` : path;
+    throw new DBellError(
+      'invalid-input',
+      `recipe ${name}: ${found} is not possible; allowed: ${issue ? allowedValues(issue) : 'see the recipe schema'}`,
+    );
+  }
+  return checkCombination(parsed.data);
+}
+
+/** What the schema's single fields cannot say. */
+function checkCombination(recipe: Recipe): Recipe {
+  if (recipe.blockSize !== columnsPerBlock) {
+    throw new DBellError(
+      'invalid-input',
+      `recipe ${recipe.name}: blockSize ${recipe.blockSize} cannot be stored; the packed format has blocks of ${columnsPerBlock} columns`,
+    );
+  }
+  if (recipe.binarizer.kind === 'structured') {
+    const { first, last, count } = recipe.binarizer.splitPercentiles;
+    if (!(first >= 0 && last <= 100 && first <= last)) {
+      throw new DBellError(
+        'invalid-input',
+        `recipe ${recipe.name}: splitPercentiles from ${first} to ${last} (${count} steps) must lie within 0 to 100, first not above last`,
+      );
+    }
+  }
+  return recipe;
+}
+
+/** Whether anything in the recipe looks at calibration text. */
+export function needsCalibration(recipe: Recipe): boolean {
+  return usesFloatStream(recipe) || usesHessians(recipe);
+}
+
+/** Whether the float model's own activations are needed (LTDB's start value). */
+export function usesFloatStream(recipe: Recipe): boolean {
+  return recipe.transform.kind === 'ltdb';
+}
+
+/** Whether Hessians of the linears' inputs are needed: for compensation, or to rank columns. */
+export function usesHessians(recipe: Recipe): boolean {
+  return (
+    recipe.compensation.kind !== 'none' ||
+    (recipe.binarizer.kind === 'structured' &&
+      (recipe.binarizer.importance === 'hessian' || recipe.binarizer.searchOn !== 'weight'))
+  );
+}

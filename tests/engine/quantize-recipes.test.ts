@@ -1,0 +1,79 @@
+import { describe, expect, it } from 'vitest';
+import { DBellError } from '../../engine/contract/errors.ts';
+import type { FamilyName } from '../../engine/model/architecture.ts';
+import { recipeSchema } from '../../engine/quantize/recipe.ts';
+import { recipeNames, recipes } from '../../engine/quantize/recipes.ts';
+import { needsCalibration, resolveRecipe } from '../../engine/quantize/resolve-recipe.ts';
+
+const resolve = (name: string, overrides: Record<string, string> = {}, family: FamilyName = 'llama') =>
+  resolveRecipe(name, overrides, undefined, family);
+
+function failure(name: string, overrides: Record<string, string> = {}): string {
+  try {
+    resolve(name, overrides);
+  } catch (error) {
+    if (error instanceof DBellError && error.code === 'invalid-input') return error.message;
+    throw error;
+  }
+  throw new Error('no error was thrown');
+}
+
+describe('recipes', () => {
+  it('all satisfy the schema, also with the overrides of every family', () => {
+    for (const name of recipeNames) {
+      expect(recipeSchema.parse(recipes.get(name)?.recipe).name).toBe(name);
+      for (const family of ['llama', 'mistral', 'qwen2', 'qwen3', 'opt'] as const) {
+        expect(resolve(name, {}, family).activationBits).toBe(8);
+      }
+    }
+  });
+
+  it('reference DBellQuant trains T except for OPT, which shares one weight maximum', () => {
+    const llama = resolve('dbellquant-reference').transform;
+    expect(llama).toMatchObject({ training: 'trained', weightMaximum: 'own' });
+    const opt = resolve('dbellquant-reference', {}, 'opt').transform;
+    expect(opt).toMatchObject({ training: 'start', weightMaximum: 'joint' });
+  });
+
+  it('takes settings by path, by field name and by part', () => {
+    const settings = { epsilon: '0.75', 'compensation.damping': '0.05', compensation: 'column' };
+    const recipe = resolveRecipe('dbellquant', { ...settings, searchOn: 'importance' }, 6, 'llama');
+    expect(recipe.transform).toMatchObject({ kind: 'ltdb', epsilon: 0.75 });
+    expect(recipe.compensation).toMatchObject({ kind: 'column', damping: 0.05 });
+    expect(recipe.binarizer).toMatchObject({ searchOn: 'importance' });
+    expect(recipe.activationBits).toBe(6);
+  });
+
+  it('starts a changed kind from its defaults, whatever the order of the settings', () => {
+    const transformed = resolve('gptq-2', { epsilon: '0.5', transform: 'ltdb' });
+    expect(transformed.transform).toMatchObject({ kind: 'ltdb', epsilon: 0.5, maximumEpochs: 200 });
+    const uniform = resolve('billm', { bits: '3', binarizer: 'uniform' });
+    expect(uniform.binarizer).toEqual({ kind: 'uniform', bits: 3 });
+  });
+
+  it('names the bad key or value and what is allowed', () => {
+    expect(failure('gptq-9')).toMatch(/no recipe "gptq-9".*dbellquant.*gptq-4/);
+    expect(failure('billm', { epsilonn: '1' })).toMatch(/--set epsilonn.*transform\.epsilon/);
+    expect(failure('billm', { epsilon: '1' })).toMatch(/transform is "none", which has no such setting/);
+    expect(failure('billm', { kind: 'none' })).toMatch(
+      /could mean transform\.kind, binarizer\.kind, compensation\.kind/,
+    );
+    expect(failure('billm', { searchOn: 'noise' })).toBe(
+      'recipe billm: searchOn=noise is not possible; allowed: importance, weight, weighted-weight',
+    );
+    expect(failure('dbellquant', { epsilon: '1.5' })).toBe(
+      'recipe dbellquant: epsilon=1.5 is not possible; allowed: at most 1',
+    );
+    expect(failure('dbellquant', { epsilon: 'much' })).toMatch(/epsilon=much is not possible/);
+    expect(failure('rtn-4', { activationBits: '7' })).toBe(
+      'recipe rtn-4: activationBits=7 is not possible; allowed: 16, 8, 6, 4',
+    );
+    expect(failure('rtn-4', { name: 'x' })).toMatch(/--set name/);
+    expect(failure('billm', { 'splitPercentiles.first': '95' })).toMatch(/from 95 to 90/);
+  });
+
+  it('only plain rounding does without calibration', () => {
+    const without = recipeNames.filter((name) => !needsCalibration(resolve(name)));
+    expect(without).toEqual(['rtn-1', 'rtn-4', 'rtn-8']);
+  });
+});
