@@ -1,0 +1,220 @@
+import { DBellError } from '../contract/errors.ts';
+import type { Architecture, StageName } from '../model/architecture.ts';
+import { firstNonFinite } from './finite.ts';
+import { PanelGramAccumulator } from './gram.ts';
+import { type BlockGraphOptions, type Border, borders, buildBlockGraph } from './graphs/block-graph.ts';
+import { blockParameters, columnScaleInput, stageInputSize } from './graphs/parameters.ts';
+import type { WeightLayout } from './graphs/parts.ts';
+import { type RotaryTables, rotaryTables } from './rotary.ts';
+import { type Feed, GraphSession } from './session.ts';
+import type { BlockRunner, BlockRunOptions, BlockWeights, GramAccumulator, StageState } from './types.ts';
+
+const stageOrder: readonly StageName[] = ['attention-in', 'attention-out', 'mlp-in', 'mlp-out'];
+
+/** Weights of a block as graph inputs; `in-out` says that the linears' arrays are transposed already. */
+export function weightFeeds(
+  architecture: Architecture,
+  blockIndex: number,
+  weights: BlockWeights,
+  layout: WeightLayout = 'out-in',
+): Record<string, Feed> {
+  const feeds: Record<string, Feed> = {};
+  for (const { input, tensor, shape } of blockParameters(architecture, architecture.blocks[blockIndex]!)) {
+    const data = weights.get(tensor);
+    if (!data) throw new DBellError('internal', `block ${blockIndex}: weight ${tensor} was not given`);
+    feeds[input] = { data, shape: layout === 'in-out' ? [...shape].reverse() : shape };
+  }
+  return feeds;
+}
+
+/** Column scales as graph inputs. */
+export function columnScaleFeeds(architecture: Architecture, options: BlockRunOptions): Record<string, Feed> {
+  const feeds: Record<string, Feed> = {};
+  for (const stage of columnScaledStages(options)) {
+    const data = options.columnScales![stage]!;
+    feeds[columnScaleInput(stage)] = { data, shape: [stageInputSize(architecture, stage)] };
+  }
+  return feeds;
+}
+
+export function columnScaledStages(options: BlockRunOptions): StageName[] {
+  return stageOrder.filter((stage) => options.columnScales?.[stage]);
+}
+
+/** Rotary tables as graph inputs, rows [begin, begin + count). */
+export function rotaryFeeds(tables: RotaryTables | null, begin: number, count: number): Record<string, Feed> {
+  if (!tables) return {};
+  const { width } = tables;
+  const rows = (table: Float32Array): Feed => ({
+    data: table.subarray(begin * width, (begin + count) * width),
+    shape: [count, 1, width],
+  });
+  return { 'rotary.cosine': rows(tables.cosine), 'rotary.sine': rows(tables.sine) };
+}
+
+/** BlockRunner on onnxruntime. Graphs are made when first needed and kept: one for each piece of a block and each set of options. */
+export class OnnxBlockRunner implements BlockRunner {
+  readonly context: number;
+  private readonly architecture: Architecture;
+  private readonly threads: number;
+  private readonly rotary: RotaryTables | null;
+  private readonly sessions = new Map<string, GraphSession>();
+
+  constructor(architecture: Architecture, context: number, threads: number) {
+    this.architecture = architecture;
+    this.context = context;
+    this.threads = threads;
+    this.rotary = rotaryTables(architecture, context);
+  }
+
+  async forward(
+    blockIndex: number,
+    weights: BlockWeights,
+    hidden: Float32Array,
+    options: BlockRunOptions,
+  ): Promise<Float32Array> {
+    return (await this.forwardWithTaps(blockIndex, weights, hidden, options)).hidden;
+  }
+
+  async forwardWithTaps(
+    blockIndex: number,
+    weights: BlockWeights,
+    hidden: Float32Array,
+    options: BlockRunOptions & { absMax?: StageName[]; inputs?: StageName[] },
+  ): Promise<Awaited<ReturnType<BlockRunner['forwardWithTaps']>>> {
+    const { absMax = [], inputs = [] } = options;
+    const outputs = await this.run(blockIndex, weights, { hidden }, options, {
+      from: 'block-in',
+      to: 'block-out',
+      absMax,
+      inputs,
+    });
+    if (firstNonFinite(outputs.out!) >= 0) await this.blameStage(blockIndex, weights, hidden, options);
+    const pick = (prefix: string, stages: StageName[]) =>
+      Object.fromEntries(stages.map((stage) => [stage, outputs[`${prefix}.${stage}`]!]));
+    return { hidden: outputs.out!, absMax: pick('absMax', absMax), inputs: pick('input', inputs) };
+  }
+
+  async enterStage(
+    blockIndex: number,
+    stage: StageName,
+    weights: BlockWeights,
+    state: StageState,
+    options: BlockRunOptions & { gram?: GramAccumulator },
+  ): Promise<void> {
+    const from = borders[borders.indexOf(stage) - 1]!;
+    const outputs = await this.run(blockIndex, weights, state, options, {
+      from,
+      to: stage,
+      gram: options.gram !== undefined,
+    });
+    this.checkFinite(outputs.nextStageInput!, blockIndex, stage);
+    state.stageInput = outputs.nextStageInput!;
+    if (outputs.nextResidual) state.residual = outputs.nextResidual;
+    if (options.gram) this.addGram(options.gram, stage, outputs);
+  }
+
+  async leaveBlock(
+    blockIndex: number,
+    weights: BlockWeights,
+    state: StageState,
+    options: BlockRunOptions,
+  ): Promise<Float32Array> {
+    const outputs = await this.run(blockIndex, weights, state, options, { from: 'mlp-out', to: 'block-out' });
+    this.checkFinite(outputs.out!, blockIndex, 'block-out');
+    return outputs.out!;
+  }
+
+  async close(): Promise<void> {
+    const sessions = [...this.sessions.values()];
+    this.sessions.clear();
+    for (const session of sessions) await session.close();
+  }
+
+  private addGram(gram: GramAccumulator, stage: StageName, outputs: Record<string, Float32Array>): void {
+    if (!(gram instanceof PanelGramAccumulator))
+      throw new DBellError('internal', 'a Gram accumulator comes from FloatEngine.newGram');
+    const size = stageInputSize(this.architecture, stage);
+    if (gram.size !== size)
+      throw new DBellError(
+        'internal',
+        `the Gram accumulator has size ${gram.size}, stage ${stage} has ${size} columns`,
+      );
+    gram.add(
+      gram.panels.map((panel) => outputs[panel.name]!),
+      this.context,
+    );
+  }
+
+  private async run(
+    blockIndex: number,
+    weights: BlockWeights,
+    state: StageState,
+    options: BlockRunOptions,
+    piece: Pick<BlockGraphOptions, 'from' | 'to'> &
+      Partial<Pick<BlockGraphOptions, 'absMax' | 'inputs' | 'gram'>>,
+  ): Promise<Record<string, Float32Array>> {
+    const { architecture, context } = this;
+    const session = await this.session({
+      absMax: [],
+      inputs: [],
+      gram: false,
+      ...piece,
+      activationBits: options.activationBits,
+      columnScaled: columnScaledStages(options),
+      weightLayout: 'out-in',
+      attention: { kind: 'window', context },
+    });
+    const feeds: Record<string, Feed> = {
+      ...weightFeeds(architecture, blockIndex, weights),
+      ...columnScaleFeeds(architecture, options),
+      ...rotaryFeeds(this.rotary, 0, context),
+      hidden: { data: state.hidden, shape: [context, architecture.hiddenSize] },
+    };
+    if (state.residual) feeds.residual = { data: state.residual, shape: [context, architecture.hiddenSize] };
+    if (state.stageInput && piece.from !== 'block-in')
+      feeds.stageInput = {
+        data: state.stageInput,
+        shape: [context, stageInputSize(architecture, piece.from as StageName)],
+      };
+    return session.run(feeds);
+  }
+
+  private async session(options: BlockGraphOptions): Promise<GraphSession> {
+    const key = JSON.stringify(options);
+    let session = this.sessions.get(key);
+    if (!session) {
+      const subject = `block from ${options.from} to ${options.to} (context ${this.context})`;
+      session = await GraphSession.create(buildBlockGraph(this.architecture, options), subject, this.threads);
+      this.sessions.set(key, session);
+    }
+    return session;
+  }
+
+  private checkFinite(values: Float32Array, blockIndex: number, border: Border): void {
+    const index = firstNonFinite(values);
+    if (index < 0) return;
+    const width = values.length / this.context;
+    const place = border === 'block-out' ? 'the output behind mlp-out' : `the input of stage ${border}`;
+    throw new DBellError(
+      'invalid-model',
+      `block ${blockIndex}: ${place} is ${values[index]} at token ${Math.floor(index / width)}, column ${index % width} of a window of ${this.context}; ` +
+        'the weights overflow float32 for this text, so the model (or the quantized block) cannot be used',
+    );
+  }
+
+  /** The whole block gave something that is not finite: runs it stage by stage, which throws where it begins. */
+  private async blameStage(
+    blockIndex: number,
+    weights: BlockWeights,
+    hidden: Float32Array,
+    options: BlockRunOptions,
+  ): Promise<void> {
+    const { activationBits, columnScales } = options;
+    const state: StageState = { hidden };
+    for (const stage of stageOrder)
+      await this.enterStage(blockIndex, stage, weights, state, { activationBits, columnScales });
+    await this.leaveBlock(blockIndex, weights, state, { activationBits, columnScales });
+    throw new DBellError('internal', `block ${blockIndex}: the whole block and its stages disagree`);
+  }
+}

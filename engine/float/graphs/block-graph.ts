@@ -1,0 +1,202 @@
+import type { Architecture, LinearRole, StageName } from '../../model/architecture.ts';
+import { addGramOutputs } from '../gram.ts';
+import { type Dimension, GraphBuilder } from '../onnx/graph-builder.ts';
+import type { ActivationBits } from '../types.ts';
+import { addCachedAttention, addHeads, addWindowAttention } from './attention.ts';
+import { columnScaleInput, stageInputSize } from './parameters.ts';
+import {
+  addActivation,
+  addColumnAbsMax,
+  addFakeQuantization,
+  addLinear,
+  addNorm,
+  type WeightLayout,
+} from './parts.ts';
+
+/** Where a block can be cut: before it, at the input of each stage, behind it. */
+export const borders = [
+  'block-in',
+  'attention-in',
+  'attention-out',
+  'mlp-in',
+  'mlp-out',
+  'block-out',
+] as const;
+export type Border = (typeof borders)[number];
+
+export interface BlockGraphOptions {
+  from: Border;
+  to: Border;
+  activationBits: ActivationBits;
+  /** Stages whose columns are multiplied by an input `columnScale.STAGE` `[in]`. */
+  columnScaled: readonly StageName[];
+  /** Stages whose max|x_j| is an output `absMax.STAGE` `[in]`, of the input before column scale and quantization. */
+  absMax: readonly StageName[];
+  /** Stages whose input is an output `input.STAGE` `[rows, in]`, before column scale and quantization. */
+  inputs: readonly StageName[];
+  /** Gram panels of the input of stage `to`, after column scale and quantization. */
+  gram: boolean;
+  weightLayout: WeightLayout;
+  /** A whole window of so many positions; or new positions behind a KV cache, their number decided by each run. */
+  attention: { kind: 'window'; context: number } | { kind: 'cached' };
+}
+
+/** What stands between two nodes of the block: names of graph values. */
+interface Values {
+  /** Residual stream before the attention's addition, `[rows, hidden]`. */
+  hidden: string;
+  /** Input of the current stage, after column scale and quantization. */
+  stageInput: string;
+  /** Residual stream after the attention's addition. */
+  residual: string;
+}
+
+/**
+ * The part of a block between two borders, as an ONNX model. At a border the values that cross it are inputs (`hidden`, `stageInput`, `residual`) or
+ * outputs (`nextStageInput`, `nextResidual`, `out`): at attention-in and attention-out the hidden state and the stage's input, at mlp-in and
+ * mlp-out the residual stream and the stage's input. Weights are inputs named as in parameters.ts.
+ *
+ * Every block of an architecture has the same structure, so the first stands for all.
+ */
+export function buildBlockGraph(architecture: Architecture, options: BlockGraphOptions): Uint8Array {
+  return new BlockGraph(architecture, options).build();
+}
+
+class BlockGraph {
+  private readonly graph = new GraphBuilder('block');
+  private readonly architecture: Architecture;
+  private readonly options: BlockGraphOptions;
+  private readonly rows: Dimension;
+  private readonly values: Values = { hidden: '', stageInput: '', residual: '' };
+
+  constructor(architecture: Architecture, options: BlockGraphOptions) {
+    this.architecture = architecture;
+    this.options = options;
+    this.rows = options.attention.kind === 'window' ? options.attention.context : 'rows';
+  }
+
+  build(): Uint8Array {
+    const begin = borders.indexOf(this.options.from);
+    const end = borders.indexOf(this.options.to);
+    this.declareBorderInputs();
+    const segments = [
+      () => this.toAttentionIn(),
+      () => this.toAttentionOut(),
+      () => this.toMlpIn(),
+      () => this.toMlpOut(),
+      () => this.toBlockOut(),
+    ];
+    for (const segment of segments.slice(begin, end)) segment();
+    this.declareBorderOutputs();
+    return this.graph.finish();
+  }
+
+  private get block() {
+    return this.architecture.blocks[0]!;
+  }
+
+  private declareBorderInputs(): void {
+    const { graph, rows, values } = this;
+    const { hiddenSize } = this.architecture;
+    const { from } = this.options;
+    const beforeResidual = from === 'attention-in' || from === 'attention-out';
+    if (from === 'block-in' || (beforeResidual && this.reaches('mlp-in')))
+      values.hidden = graph.input('hidden', 'float32', [rows, hiddenSize]);
+    if ((from === 'mlp-in' || from === 'mlp-out') && this.reaches('block-out'))
+      values.residual = graph.input('residual', 'float32', [rows, hiddenSize]);
+    if (from !== 'block-in' && from !== 'block-out')
+      values.stageInput = graph.input('stageInput', 'float32', [
+        rows,
+        stageInputSize(this.architecture, from),
+      ]);
+  }
+
+  private reaches(border: Border): boolean {
+    return borders.indexOf(this.options.to) >= borders.indexOf(border);
+  }
+
+  private declareBorderOutputs(): void {
+    const { graph, rows, values } = this;
+    const { to } = this.options;
+    const { hiddenSize } = this.architecture;
+    if (to === 'block-out') {
+      graph.output(values.residual, 'out', 'float32', [rows, hiddenSize]);
+      return;
+    }
+    if (to === 'block-in') return;
+    const size = stageInputSize(this.architecture, to);
+    graph.output(values.stageInput, 'nextStageInput', 'float32', [rows, size]);
+    if (to === 'mlp-in') graph.output(values.residual, 'nextResidual', 'float32', [rows, hiddenSize]);
+    if (this.options.gram) addGramOutputs(graph, values.stageInput, size);
+  }
+
+  /** Taps, column scale and activation quantization at the border of a stage. */
+  private enter(stage: StageName, value: string): void {
+    const { graph, options } = this;
+    const size = stageInputSize(this.architecture, stage);
+    if (options.absMax.includes(stage))
+      graph.output(addColumnAbsMax(graph, value), `absMax.${stage}`, 'float32', [size]);
+    if (options.inputs.includes(stage)) graph.output(value, `input.${stage}`, 'float32', [this.rows, size]);
+    let result = value;
+    if (options.columnScaled.includes(stage))
+      result = graph.node('Mul', [result, graph.input(columnScaleInput(stage), 'float32', [size])]);
+    this.values.stageInput = addFakeQuantization(graph, options.activationBits, result);
+  }
+
+  private linear(role: LinearRole, value: string): string {
+    const linear = this.block.stages
+      .flatMap((stage) => stage.linears)
+      .find((candidate) => candidate.role === role);
+    if (!linear) throw new Error(`a block of ${this.architecture.modelType} has no linear of role ${role}`);
+    return addLinear(this.graph, linear, this.options.weightLayout, value);
+  }
+
+  private norm(which: 'attentionNorm' | 'mlpNorm', value: string): string {
+    return addNorm(this.graph, this.block[which], which, this.architecture.hiddenSize, value);
+  }
+
+  private toAttentionIn(): void {
+    const { hidden } = this.values;
+    const pre = this.architecture.normPlacement === 'pre';
+    this.enter('attention-in', pre ? this.norm('attentionNorm', hidden) : hidden);
+  }
+
+  private toAttentionOut(): void {
+    const { graph, architecture, options, values } = this;
+    const heads = addHeads(graph, architecture, this.block, this.rows, {
+      query: this.linear('q', values.stageInput),
+      key: this.linear('k', values.stageInput),
+      value: this.linear('v', values.stageInput),
+    });
+    const attended =
+      options.attention.kind === 'window'
+        ? addWindowAttention(graph, architecture, options.attention.context, heads)
+        : addCachedAttention(graph, architecture, heads);
+    this.enter('attention-out', attended);
+  }
+
+  private toMlpIn(): void {
+    const { graph, values } = this;
+    const sum = graph.node('Add', [values.hidden, this.linear('o', values.stageInput)]);
+    const post = this.architecture.normPlacement === 'post';
+    values.residual = post ? this.norm('attentionNorm', sum) : sum;
+    this.enter('mlp-in', post ? values.residual : this.norm('mlpNorm', values.residual));
+  }
+
+  private toMlpOut(): void {
+    const { graph, architecture, values } = this;
+    const up = this.linear('up', values.stageInput);
+    if (architecture.mlp === 'plain') {
+      this.enter('mlp-out', addActivation(graph, architecture.activation, up));
+      return;
+    }
+    const gate = addActivation(graph, architecture.activation, this.linear('gate', values.stageInput));
+    this.enter('mlp-out', graph.node('Mul', [gate, up]));
+  }
+
+  private toBlockOut(): void {
+    const { graph, values } = this;
+    const sum = graph.node('Add', [values.residual, this.linear('down', values.stageInput)]);
+    values.residual = this.architecture.normPlacement === 'post' ? this.norm('mlpNorm', sum) : sum;
+  }
+}

@@ -1,0 +1,82 @@
+import type { Activation, Linear, Norm } from '../../model/architecture.ts';
+import { float, type GraphBuilder, int, text } from '../onnx/graph-builder.ts';
+import type { ActivationBits } from '../types.ts';
+
+/**
+ * How a linear's weight lies in memory: `out-in` as in checkpoints; `in-out` transposed, which onnxruntime's matrix-vector product (one token)
+ * needs to run at memory speed.
+ */
+export type WeightLayout = 'out-in' | 'in-out';
+
+/**
+ * Norm over the last axis of `value`; weight and bias are graph inputs `${input}.weight` and `.bias`, `[size]`. A norm without affine part gets
+ * ones, since both operators demand a scale.
+ */
+export function addNorm(graph: GraphBuilder, norm: Norm, input: string, size: number, value: string): string {
+  const scale = norm.weight
+    ? graph.input(`${input}.weight`, 'float32', [size])
+    : graph.constant('float32', [size], new Float32Array(size).fill(1));
+  const attributes = { axis: int(-1), epsilon: float(norm.epsilon) };
+  if (norm.kind === 'rms') return graph.node('RMSNormalization', [value, scale], { attributes });
+  const inputs = norm.bias ? [value, scale, graph.input(`${input}.bias`, 'float32', [size])] : [value, scale];
+  return graph.node('LayerNormalization', inputs, { attributes });
+}
+
+/** y = x Wᵀ + bias; x `[rows, in]`, W a graph input `${role}.weight` in the given layout. */
+export function addLinear(graph: GraphBuilder, linear: Linear, layout: WeightLayout, value: string): string {
+  const shape =
+    layout === 'out-in' ? [linear.outFeatures, linear.inFeatures] : [linear.inFeatures, linear.outFeatures];
+  const inputs = [value, graph.input(`${linear.role}.weight`, 'float32', shape)];
+  if (linear.bias) inputs.push(graph.input(`${linear.role}.bias`, 'float32', [linear.outFeatures]));
+  return graph.node('Gemm', inputs, { attributes: { transB: int(layout === 'out-in' ? 1 : 0) } });
+}
+
+/** QuickGelu is x · sigmoid(alpha x): SiLU with alpha 1, OpenAI's `quick_gelu` with 1.702. */
+export function addActivation(graph: GraphBuilder, activation: Activation, value: string): string {
+  switch (activation) {
+    case 'relu':
+      return graph.node('Relu', [value]);
+    case 'gelu':
+      return graph.node('Gelu', [value], { attributes: { approximate: text('none') } });
+    case 'gelu_tanh':
+      return graph.node('Gelu', [value], { attributes: { approximate: text('tanh') } });
+    case 'silu':
+      return graph.node('QuickGelu', [value], { domain: 'com.microsoft', attributes: { alpha: float(1) } });
+    case 'quick_gelu':
+      return graph.node('QuickGelu', [value], {
+        domain: 'com.microsoft',
+        attributes: { alpha: float(1.702) },
+      });
+  }
+}
+
+/** Largest magnitude of an activation code: 127, 31, 7. */
+export function activationCodeMaximum(bits: Exclude<ActivationBits, 16>): number {
+  return 2 ** (bits - 1) - 1;
+}
+
+/**
+ * Symmetric absmax quantization of each row and back (method.md section 3): s = max|x| / codeMaximum, x̂ = round(x / s) · s, half to even, each
+ * operation rounded to float32. A row whose s is 0 (all zeros, or too small for float32) has s = 1 and becomes 0.
+ */
+export function addFakeQuantization(graph: GraphBuilder, bits: ActivationBits, value: string): string {
+  if (bits === 16) return value;
+  const largest = graph.node('ReduceMax', [graph.node('Abs', [value]), graph.constantInts(-1)], {
+    attributes: { keepdims: int(1) },
+  });
+  const step = graph.node('Div', [largest, graph.constantScalar(activationCodeMaximum(bits))]);
+  const safeStep = graph.node('Where', [
+    graph.node('Greater', [step, graph.constantScalar(0)]),
+    step,
+    graph.constantScalar(1),
+  ]);
+  const codes = graph.node('Round', [graph.node('Div', [value, safeStep])]);
+  return graph.node('Mul', [codes, safeStep]);
+}
+
+/** max |x_j| over the rows of `[rows, size]`: `[size]`. */
+export function addColumnAbsMax(graph: GraphBuilder, value: string): string {
+  return graph.node('ReduceMax', [graph.node('Abs', [value]), graph.constantInts(0)], {
+    attributes: { keepdims: int(0) },
+  });
+}
