@@ -1,4 +1,5 @@
 import type { Architecture } from './architecture.ts';
+import type { GgufMetadata } from './gguf/metadata.ts';
 
 /** Element types as they stand in files. GGUF block types keep ggml's names. */
 export type StoredType =
@@ -59,7 +60,10 @@ export interface ModelSource {
   readonly path: string;
   readonly format: 'huggingface' | 'gguf';
   readonly architecture: Architecture;
-  /** config.json as read, or as made from GGUF metadata: what a package's config.json starts from. */
+  /**
+   * config.json as read, or as made from GGUF metadata: what a package's config.json starts from. `tie_word_embeddings` is always there and says
+   * what was decided from the stored tensors.
+   */
   readonly config: Record<string, unknown>;
   readonly generationConfig: Record<string, unknown> | null;
   readonly tensors: ReadonlyMap<string, TensorInfo>;
@@ -69,6 +73,8 @@ export interface ModelSource {
   /** Jinja source of the chat template, or null. */
   readonly chatTemplate: string | null;
   readonly license: string | null;
+  /** All metadata of a GGUF file by key; null for a folder. */
+  readonly ggufMetadata: GgufMetadata | null;
   readonly parameterCount: number;
   readonly fileBytes: number;
   readonly warnings: ModelProblem[];
@@ -77,7 +83,7 @@ export interface ModelSource {
    */
   fingerprint(): Promise<string>;
   /**
-   * Reads a tensor and widens it to float32 (exact for every stored type). `into` must have the tensor's element count;
+   * Reads a tensor and widens it to float32 (exact for every stored type but F64, which is rounded). `into` must have the tensor's element count;
    * without it a new array is made. Throws DBellError `invalid-model` on NaN or Inf, naming tensor and index.
    */
   readFloat32(name: string, into?: Float32Array): Float32Array;

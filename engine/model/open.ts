@@ -1,0 +1,95 @@
+import { realpathSync, statSync } from 'node:fs';
+import { DBellError } from '../contract/errors.ts';
+import type { Architecture } from './architecture.ts';
+import type { ByteSource } from './byte-source.ts';
+import { readHuggingFaceFolder } from './huggingface.ts';
+import { OpenedModel, type OpenedParts } from './opened-model.ts';
+import { ProblemList } from './problems.ts';
+import type { ModelProblem, ModelSource } from './source.ts';
+
+/** What can be said about a model from its headers. */
+export interface ModelInspection {
+  path: string;
+  format: 'huggingface' | 'gguf' | null;
+  /** Null where errors keep the model from being described. */
+  architecture: Architecture | null;
+  parameterCount: number | null;
+  fileBytes: number;
+  /** Stored types of the weights with their numbers of tensors and bytes. */
+  storedTypes: Record<string, { tensors: number; bytes: number }>;
+  license: string | null;
+  hasChatTemplate: boolean;
+  problems: ModelProblem[];
+}
+
+/**
+ * Opens a Hugging Face folder or a .gguf file: headers are read and validated, weights later on demand. Throws DBellError `not-found`,
+ * `unsupported-model` or `invalid-model` with the first problem; inspectModel lists all.
+ */
+export async function openModel(modelPath: string): Promise<ModelSource> {
+  const problems = new ProblemList();
+  const sources: ByteSource[] = [];
+  try {
+    const parts = await readModel(modelPath, problems, sources);
+    problems.throwIfErrors(modelPath);
+    if (parts === null)
+      throw new DBellError('internal', `${modelPath}: reading gave neither a model nor a problem`);
+    return new OpenedModel(parts);
+  } catch (error) {
+    for (const source of sources) source.close();
+    throw error;
+  }
+}
+
+/** Reads a model's headers and reports everything that is wrong with it. Throws only `not-found` (no such path) and `disk-error`. */
+export async function inspectModel(modelPath: string): Promise<ModelInspection> {
+  const problems = new ProblemList();
+  const sources: ByteSource[] = [];
+  try {
+    const parts = await readModel(modelPath, problems, sources);
+    const storedTypes: ModelInspection['storedTypes'] = {};
+    for (const { storedType, bytes } of parts?.weights.values() ?? []) {
+      storedTypes[storedType] ??= { tensors: 0, bytes: 0 };
+      storedTypes[storedType].tensors++;
+      storedTypes[storedType].bytes += bytes;
+    }
+    return {
+      path: parts?.path ?? modelPath,
+      format: parts?.format ?? null,
+      architecture: parts?.architecture ?? null,
+      parameterCount: parts?.parameterCount ?? null,
+      fileBytes: sources.reduce((sum, source) => sum + source.size, 0),
+      storedTypes,
+      license: parts?.license ?? null,
+      hasChatTemplate: parts?.chatTemplate != null,
+      problems: problems.items,
+    };
+  } finally {
+    for (const source of sources) source.close();
+  }
+}
+
+async function readModel(
+  modelPath: string,
+  problems: ProblemList,
+  sources: ByteSource[],
+): Promise<OpenedParts | null> {
+  const { real, isFolder } = locate(modelPath);
+  if (isFolder) return readHuggingFaceFolder(real, problems, sources);
+  problems.error('unsupported-format', 'a model is a Hugging Face folder or a .gguf file');
+  return null;
+}
+
+function locate(modelPath: string): { real: string; isFolder: boolean } {
+  try {
+    const real = realpathSync(modelPath);
+    return { real, isFolder: statSync(real).isDirectory() };
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ENOTDIR')
+      throw new DBellError('not-found', `${modelPath}: there is no such file or folder`, { cause });
+    if (code === 'ELOOP')
+      throw new DBellError('invalid-model', `${modelPath}: the link leads to itself`, { cause });
+    throw new DBellError('disk-error', `${modelPath} cannot be read: ${(cause as Error).message}`, { cause });
+  }
+}
