@@ -73,8 +73,8 @@ export interface ModelSource {
   /** Jinja source of the chat template, or null. */
   readonly chatTemplate: string | null;
   readonly license: string | null;
-  /** All metadata of a GGUF file by key; null for a folder. */
-  readonly ggufMetadata: GgufMetadata | null;
+  /** All metadata of a GGUF file by key; absent or null for a folder. */
+  readonly ggufMetadata?: GgufMetadata | null;
   readonly parameterCount: number;
   readonly fileBytes: number;
   readonly warnings: ModelProblem[];
