@@ -187,3 +187,32 @@ function parseMerge(entry: unknown): [string, string] | null {
 function shown(text: string): string {
   return text.length > 60 ? `${text.slice(0, 60)}…` : text;
 }
+
+export interface RoleTokens {
+  beginOfText: string | null;
+  endOfText: string | null;
+  unknown: string | null;
+  padding: string | null;
+}
+
+/** The tokens with a role, from tokenizer_config.json (a text, or an object with `content`). */
+export function roleTokens(config: Record<string, unknown>): RoleTokens {
+  const token = (field: string): string | null => {
+    const value = config[field];
+    if (typeof value === 'string') return value;
+    if (
+      typeof value === 'object' &&
+      value !== null &&
+      'content' in value &&
+      typeof value.content === 'string'
+    )
+      return value.content;
+    return null;
+  };
+  return {
+    beginOfText: token('bos_token'),
+    endOfText: token('eos_token'),
+    unknown: token('unk_token'),
+    padding: token('pad_token'),
+  };
+}
