@@ -1,0 +1,66 @@
+import { type Command, InvalidArgumentError } from 'commander';
+
+/** Parsers of option values. What they refuse is wrong usage, exit code 2; the contract checks everything again. */
+
+export function wholeNumber(minimum: number, maximum = Number.MAX_SAFE_INTEGER) {
+  return (text: string): number => {
+    const value = /^\d+$/.test(text.trim()) ? Number(text) : Number.NaN;
+    if (!Number.isSafeInteger(value) || value < minimum || value > maximum) {
+      const range =
+        maximum === Number.MAX_SAFE_INTEGER ? `of at least ${minimum}` : `from ${minimum} to ${maximum}`;
+      throw new InvalidArgumentError(`It must be a whole number ${range}.`);
+    }
+    return value;
+  };
+}
+
+export function number(minimum: number, maximum: number) {
+  return (text: string): number => {
+    const value = text.trim() === '' ? Number.NaN : Number(text);
+    if (!(value >= minimum && value <= maximum)) {
+      throw new InvalidArgumentError(`It must be a number from ${minimum} to ${maximum}.`);
+    }
+    return value;
+  };
+}
+
+/** `128,512` as whole numbers. */
+export function wholeNumberList(minimum: number) {
+  const parse = wholeNumber(minimum);
+  return (text: string): number[] => text.split(',').map(parse);
+}
+
+/** One of a few numbers, typed. */
+export function oneOf<const T extends number>(...allowed: T[]) {
+  return (text: string): T => {
+    const value = allowed.find((candidate) => String(candidate) === text.trim());
+    if (value === undefined) throw new InvalidArgumentError(`Allowed: ${allowed.join(', ')}.`);
+    return value;
+  };
+}
+
+/** `key=value`, any number of times. */
+export function setting(
+  text: string,
+  before: { key: string; value: string }[] | undefined,
+): { key: string; value: string }[] {
+  const separator = text.indexOf('=');
+  if (separator < 1) throw new InvalidArgumentError('It must have the form key=value.');
+  return [...(before ?? []), { key: text.slice(0, separator), value: text.slice(separator + 1) }];
+}
+
+/** An option that may be given several times. */
+export function collect(text: string, before: string[] | undefined): string[] {
+  return [...(before ?? []), text];
+}
+
+export function separator(text: string): number | 'none' {
+  return text === 'none' ? 'none' : wholeNumber(0)(text);
+}
+
+/** `--json` and `--events`, the same everywhere. */
+export function withOutputOptions(command: Command): Command {
+  return command
+    .option('--json', 'print one JSON object on standard output and nothing else')
+    .option('--events', 'print JSON Lines: every event, then the result');
+}

@@ -1,0 +1,38 @@
+import { Command, type Help } from 'commander';
+import packageJson from '../../package.json' with { type: 'json' };
+import type { AddCommand, Run } from './command.ts';
+import { environmentCommand } from './commands/environment.ts';
+import { recipesCommand } from './commands/recipes.ts';
+import type { Streams } from './output.ts';
+import { runCommand } from './session.ts';
+
+const commands: AddCommand[] = [recipesCommand, environmentCommand];
+
+const description = `Calibrates, quantizes, packs, runs and measures language models at one to four bits a weight.
+
+MODEL is a Hugging Face folder or a .gguf file; PACKAGE is a folder that "dbell quantize" wrote.`;
+
+const closing = `
+Exit codes: 0 success, 1 failure with a stated reason, 2 wrong usage, 130 interrupted.
+The history of runs is kept in DBELL_HOME. NO_COLOR turns colours off.`;
+
+export function createProgram(streams: Streams, setExitCode: (exitCode: number) => void): Command {
+  const program = new Command('dbell')
+    .description(description)
+    .version(packageJson.version, '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'show help')
+    .helpCommand('help [command]', 'show help for a command')
+    .configureHelp({ showGlobalOptions: false, sortSubcommands: false } satisfies Partial<Help>)
+    .showHelpAfterError('(dbell COMMAND --help explains the command)')
+    .configureOutput({
+      writeOut: (text) => streams.stdout.write(text),
+      writeErr: (text) => streams.stderr.write(text),
+    })
+    .addHelpText('after', closing)
+    .exitOverride();
+  const run: Run = async (options, command) => {
+    setExitCode(await runCommand(streams, options, command));
+  };
+  for (const add of commands) add(program, run);
+  return program;
+}

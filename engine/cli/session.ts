@@ -1,0 +1,124 @@
+import type { Client } from '../contract/client.ts';
+import { toErrorPayload } from '../contract/error-payload.ts';
+import type { Job, JobKind, JobResult } from '../contract/jobs.ts';
+import { connect } from './connect.ts';
+import { exitCodeOf, exitCodes } from './exit-codes.ts';
+import { Output, type OutputOptions, type Streams } from './output.ts';
+import { ProgressDisplay } from './progress.ts';
+
+/** Two signals within this time are one Ctrl-C: a terminal and a wrapper may both deliver it. */
+const sameInterruptMs = 300;
+
+/** What a command works with. */
+export interface CommandSession {
+  client: Client;
+  output: Output;
+  /**
+   * Waits for a job's end while showing what it does. Ctrl-C stops the job, which leaves a resumable state; a second one ends the program.
+   * Returns the result; throws the job's error. `onText` gets generated text.
+   */
+  followJob<K extends JobKind>(
+    jobId: string,
+    kind: K,
+    onText?: (text: string) => void,
+  ): Promise<JobResult<K>>;
+}
+
+/** Ends the command with an exit code after its result was printed. */
+export class CommandEnd extends Error {
+  readonly exitCode: number;
+  constructor(exitCode: number) {
+    super(`exit code ${exitCode}`);
+    this.exitCode = exitCode;
+  }
+}
+
+/** Runs one command from connection to exit code; every failure gets its reason printed. */
+export async function runCommand(
+  streams: Streams,
+  options: OutputOptions,
+  command: (session: CommandSession) => Promise<void>,
+): Promise<number> {
+  const output = new Output(streams, options);
+  const connection = connect();
+  const display = new ProgressDisplay(output);
+  let currentJob: string | null = null;
+  let endedJob: Job | null = null;
+  let interruptedAt = Number.NEGATIVE_INFINITY;
+  let interrupted = false;
+
+  const onSignal = () => {
+    const now = performance.now();
+    if (interrupted && now - interruptedAt < sameInterruptMs) return;
+    interruptedAt = now;
+    if (interrupted || currentJob === null) {
+      display.clear();
+      connection.terminate();
+      process.exit(exitCodes.interrupted);
+    }
+    interrupted = true;
+    display.clear();
+    output.message('Stopping at the next safe point (Ctrl-C again ends at once) …');
+    connection.client.call('jobs.stop', { jobId: currentJob }).catch(() => {});
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
+
+  const session: CommandSession = {
+    client: connection.client,
+    output,
+    async followJob<K extends JobKind>(jobId: string, kind: K, onText?: (text: string) => void) {
+      currentJob = jobId;
+      const stopListening = connection.client.onEvent((event) => {
+        output.event(event);
+        if (event.type === 'job-progress' && output.mode === 'text') display.show(event.progress);
+        else if (event.type === 'job-text') {
+          display.clear();
+          onText?.(event.text);
+        } else if (event.type === 'job-message') {
+          display.clear();
+          output.message(event.level === 'warning' ? `warning: ${event.message}` : event.message);
+        }
+      });
+      try {
+        const { job } = await connection.client.call('jobs.wait', { jobId });
+        endedJob = job;
+        if (job.error) throw job.error;
+        if (job.kind !== kind || job.result === null) throw new Error(`job ${jobId} ended without a result`);
+        return job.result as JobResult<K>;
+      } finally {
+        stopListening();
+        display.clear();
+        currentJob = null;
+      }
+    },
+  };
+
+  try {
+    await command(session);
+    return interrupted ? exitCodes.interrupted : exitCodes.success;
+  } catch (error) {
+    if (error instanceof CommandEnd) return error.exitCode;
+    const payload = isPayload(error) ? error : toErrorPayload(error);
+    output.failure(payload, resumeHint(endedJob));
+    if (payload.code === 'internal' && streams.environment.DBELL_DEBUG && error instanceof Error) {
+      output.message(error.stack ?? '');
+    }
+    return exitCodeOf(payload.code);
+  } finally {
+    await connection.close();
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.off(signal, onSignal);
+  }
+}
+
+function isPayload(error: unknown): error is { code: Parameters<typeof exitCodeOf>[0]; message: string } {
+  return typeof error === 'object' && error !== null && !(error instanceof Error) && 'code' in error;
+}
+
+function resumeHint(job: Job | null): string | undefined {
+  return job?.resumable ? `Go on with: npx dbell resume ${quoteForShell(job.resumable.path)}` : undefined;
+}
+
+/** A path as it can be pasted into a POSIX shell. */
+export function quoteForShell(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}

@@ -1,0 +1,39 @@
+/** Plain-text tables that stay within 80 columns. */
+
+export interface Column {
+  title: string;
+  align?: 'left' | 'right';
+  /** Longer cells are cut with an ellipsis. */
+  maximumWidth?: number;
+}
+
+/** Columns side by side, two spaces between. */
+export function table(columns: Column[], rows: string[][]): string {
+  const cells = rows.map((row) => columns.map((column, index) => cut(row[index] ?? '', column.maximumWidth)));
+  const widths = columns.map((column, index) =>
+    Math.max(column.title.length, ...cells.map((row) => row[index]?.length ?? 0)),
+  );
+  const line = (values: string[]) =>
+    values
+      .map((value, index) => {
+        const width = widths[index] ?? 0;
+        return columns[index]?.align === 'right' ? value.padStart(width) : value.padEnd(width);
+      })
+      .join('  ')
+      .trimEnd();
+  return [line(columns.map((column) => column.title)), ...cells.map(line)].join('\n');
+}
+
+/** `name  value` lines with the values in one column; values of several lines are indented. */
+export function pairs(entries: [name: string, value: string | null][]): string {
+  const shown = entries.filter((entry): entry is [string, string] => entry[1] !== null);
+  const width = Math.max(0, ...shown.map(([name]) => name.length));
+  const indent = ' '.repeat(width + 2);
+  return shown
+    .map(([name, value]) => `${name.padEnd(width)}  ${value.split('\n').join(`\n${indent}`)}`)
+    .join('\n');
+}
+
+export function cut(text: string, maximumWidth = Number.POSITIVE_INFINITY): string {
+  return text.length <= maximumWidth ? text : `${text.slice(0, maximumWidth - 1)}…`;
+}

@@ -1,0 +1,26 @@
+import type { z } from 'zod';
+import { environmentCalls } from './environment.ts';
+import { jobCalls } from './jobs.ts';
+import { quantizationCalls } from './quantization.ts';
+
+/**
+ * Every call of the engine: what goes in and what comes back. Both are checked at run time on the side that receives them. Long work is a
+ * job: its call answers at once with a `jobId`, events tell how it goes, `jobs.wait` answers at its end.
+ */
+export const calls = {
+  ...environmentCalls,
+  recipes: quantizationCalls.recipes,
+  ...jobCalls,
+} as const;
+
+export type Calls = typeof calls;
+export type CallName = keyof Calls;
+/** What a caller passes; fields with defaults may be left out. */
+export type CallInput<N extends CallName> = z.input<Calls[N]['input']>;
+/** What a handler receives: defaults filled in. */
+export type ParsedCallInput<N extends CallName> = z.output<Calls[N]['input']>;
+export type CallOutput<N extends CallName> = z.output<Calls[N]['output']>;
+
+export function isCallName(name: string): name is CallName {
+  return Object.hasOwn(calls, name);
+}

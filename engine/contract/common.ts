@@ -1,0 +1,73 @@
+import { z } from 'zod';
+import { limits } from './limits.ts';
+
+/** Schemas that several subjects share. */
+
+/** Bits of the input of every quantized linear; 16 = not quantized. */
+export const activationBitsSchema = z.union([z.literal(16), z.literal(8), z.literal(6), z.literal(4)]);
+export type ActivationBits = z.infer<typeof activationBitsSchema>;
+
+/** Bits of the stored embedding table and head. */
+export const embeddingBitsSchema = z.union([z.literal(16), z.literal(8)]);
+export type EmbeddingBits = z.infer<typeof embeddingBitsSchema>;
+
+/** A path of the file system on which the service runs. */
+export const pathSchema = z
+  .string()
+  .min(1, 'a path must not be empty')
+  .max(limits.pathLength)
+  .refine((value) => !value.includes('\0'), 'a path must not contain a zero byte');
+
+export const nameSchema = z.string().min(1).max(limits.nameLength);
+
+export const identifierSchema = z.string().regex(/^[0-9A-Za-z_-]{1,64}$/, 'not an identifier');
+
+/** Whole bytes; exact up to 2^53. */
+export const bytesSchema = z.number().int().nonnegative();
+export const countSchema = z.number().int().nonnegative();
+/** Milliseconds, fractions allowed. */
+export const durationMsSchema = z.number().nonnegative();
+export const sha256Schema = z.string().regex(/^[0-9a-f]{64}$/, 'not a SHA-256 in lower-case hexadecimal');
+/** ISO 8601, UTC. */
+export const timeSchema = z.string().max(40);
+
+export const seedSchema = z.number().int().min(0).max(limits.seed);
+/** 0 = all cores. */
+export const threadsSchema = z.number().int().min(0).max(limits.threads);
+export const contextSchema = z.number().int().min(2).max(limits.contextTokens);
+export const windowCountSchema = z.number().int().min(1).max(limits.windowCount);
+
+/** Bytes by term, such as `weights`, `kvCache`. */
+export const itemisedBytesSchema = z.record(z.string().max(limits.nameLength), z.number().nonnegative());
+
+/** JSON as it comes from a file or goes into one. */
+export const jsonObjectSchema = z.record(z.string(), z.json());
+export type JsonObject = z.infer<typeof jsonObjectSchema>;
+
+/**
+ * Which window of text is scored or calibrated on: a file or folder, or a text bundled with the product.
+ */
+export const textSourceSchema = z.union([
+  z.strictObject({ path: pathSchema }),
+  z.strictObject({ bundled: nameSchema }),
+]);
+export type TextSource = z.infer<typeof textSourceSchema>;
+
+/** How documents are joined: by an id, not at all, or by the model's own default. */
+export const documentSeparatorSchema = z.union([
+  z.literal('default'),
+  z.literal('none'),
+  z.number().int().nonnegative(),
+]);
+
+/** Something a person should know; `error` problems make a model or package unusable. */
+export const problemSchema = z.object({
+  severity: z.enum(['error', 'warning']),
+  code: z.string(),
+  message: z.string(),
+});
+export type Problem = z.infer<typeof problemSchema>;
+
+/** One changed field of a recipe, as typed: `compensation.kind` = `block`. */
+export const settingSchema = z.strictObject({ key: nameSchema, value: z.string().max(limits.nameLength) });
+export type Setting = z.infer<typeof settingSchema>;

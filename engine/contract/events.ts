@@ -1,0 +1,35 @@
+import { z } from 'zod';
+import { countSchema, identifierSchema } from './common.ts';
+import { jobProgressSchema, jobSchema } from './jobs.ts';
+import { layerReportSchema } from './quantization.ts';
+
+/** Everything that the service tells without being asked. */
+export const eventSchema = z.discriminatedUnion('type', [
+  /** A job changed its state; carries the whole job. */
+  z.object({ type: z.literal('job-state'), job: jobSchema }),
+  z.object({ type: z.literal('job-progress'), jobId: identifierSchema, progress: jobProgressSchema }),
+  /** A linear was quantized. None is left out. */
+  z.object({
+    type: z.literal('job-layer'),
+    jobId: identifierSchema,
+    blockIndex: countSchema,
+    layer: layerReportSchema,
+  }),
+  /** Generated text; concatenated pieces are the whole. */
+  z.object({
+    type: z.literal('job-text'),
+    jobId: identifierSchema,
+    text: z.string(),
+    tokenIds: z.array(countSchema),
+  }),
+  /** A fall-back or another thing that a person should see. */
+  z.object({
+    type: z.literal('job-message'),
+    jobId: identifierSchema,
+    level: z.enum(['info', 'warning']),
+    message: z.string(),
+  }),
+  /** Rows of the history were added, changed or removed. */
+  z.object({ type: z.literal('history-changed') }),
+]);
+export type ServiceEvent = z.infer<typeof eventSchema>;

@@ -1,0 +1,83 @@
+import { z } from 'zod';
+import {
+  activationBitsSchema,
+  contextSchema,
+  countSchema,
+  durationMsSchema,
+  identifierSchema,
+  pathSchema,
+  seedSchema,
+  threadsSchema,
+} from './common.ts';
+import { limits } from './limits.ts';
+
+/** How the next token is chosen. */
+export const samplingSchema = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('greedy') }),
+  z.strictObject({
+    kind: z.literal('sampled'),
+    temperature: z.number().positive().max(100),
+    /** Smallest set of tokens whose probabilities reach this is kept. */
+    topP: z.number().gt(0).max(1),
+    seed: seedSchema,
+  }),
+]);
+export type Sampling = z.infer<typeof samplingSchema>;
+
+export const chatMessageSchema = z.strictObject({
+  role: z.enum(['system', 'user', 'assistant']),
+  content: z.string().max(limits.promptLength),
+});
+
+const generationSettings = {
+  /** Folder, .gguf file or package. */
+  model: pathSchema,
+  maximumTokens: z.number().int().min(1).max(limits.generateTokens).default(128),
+  sampling: samplingSchema,
+  /** May raise, never lower, what a package was made for. Default: the package's own; 16 for a model. */
+  activationBits: activationBitsSchema.optional(),
+  context: contextSchema.optional(),
+  threads: threadsSchema.default(0),
+  /** Text at which generation stops, besides the model's own end-of-text ids. */
+  stop: z.array(z.string().min(1).max(limits.nameLength)).max(16).default([]),
+} as const;
+
+export const generationResultSchema = z.object({
+  /** What was generated, without the prompt. */
+  text: z.string(),
+  tokenIds: z.array(countSchema),
+  promptTokens: countSchema,
+  finishReason: z.enum(['end-of-text', 'stop-text', 'length', 'context', 'stopped']),
+  model: pathSchema,
+  activationBits: activationBitsSchema,
+  kernelPath: z.string(),
+  device: z.string(),
+  /** Null where only one token was generated. */
+  decodeTokensPerSecond: z.number().nullable(),
+  timeToFirstTokenMs: durationMsSchema.nullable(),
+  loadMs: durationMsSchema,
+  /** The chat template used, or the plain format where the model has none; null for plain generation. */
+  template: z.string().nullable(),
+  warnings: z.array(z.string()),
+});
+export type GenerationResult = z.infer<typeof generationResultSchema>;
+
+const startedJobSchema = z.object({ jobId: identifierSchema });
+
+export const generationCalls = {
+  /** Starts a job that continues a plain text; its text arrives as `job-text` events. */
+  generate: {
+    input: z.strictObject({ ...generationSettings, prompt: z.string().max(limits.promptLength) }),
+    output: startedJobSchema,
+  },
+  /** Starts a job that answers the last message by the model's own chat template. */
+  chat: {
+    input: z.strictObject({
+      ...generationSettings,
+      messages: z.array(chatMessageSchema).min(1).max(limits.messageCount),
+    }),
+    output: startedJobSchema,
+  },
+};
+export type GenerateInput = z.infer<typeof generationCalls.generate.input>;
+export type ChatInput = z.infer<typeof generationCalls.chat.input>;

@@ -1,0 +1,83 @@
+import { z } from 'zod';
+import { bytesSchema, countSchema, durationMsSchema, identifierSchema, timeSchema } from './common.ts';
+import { errorPayloadSchema } from './error-payload.ts';
+import { generationResultSchema } from './generation.ts';
+import { benchmarkResultSchema, perplexityResultSchema } from './measurement.ts';
+import { quantizeResultSchema, verifyResultSchema } from './quantization.ts';
+
+/**
+ * queued → running ⇄ paused; running → stopping → stopped; running → finished | failed. A stopped or failed quantization can be
+ * resumed, which makes a new job for the same run.
+ */
+export const jobStateSchema = z.enum([
+  'queued',
+  'running',
+  'paused',
+  'stopping',
+  'stopped',
+  'finished',
+  'failed',
+]);
+export type JobState = z.infer<typeof jobStateSchema>;
+
+/** Where a job stands. Comes about ten times a second at most; the newest replaces the ones before. */
+export const jobProgressSchema = z.object({
+  /** Which work of the job this is: `quantize`, `verify`, `perplexity`, `benchmark`, `generate`. */
+  task: z.string(),
+  /** What is being done within the task, such as `calibrate` or `load`. */
+  stage: z.string(),
+  /** 0 … 1 of the task, or null while unknown. */
+  fraction: z.number().min(0).max(1).nullable(),
+  /** Which of how many blocks, windows, repetitions; `unit` names them. */
+  step: z.object({ index: countSchema, count: countSchema, unit: z.string() }).nullable(),
+  /** Layer or file in work. */
+  item: z.string().nullable(),
+  /** Relative error of the newest finished layer. */
+  relativeError: z.number().nullable(),
+  elapsedMs: durationMsSchema,
+  /** Measured from the work done so far; null until there is enough of it. */
+  remainingMs: durationMsSchema.nullable(),
+  /** Resident memory of the work process now. */
+  rssBytes: bytesSchema.nullable(),
+});
+export type JobProgress = z.infer<typeof jobProgressSchema>;
+
+const jobBase = {
+  jobId: identifierSchema,
+  runId: identifierSchema.nullable(),
+  state: jobStateSchema,
+  createdAt: timeSchema,
+  startedAt: timeSchema.nullable(),
+  endedAt: timeSchema.nullable(),
+  progress: jobProgressSchema.nullable(),
+  error: errorPayloadSchema.nullable(),
+  /** Whether `resume` can take the work up where it ended, and how. */
+  resumable: z.object({ path: z.string() }).nullable(),
+};
+
+export const jobSchema = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('quantize'), result: quantizeResultSchema.nullable(), ...jobBase }),
+  z.object({ kind: z.literal('verify'), result: verifyResultSchema.nullable(), ...jobBase }),
+  z.object({ kind: z.literal('generate'), result: generationResultSchema.nullable(), ...jobBase }),
+  z.object({ kind: z.literal('perplexity'), result: perplexityResultSchema.nullable(), ...jobBase }),
+  z.object({ kind: z.literal('benchmark'), result: benchmarkResultSchema.nullable(), ...jobBase }),
+]);
+export type Job = z.infer<typeof jobSchema>;
+export type JobKind = Job['kind'];
+/** Result of each kind of job. */
+export type JobResult<K extends JobKind> = NonNullable<Extract<Job, { kind: K }>['result']>;
+
+const jobIdInput = z.strictObject({ jobId: identifierSchema });
+const jobOutput = z.object({ job: jobSchema });
+
+export const jobCalls = {
+  'jobs.list': { input: z.strictObject({}), output: z.object({ jobs: z.array(jobSchema) }) },
+  'jobs.get': { input: jobIdInput, output: jobOutput },
+  /** Answers when the job has ended (finished, failed or stopped). */
+  'jobs.wait': { input: jobIdInput, output: jobOutput },
+  /** Holds the work at its next border (layer, window, token) until `jobs.continue`. */
+  'jobs.pause': { input: jobIdInput, output: jobOutput },
+  'jobs.continue': { input: jobIdInput, output: jobOutput },
+  /** Asks the work to end at its next border; after 5 seconds its process is ended. Checkpoints make both safe. */
+  'jobs.stop': { input: jobIdInput, output: jobOutput },
+};

@@ -1,0 +1,109 @@
+import { z } from 'zod';
+import {
+  activationBitsSchema,
+  bytesSchema,
+  contextSchema,
+  countSchema,
+  documentSeparatorSchema,
+  durationMsSchema,
+  identifierSchema,
+  itemisedBytesSchema,
+  jsonObjectSchema,
+  pathSchema,
+  sha256Schema,
+  textSourceSchema,
+  threadsSchema,
+  windowCountSchema,
+} from './common.ts';
+import { limits } from './limits.ts';
+
+export const perplexityInputSchema = z.strictObject({
+  /** Folder, .gguf file or package. */
+  model: pathSchema,
+  text: textSourceSchema,
+  /** Tokens of a window. Default: 2048, or the model's context length where that is shorter. */
+  context: contextSchema.optional(),
+  /** Default: as many as the text has. */
+  windows: windowCountSchema.optional(),
+  documentSeparator: documentSeparatorSchema.default('default'),
+  activationBits: activationBitsSchema.optional(),
+  threads: threadsSchema.default(0),
+  /** Whether the history keeps it. */
+  remember: z.boolean().default(true),
+});
+export type PerplexityInput = z.infer<typeof perplexityInputSchema>;
+
+export const perplexityResultSchema = z.object({
+  model: pathSchema,
+  /** exp of the mean loss over all scored positions. */
+  perplexity: z.number().nonnegative().nullable(),
+  meanLoss: z.number().nullable(),
+  /** Scored positions: windows · (context − 1). */
+  tokens: countSchema,
+  context: countSchema,
+  windows: countSchema,
+  textName: z.string(),
+  textSha256: sha256Schema,
+  separatorId: countSchema.nullable(),
+  activationBits: activationBitsSchema,
+  kernelPath: z.string(),
+  device: z.string(),
+  durationMs: durationMsSchema,
+  peakRssBytes: bytesSchema,
+  runId: identifierSchema.nullable(),
+});
+export type PerplexityResult = z.infer<typeof perplexityResultSchema>;
+
+const lengthListSchema = (minimum: number) =>
+  z.array(z.number().int().min(minimum).max(limits.contextTokens)).min(1).max(limits.lengthListEntries);
+
+export const benchmarkInputSchema = z.strictObject({
+  model: pathSchema,
+  /** A second subject, measured the same way in a process of its own: usually the model in full precision. */
+  baseline: pathSchema.optional(),
+  threads: threadsSchema.default(0),
+  /** Prefill lengths in tokens. Lengths beyond the model's context are left out, visibly. */
+  promptTokens: lengthListSchema(1).default([128, 512]),
+  /** Tokens in the cache before decoding is timed. */
+  decodeDepths: lengthListSchema(0).default([0, 256]),
+  generateTokens: z.number().int().min(1).max(limits.generateTokens).default(64),
+  repetitions: z.number().int().min(1).max(limits.repetitions).default(5),
+  activationBits: activationBitsSchema.optional(),
+  remember: z.boolean().default(true),
+});
+export type BenchmarkInput = z.infer<typeof benchmarkInputSchema>;
+
+/** Figures of one subject. Speeds are medians over the repetitions, keys are token counts. */
+export const benchmarkSubjectSchema = z.object({
+  model: pathSchema,
+  prefillTokensPerSecond: z.record(z.string(), z.number()),
+  decodeTokensPerSecond: z.record(z.string(), z.number()),
+  timeToFirstTokenMs: durationMsSchema,
+  tokenLatencyMs: z.object({ p50: durationMsSchema, p95: durationMsSchema, p99: durationMsSchema }),
+  loadMs: durationMsSchema,
+  peakRssBytes: bytesSchema,
+  memoryBytes: itemisedBytesSchema,
+  modelBytes: bytesSchema,
+  device: z.string(),
+  kernelPath: z.string(),
+  activationBits: activationBitsSchema,
+  stable: z.boolean(),
+  /** Why not stable, in words; empty where stable. */
+  stabilityNotes: z.array(z.string()),
+  /** Everything known of the circumstances and of the single repetitions. */
+  conditions: jsonObjectSchema,
+});
+export type BenchmarkSubject = z.infer<typeof benchmarkSubjectSchema>;
+
+export const benchmarkResultSchema = benchmarkSubjectSchema.extend({
+  baseline: benchmarkSubjectSchema.nullable(),
+  runId: identifierSchema.nullable(),
+});
+export type BenchmarkResult = z.infer<typeof benchmarkResultSchema>;
+
+const startedJobSchema = z.object({ jobId: identifierSchema, runId: identifierSchema.nullable() });
+
+export const measurementCalls = {
+  perplexity: { input: perplexityInputSchema, output: startedJobSchema },
+  benchmark: { input: benchmarkInputSchema, output: startedJobSchema },
+};

@@ -1,0 +1,48 @@
+import { z } from 'zod';
+import { bytesSchema, countSchema, pathSchema, problemSchema } from './common.ts';
+
+/** What `inspect` says of a model, from its headers alone. */
+export const modelDescriptionSchema = z.object({
+  path: pathSchema,
+  format: z.enum(['huggingface', 'gguf', 'package']),
+  /** False when a problem of severity `error` was found; then the rest may be null. */
+  usable: z.boolean(),
+  family: z.string().nullable(),
+  modelType: z.string().nullable(),
+  parameters: countSchema.nullable(),
+  /** Weights that quantization would change. */
+  quantizableParameters: countSchema.nullable(),
+  fileBytes: bytesSchema.nullable(),
+  /** Stored element type → parameters stored so. */
+  storedTypes: z.record(z.string(), countSchema),
+  architecture: z
+    .object({
+      blocks: countSchema,
+      hiddenSize: countSchema,
+      intermediateSize: countSchema,
+      heads: countSchema,
+      keyValueHeads: countSchema,
+      headDimension: countSchema,
+      vocabularySize: countSchema,
+      contextLength: countSchema,
+      activation: z.string(),
+      mlp: z.string(),
+      norm: z.string(),
+      position: z.string(),
+      tiedHead: z.boolean(),
+      slidingWindow: countSchema.nullable(),
+    })
+    .nullable(),
+  /** The linears of one block, in the order in which they are quantized. */
+  linears: z.array(z.object({ role: z.string(), inFeatures: countSchema, outFeatures: countSchema })),
+  tokenizer: z.object({ vocabularySize: countSchema }).nullable(),
+  hasChatTemplate: z.boolean(),
+  license: z.string().nullable(),
+  problems: z.array(problemSchema),
+});
+export type ModelDescription = z.infer<typeof modelDescriptionSchema>;
+
+export const modelCalls = {
+  /** Headers, architecture, problems; reads no weights. */
+  inspect: { input: z.strictObject({ model: pathSchema }), output: modelDescriptionSchema },
+};

@@ -1,0 +1,174 @@
+import { z } from 'zod';
+import {
+  activationBitsSchema,
+  bytesSchema,
+  contextSchema,
+  countSchema,
+  durationMsSchema,
+  embeddingBitsSchema,
+  identifierSchema,
+  jsonObjectSchema,
+  nameSchema,
+  pathSchema,
+  problemSchema,
+  seedSchema,
+  settingSchema,
+  sha256Schema,
+  textSourceSchema,
+  threadsSchema,
+  windowCountSchema,
+} from './common.ts';
+import { limits } from './limits.ts';
+
+/** A recipe to choose from, as `recipes` lists it. */
+export const recipeDescriptionSchema = z.object({
+  name: nameSchema,
+  summary: z.string(),
+  nominalBitsPerWeight: z.number().nullable(),
+  activationBits: activationBitsSchema,
+  /** The whole recipe; its field names, joined by dots, are what `set` takes. */
+  recipe: jsonObjectSchema,
+});
+
+/** What is to be quantized, and how; `estimate` and `quantize` share it. */
+const quantizationSettings = {
+  model: pathSchema,
+  recipe: nameSchema,
+  set: z.array(settingSchema).max(limits.settingCount).default([]),
+  /** Default: the recipe's own. */
+  activationBits: activationBitsSchema.optional(),
+  embeddingBits: embeddingBitsSchema.default(16),
+  windows: windowCountSchema.default(64),
+  /** Tokens of a calibration window. Default: 2048, or the model's context length where that is shorter. */
+  context: contextSchema.optional(),
+  threads: threadsSchema.default(0),
+} as const;
+
+/** One line of an estimate. */
+export const estimateItemSchema = z.object({
+  /** Stable name, such as `gramMatrices`. */
+  name: z.string(),
+  bytes: bytesSchema,
+});
+
+export const estimateSchema = z.object({
+  recipe: nameSchema,
+  windows: countSchema,
+  context: countSchema,
+  /** The package on disk. */
+  packageBytes: bytesSchema,
+  packageItems: z.array(estimateItemSchema),
+  storedBitsPerWeight: z.number(),
+  /** Most resident memory of the work process. */
+  peakMemoryBytes: bytesSchema,
+  memoryItems: z.array(estimateItemSchema),
+  /** Most disk in use at one time, checkpoint included. */
+  diskBytes: bytesSchema,
+  diskItems: z.array(estimateItemSchema),
+  /** Null where nothing to measure by is known. */
+  durationMs: durationMsSchema.nullable(),
+  /** What the machine has now. */
+  availableMemoryBytes: bytesSchema.nullable(),
+  availableDiskBytes: bytesSchema.nullable(),
+  problems: z.array(problemSchema),
+});
+export type Estimate = z.infer<typeof estimateSchema>;
+
+/** Measurements that follow a quantization in the same job. */
+export const followUpSchema = z.strictObject({
+  perplexity: z
+    .strictObject({
+      text: textSourceSchema,
+      context: contextSchema.optional(),
+      windows: windowCountSchema.optional(),
+    })
+    .optional(),
+  benchmark: z.boolean().default(false),
+});
+
+export const quantizeInputSchema = z.strictObject({
+  ...quantizationSettings,
+  calibration: textSourceSchema,
+  /** Windows are the first N of the text, or drawn with this seed. */
+  seed: seedSchema.optional(),
+  out: pathSchema,
+  followUp: followUpSchema.optional(),
+});
+export type QuantizeInput = z.infer<typeof quantizeInputSchema>;
+
+/** Figures of one quantized linear. */
+export const layerReportSchema = z.object({
+  name: z.string(),
+  /** tr((W−Q) H (W−Q)ᵀ) / tr(W H Wᵀ) over the layer's calibration inputs. */
+  relativeError: z.number(),
+  /** ‖W − Q‖² / ‖W‖². */
+  weightRelativeError: z.number(),
+  /** What had to be done beyond the recipe, in words. */
+  notes: z.array(z.string()),
+});
+export type LayerReport = z.infer<typeof layerReportSchema>;
+
+export const quantizeResultSchema = z.object({
+  package: pathSchema,
+  runId: identifierSchema,
+  recipe: nameSchema,
+  activationBits: activationBitsSchema,
+  embeddingBits: embeddingBitsSchema,
+  /** 8 · stored bytes of the quantized linears / their weights. */
+  storedBitsPerWeight: z.number(),
+  /** Every file of the package. */
+  bytes: bytesSchema,
+  /** The source's files. */
+  sourceBytes: bytesSchema,
+  /** VmHWM of the work process (the highest of them where the run was resumed). */
+  peakRssBytes: bytesSchema,
+  /** Work time over all attempts, without the time between them. */
+  durationMs: durationMsSchema,
+  blocks: countSchema,
+  /** How often the run was taken up again. */
+  resumedTimes: countSchema,
+  calibration: z.object({
+    name: z.string(),
+    windows: countSchema,
+    context: countSchema,
+    fingerprint: sha256Schema,
+  }),
+  /** Largest first. */
+  worstLayers: z.array(layerReportSchema),
+  meanRelativeError: z.number(),
+  warnings: z.array(z.string()),
+});
+export type QuantizeResult = z.infer<typeof quantizeResultSchema>;
+
+export const verifyResultSchema = z.object({
+  ok: z.boolean(),
+  problems: z.array(z.object({ code: z.string(), message: z.string() })),
+  package: pathSchema,
+  against: pathSchema.nullable(),
+  checkedFiles: countSchema,
+  checkedTensors: countSchema,
+  checkedBytes: bytesSchema,
+});
+export type VerifyResult = z.infer<typeof verifyResultSchema>;
+
+const startedJobSchema = z.object({ jobId: identifierSchema, runId: identifierSchema.nullable() });
+
+export const quantizationCalls = {
+  recipes: { input: z.strictObject({}), output: z.object({ recipes: z.array(recipeDescriptionSchema) }) },
+  /** Bytes, memory, disk and time of a quantization, itemised, from the model's headers. */
+  estimate: {
+    input: z.strictObject({ ...quantizationSettings, out: pathSchema.optional() }),
+    output: estimateSchema,
+  },
+  /** Starts a job; everything that can be checked beforehand is checked before it is accepted. */
+  quantize: { input: quantizeInputSchema, output: startedJobSchema },
+  /** Takes up a stopped or killed run: OUT or OUT.partial. */
+  resume: {
+    input: z.strictObject({ path: pathSchema, threads: threadsSchema.optional() }),
+    output: startedJobSchema,
+  },
+  verify: {
+    input: z.strictObject({ package: pathSchema, against: pathSchema.optional() }),
+    output: startedJobSchema,
+  },
+};

@@ -1,0 +1,17 @@
+import type { CallName, CallOutput, ParsedCallInput } from '../../contract/calls.ts';
+import type { ServiceEvent } from '../../contract/events.ts';
+import type { JobQueue } from '../jobs/queue.ts';
+import type { ProcessHost } from '../process-host.ts';
+
+export type Handler<N extends CallName> = (
+  input: ParsedCallInput<N>,
+) => CallOutput<N> | Promise<CallOutput<N>>;
+export type Handlers = { [N in CallName]: Handler<N> };
+
+/** What handlers work with. */
+export interface HandlerContext {
+  home: string;
+  processHost: ProcessHost;
+  queue: JobQueue;
+  emit: (event: ServiceEvent) => void;
+}

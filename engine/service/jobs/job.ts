@@ -1,0 +1,23 @@
+import type { Job, JobKind, JobResult } from '../../contract/jobs.ts';
+import type { TaskInput, TaskKind, TaskResult } from '../work-protocol.ts';
+
+/** What the composition of a job may do. Everything long happens in tasks. */
+export interface JobContext {
+  readonly jobId: string;
+  /** Runs a task in a fresh work process; its reports become the job's events. Throws what the task throws. */
+  runTask<K extends TaskKind>(task: K, input: TaskInput<K>): Promise<TaskResult<K>>;
+  message(level: 'info' | 'warning', message: string): void;
+  /** Says to which run of the history the job belongs. */
+  setRun(runId: string): void;
+  /** Says that the work can be taken up again from there, whatever ends the job. */
+  setResumable(path: string | null): void;
+}
+
+/** One kind of job: its work from start to result. */
+export interface JobDefinition<K extends JobKind = JobKind> {
+  kind: K;
+  runId: string | null;
+  run(context: JobContext): Promise<JobResult<K>>;
+}
+
+export type JobOf<K extends JobKind> = Extract<Job, { kind: K }>;

@@ -1,0 +1,259 @@
+import { randomUUID } from 'node:crypto';
+import { toErrorPayload } from '../../contract/error-payload.ts';
+import { DBellError } from '../../contract/errors.ts';
+import type { ServiceEvent } from '../../contract/events.ts';
+import type { Job, JobKind, JobProgress } from '../../contract/jobs.ts';
+import { coalesce } from '../coalesce.ts';
+import { serviceLimits } from '../limits.ts';
+import type { ProcessHost } from '../process-host.ts';
+import { type RunningTask, startTask } from '../supervisor.ts';
+import type { Report, TaskInput, TaskKind, TaskResult } from '../work-protocol.ts';
+import type { JobContext, JobDefinition } from './job.ts';
+
+interface Entry {
+  job: Job;
+  definition: JobDefinition;
+  task: RunningTask<TaskKind> | null;
+  stopRequested: boolean;
+  ended: Promise<void>;
+  end: () => void;
+}
+
+const finalStates: readonly Job['state'][] = ['finished', 'failed', 'stopped'];
+
+/**
+ * Runs jobs one after another: each wants all cores and its memory to itself, and a benchmark beside other work measures nothing.
+ */
+export class JobQueue {
+  readonly #host: ProcessHost;
+  readonly #emit: (event: ServiceEvent) => void;
+  readonly #entries = new Map<string, Entry>();
+  #running: Entry | null = null;
+  #closed = false;
+
+  constructor(host: ProcessHost, emit: (event: ServiceEvent) => void) {
+    this.#host = host;
+    this.#emit = emit;
+  }
+
+  add<K extends JobKind>(definition: JobDefinition<K>): Job {
+    if (this.#closed) throw new DBellError('stopped', 'the service is closing and takes no more jobs');
+    const base = {
+      jobId: randomUUID(),
+      runId: definition.runId,
+      state: 'queued' as const,
+      createdAt: new Date().toISOString(),
+      startedAt: null,
+      endedAt: null,
+      progress: null,
+      error: null,
+      resumable: null,
+      result: null,
+    };
+    const job = { kind: definition.kind, ...base } as Job;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const entry: Entry = {
+      job,
+      definition: definition as unknown as JobDefinition,
+      task: null,
+      stopRequested: false,
+      ended: promise,
+      end: resolve,
+    };
+    this.#entries.set(job.jobId, entry);
+    this.#forgetOldest();
+    this.#changed(entry);
+    // Started in a later turn, so that the caller learns the job's id before its first event.
+    setImmediate(() => this.#next());
+    return structuredClone(job);
+  }
+
+  list(): Job[] {
+    return [...this.#entries.values()].map((entry) => structuredClone(entry.job));
+  }
+
+  get(jobId: string): Job {
+    return structuredClone(this.#find(jobId).job);
+  }
+
+  async wait(jobId: string): Promise<Job> {
+    const entry = this.#find(jobId);
+    await entry.ended;
+    return structuredClone(entry.job);
+  }
+
+  pause(jobId: string): Job {
+    const entry = this.#find(jobId);
+    this.#require(entry, ['running'], 'paused');
+    entry.job.state = 'paused';
+    entry.task?.pause();
+    this.#changed(entry);
+    return this.get(jobId);
+  }
+
+  continue(jobId: string): Job {
+    const entry = this.#find(jobId);
+    this.#require(entry, ['paused'], 'continued');
+    entry.job.state = 'running';
+    entry.task?.continue();
+    this.#changed(entry);
+    return this.get(jobId);
+  }
+
+  /** Stopping what has ended or is stopping already changes nothing. */
+  stop(jobId: string): Job {
+    const entry = this.#find(jobId);
+    if (entry.job.state === 'queued') {
+      this.#finish(entry, 'stopped', () => {
+        entry.job.error = { code: 'stopped', message: 'stopped before it started' };
+      });
+    } else if (entry.job.state === 'running' || entry.job.state === 'paused') {
+      entry.stopRequested = true;
+      entry.job.state = 'stopping';
+      entry.task?.stop();
+      this.#changed(entry);
+    }
+    return this.get(jobId);
+  }
+
+  /** Stops everything and resolves when no work process is left. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    const entries = [...this.#entries.values()].filter(({ job }) => !finalStates.includes(job.state));
+    for (const { job } of entries) this.stop(job.jobId);
+    await Promise.all(entries.map((entry) => entry.ended));
+  }
+
+  /** Ends every work process at once, for a service that must go now. */
+  terminate(): void {
+    this.#closed = true;
+    for (const { task } of this.#entries.values()) task?.kill();
+  }
+
+  #find(jobId: string): Entry {
+    const entry = this.#entries.get(jobId);
+    if (!entry) throw new DBellError('not-found', `there is no job ${jobId}`);
+    return entry;
+  }
+
+  #require(entry: Entry, states: Job['state'][], what: string): void {
+    if (!states.includes(entry.job.state)) {
+      throw new DBellError(
+        'invalid-input',
+        `job ${entry.job.jobId} is ${entry.job.state} and cannot be ${what}`,
+      );
+    }
+  }
+
+  #changed(entry: Entry): void {
+    this.#emit({ type: 'job-state', job: structuredClone(entry.job) });
+  }
+
+  #next(): void {
+    if (this.#running) return;
+    const entry = [...this.#entries.values()].find(({ job }) => job.state === 'queued');
+    if (!entry) return;
+    this.#running = entry;
+    void this.#run(entry);
+  }
+
+  async #run(entry: Entry): Promise<void> {
+    const { job } = entry;
+    job.state = 'running';
+    job.startedAt = new Date().toISOString();
+    this.#changed(entry);
+    const progress = coalesce<JobProgress>(serviceLimits.progressIntervalMs, (value) => {
+      this.#emit({ type: 'job-progress', jobId: job.jobId, progress: value });
+    });
+    try {
+      const result = await entry.definition.run(this.#context(entry, progress.push));
+      progress.flush();
+      this.#finish(entry, 'finished', () => Object.assign(job, { result }));
+    } catch (error) {
+      progress.flush();
+      const payload = toErrorPayload(error);
+      this.#finish(entry, payload.code === 'stopped' ? 'stopped' : 'failed', () => {
+        job.error = payload;
+      });
+    }
+  }
+
+  #finish(entry: Entry, state: Job['state'], change: () => void): void {
+    change();
+    entry.job.state = state;
+    entry.job.endedAt = new Date().toISOString();
+    if (this.#running === entry) this.#running = null;
+    this.#changed(entry);
+    entry.end();
+    setImmediate(() => this.#next());
+  }
+
+  #context(entry: Entry, pushProgress: (progress: JobProgress) => void): JobContext {
+    const { job } = entry;
+    const onReport = (report: Report) => {
+      switch (report.type) {
+        case 'progress':
+          job.progress = report.progress;
+          pushProgress(report.progress);
+          break;
+        case 'layer':
+          this.#emit({
+            type: 'job-layer',
+            jobId: job.jobId,
+            blockIndex: report.blockIndex,
+            layer: report.layer,
+          });
+          break;
+        case 'text':
+          this.#emit({
+            type: 'job-text',
+            jobId: job.jobId,
+            text: report.text,
+            tokenIds: report.tokenIds,
+          });
+          break;
+        case 'message':
+          this.#emit({
+            type: 'job-message',
+            jobId: job.jobId,
+            level: report.level,
+            message: report.message,
+          });
+          break;
+      }
+    };
+    const runTask = async <K extends TaskKind>(task: K, input: TaskInput<K>): Promise<TaskResult<K>> => {
+      if (entry.stopRequested) throw new DBellError('stopped', 'stopped');
+      const running = startTask(this.#host, task, input, onReport);
+      entry.task = running as unknown as RunningTask<TaskKind>;
+      // Paused between two tasks: the new one starts paused.
+      if (job.state === 'paused') running.pause();
+      try {
+        return await running.done;
+      } finally {
+        entry.task = null;
+      }
+    };
+    return {
+      jobId: job.jobId,
+      runTask,
+      message: (level, message) => {
+        this.#emit({ type: 'job-message', jobId: job.jobId, level, message });
+      },
+      setRun: (runId) => {
+        job.runId = runId;
+        this.#changed(entry);
+      },
+      setResumable: (path) => {
+        job.resumable = path === null ? null : { path };
+      },
+    };
+  }
+
+  #forgetOldest(): void {
+    const ended = [...this.#entries.values()].filter(({ job }) => finalStates.includes(job.state));
+    for (const { job } of ended.slice(0, Math.max(0, ended.length - serviceLimits.keptJobs))) {
+      this.#entries.delete(job.jobId);
+    }
+  }
+}

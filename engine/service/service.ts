@@ -1,0 +1,76 @@
+import { type CallName, calls, isCallName } from '../contract/calls.ts';
+import { describeIssues, parseAs, toErrorPayload } from '../contract/error-payload.ts';
+import { DBellError } from '../contract/errors.ts';
+import type { ServiceEvent } from '../contract/events.ts';
+import { type Response, requestSchema } from '../contract/protocol.ts';
+import type { Handlers } from './calls/handlers.ts';
+import { createHandlers } from './calls/index.ts';
+import { JobQueue } from './jobs/queue.ts';
+import type { ProcessHost } from './process-host.ts';
+
+export interface ServiceOptions {
+  /** Folder of the history and the settings; see home.ts for the default. */
+  home: string;
+  processHost: ProcessHost;
+}
+
+/**
+ * The engine behind the contract. Transports (a function call, a MessagePort, a WebSocket) hand each message to `handle` and send on what
+ * it answers; they need to know nothing else.
+ */
+export interface Service {
+  /** Answers every value whatsoever; never throws. */
+  handle(message: unknown): Promise<Response>;
+  /** Returns how to stop listening. */
+  onEvent(listener: (event: ServiceEvent) => void): () => void;
+  /** Stops all jobs, waits for their processes, closes the history. */
+  close(): Promise<void>;
+  /** Ends the work processes at once without waiting; what they did is resumable. */
+  terminate(): void;
+}
+
+export function createService({ home, processHost }: ServiceOptions): Service {
+  const listeners = new Set<(event: ServiceEvent) => void>();
+  const emit = (event: ServiceEvent) => {
+    for (const listener of listeners) listener(event);
+  };
+  const queue = new JobQueue(processHost, emit);
+  const { handlers, close: closeHandlers } = createHandlers({ home, processHost, queue, emit });
+
+  return {
+    async handle(message) {
+      const request = requestSchema.safeParse(message);
+      if (!request.success) {
+        const error = {
+          code: 'invalid-input' as const,
+          message: `request: ${describeIssues(request.error)}`,
+        };
+        return { id: null, error };
+      }
+      const { id, call, input } = request.data;
+      try {
+        return { id, output: await answer(handlers, call, input) };
+      } catch (error) {
+        return { id, error: toErrorPayload(error) };
+      }
+    },
+    onEvent(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    async close() {
+      await queue.close();
+      closeHandlers();
+    },
+    terminate: () => queue.terminate(),
+  };
+}
+
+/** Checks the input, calls the handler, checks the output. */
+async function answer(handlers: Handlers, call: string, input: unknown): Promise<unknown> {
+  if (!isCallName(call)) throw new DBellError('invalid-input', `there is no call "${call}"`);
+  const name: CallName = call;
+  const parsed = parseAs(calls[name].input, input, call);
+  const handler = handlers[name] as (input: unknown) => unknown;
+  return parseAs(calls[name].output, await handler(parsed), `output of ${call}`, 'internal');
+}

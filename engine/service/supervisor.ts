@@ -1,0 +1,102 @@
+import { fromErrorPayload, parseAs } from '../contract/error-payload.ts';
+import { DBellError } from '../contract/errors.ts';
+import { serviceLimits } from './limits.ts';
+import type { ProcessEnd, ProcessHost } from './process-host.ts';
+import {
+  fromWorkProcessSchema,
+  type Report,
+  type TaskInput,
+  type TaskKind,
+  type TaskResult,
+  type ToWorkProcess,
+  taskSchemas,
+} from './work-protocol.ts';
+
+/** A task in its work process, seen from the service. */
+export interface RunningTask<K extends TaskKind> {
+  readonly pid: number | undefined;
+  /**
+   * The checked result. Throws the task's own DBellError, `stopped` after `stop`, or `worker-died` where the process ended without a word.
+   */
+  readonly done: Promise<TaskResult<K>>;
+  pause(): void;
+  continue(): void;
+  /** Raises the flag; the process has `stopGraceMs` to come to a border, then it is ended. */
+  stop(): void;
+  /** Ends the process at once. */
+  kill(): void;
+}
+
+/** Starts a work process for one task and watches over it to its end. */
+export function startTask<K extends TaskKind>(
+  host: ProcessHost,
+  task: K,
+  input: TaskInput<K>,
+  onReport: (report: Report) => void = () => {},
+): RunningTask<K> {
+  const worker = host.start();
+  let stopping = false;
+  let killTimer: NodeJS.Timeout | undefined;
+  const send = (message: ToWorkProcess) => worker.send(message);
+
+  const done = new Promise<TaskResult<K>>((resolve, reject) => {
+    /** What the task ended with; delivered when the process is gone, so that its files and memory are free by then. */
+    let outcome: { result: TaskResult<K> } | { error: unknown } | null = null;
+    worker.onMessage((raw) => {
+      try {
+        const message = parseAs(fromWorkProcessSchema, raw, 'message of the work process', 'internal');
+        if (message.type === 'result') {
+          const result = parseAs(taskSchemas[task].result, message.result, `result of ${task}`, 'internal');
+          outcome = { result: result as TaskResult<K> };
+        } else if (message.type === 'error') outcome = { error: fromErrorPayload(message.error) };
+        else onReport(message);
+      } catch (error) {
+        outcome = { error };
+        worker.kill();
+      }
+    });
+    worker.onEnd((end) => {
+      clearTimeout(killTimer);
+      if (outcome && 'result' in outcome) resolve(outcome.result);
+      else if (outcome) reject(outcome.error);
+      else if (stopping) reject(new DBellError('stopped', 'stopped'));
+      else reject(deathOf(worker.pid, end, worker.lastOutput()));
+    });
+  });
+  // Whoever started the task awaits `done` sooner or later; until then a rejection is not unhandled.
+  done.catch(() => {});
+  send({ type: 'run', task, input });
+  return {
+    pid: worker.pid,
+    done,
+    pause: () => send({ type: 'pause' }),
+    continue: () => send({ type: 'continue' }),
+    stop() {
+      if (stopping) return;
+      stopping = true;
+      // A paused task must go on to see the flag.
+      send({ type: 'stop' });
+      killTimer = setTimeout(() => worker.kill(), serviceLimits.stopGraceMs);
+    },
+    kill() {
+      stopping = true;
+      worker.kill();
+    },
+  };
+}
+
+/** The error for a work process that ended without a result. */
+function deathOf(pid: number | undefined, end: ProcessEnd, output: string): DBellError {
+  if (pid === undefined) {
+    return new DBellError('worker-died', `the work process could not be started: ${output}`);
+  }
+  const how = end.signal === null ? `with exit code ${end.exitCode}` : `by signal ${end.signal}`;
+  const why =
+    end.signal === 'SIGKILL'
+      ? ' (somebody ended it, or the system did for want of memory)'
+      : end.signal === 'SIGSEGV' || end.signal === 'SIGABRT' || end.signal === 'SIGILL'
+        ? ' (a defect in native code)'
+        : '';
+  const last = output === '' ? '' : `; its last output: ${output.split('\n').slice(-5).join(' | ')}`;
+  return new DBellError('worker-died', `the work process ${pid} ended ${how}${why}${last}`);
+}

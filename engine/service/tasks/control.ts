@@ -1,0 +1,96 @@
+import { DBellError } from '../../contract/errors.ts';
+import type { JobProgress } from '../../contract/jobs.ts';
+import { coalesce } from '../coalesce.ts';
+import { serviceLimits } from '../limits.ts';
+import type { FromWorkProcess, Report, TaskInput, TaskKind, TaskResult } from '../work-protocol.ts';
+
+/** What a task gets besides its input: the flags to obey, and where to report. */
+export interface TaskControl {
+  paused(): boolean;
+  stopRequested(): boolean;
+  /** Throws DBellError `stopped` once a stop was requested; otherwise holds while paused. Lets the process hear its messages. */
+  border(): Promise<void>;
+  /** Coalesced: the newest of each interval is sent. `elapsedMs` and `rssBytes` are filled in. */
+  progress(progress: Omit<JobProgress, 'elapsedMs' | 'rssBytes'> & { elapsedMs?: number }): void;
+  text(text: string, tokenIds: number[]): void;
+  report(report: Exclude<Report, { type: 'progress' | 'text' }>): void;
+}
+
+export type TaskFunction<K extends TaskKind> = (
+  input: TaskInput<K>,
+  control: TaskControl,
+) => Promise<TaskResult<K>>;
+
+interface TaskControlOwner extends TaskControl {
+  pause(): void;
+  continue(): void;
+  stop(): void;
+  flush(): void;
+}
+
+/** How often a paused task looks whether it may go on. */
+const pausedPollMs = 50;
+
+export function createTaskControl(send: (message: FromWorkProcess) => void): TaskControlOwner {
+  const startedAt = performance.now();
+  const parent = process.ppid;
+  let paused = false;
+  let stopped = false;
+  const progress = coalesce<JobProgress>(serviceLimits.progressIntervalMs, (value) =>
+    send({ type: 'progress', progress: value }),
+  );
+  const text = coalesce<{ text: string; tokenIds: number[] }>(
+    serviceLimits.textIntervalMs,
+    (value) => send({ type: 'text', ...value }),
+    (held, next) => ({ text: held.text + next.text, tokenIds: [...held.tokenIds, ...next.tokenIds] }),
+  );
+  /**
+   * The channel's end is noticed only between two turns of the event loop, which long native calls hold up; the parent's number changes at
+   * once when it dies (not on Windows).
+   */
+  const endIfOrphaned = () => {
+    if (process.ppid !== parent) process.kill(process.pid, 'SIGKILL');
+  };
+  const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve));
+  return {
+    pause() {
+      paused = true;
+    },
+    continue() {
+      paused = false;
+    },
+    stop() {
+      stopped = true;
+      paused = false;
+    },
+    flush() {
+      progress.flush();
+      text.flush();
+    },
+    paused: () => paused,
+    stopRequested() {
+      endIfOrphaned();
+      return stopped;
+    },
+    async border() {
+      endIfOrphaned();
+      await nextTurn();
+      while (paused) await new Promise((resolve) => setTimeout(resolve, pausedPollMs));
+      if (stopped) throw new DBellError('stopped', 'stopped');
+    },
+    progress(value) {
+      endIfOrphaned();
+      progress.push({
+        elapsedMs: performance.now() - startedAt,
+        ...value,
+        rssBytes: process.memoryUsage.rss(),
+      });
+    },
+    text(piece, tokenIds) {
+      text.push({ text: piece, tokenIds });
+    },
+    report(report) {
+      send(report);
+    },
+  };
+}

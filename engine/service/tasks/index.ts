@@ -1,0 +1,7 @@
+import type { TaskKind } from '../work-protocol.ts';
+import type { TaskFunction } from './control.ts';
+
+/** Every task, loaded when it is needed, so that a work process holds in memory only what its task uses. */
+export const tasks: { [K in TaskKind]: () => Promise<TaskFunction<K>> } = {
+  environment: async () => (await import('./environment.ts')).environmentTask,
+};

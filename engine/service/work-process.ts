@@ -1,0 +1,68 @@
+import { parseAs, toErrorPayload } from '../contract/error-payload.ts';
+import { DBellError } from '../contract/errors.ts';
+import { createTaskControl } from './tasks/control.ts';
+import { tasks } from './tasks/index.ts';
+import { type FromWorkProcess, type TaskKind, taskSchemas, toWorkProcessSchema } from './work-protocol.ts';
+
+/**
+ * Entry of a work process. It does one task and ends: native code (onnxruntime, the addon) blocks or crashes only this process, and its peak
+ * memory is the task's own.
+ */
+if (!process.send) {
+  process.stderr.write('This file is started by the service of DBell Studio and does nothing by itself.\n');
+  process.exit(2);
+}
+
+// Ctrl-C reaches the whole process group; the service decides what becomes of the work.
+process.on('SIGINT', () => {});
+process.on('SIGHUP', () => {});
+// Without its service this process must not go on writing.
+process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));
+
+/** Sends and, where `last`, ends when the message is on its way. */
+function send(message: FromWorkProcess, last = false): void {
+  process.send?.(message, undefined, undefined, () => {
+    if (last) process.exit(0);
+  });
+}
+
+const control = createTaskControl(send);
+let running = false;
+
+process.on('message', (raw) => {
+  try {
+    const message = parseAs(toWorkProcessSchema, raw, 'message of the service', 'internal');
+    if (message.type === 'pause') control.pause();
+    else if (message.type === 'continue') control.continue();
+    else if (message.type === 'stop') control.stop();
+    else if (running) throw new DBellError('internal', 'a work process does one task');
+    else {
+      running = true;
+      void run(message.task, message.input);
+    }
+  } catch (error) {
+    fail(error);
+  }
+});
+
+async function run(kind: TaskKind, rawInput: unknown): Promise<void> {
+  try {
+    const input = parseAs(taskSchemas[kind].input, rawInput, `input of ${kind}`);
+    const task = await tasks[kind]();
+    const result = await task(input as never, control);
+    control.flush();
+    send({ type: 'result', result }, true);
+  } catch (error) {
+    fail(error);
+  }
+}
+
+function fail(error: unknown): void {
+  control.flush();
+  const payload = toErrorPayload(error);
+  if (payload.code === 'internal' && error instanceof Error) process.stderr.write(`${error.stack}\n`);
+  send({ type: 'error', error: payload }, true);
+}
+
+process.on('uncaughtException', fail);
+process.on('unhandledRejection', fail);

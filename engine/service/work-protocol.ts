@@ -1,0 +1,53 @@
+import { z } from 'zod';
+import { countSchema } from '../contract/common.ts';
+import { nativeEnvironmentSchema } from '../contract/environment.ts';
+import { errorPayloadSchema } from '../contract/error-payload.ts';
+import { jobProgressSchema } from '../contract/jobs.ts';
+import { layerReportSchema } from '../contract/quantization.ts';
+
+/**
+ * What the service and a work process say to each other. Both check what they receive: a work process reads hostile files, and its memory is
+ * no more to be trusted than they are.
+ *
+ * A work process does one task: `run`, then reports, then `result` or `error`, then its end.
+ */
+export const taskSchemas = {
+  /** What native code finds on this machine. */
+  environment: { input: z.strictObject({}), result: nativeEnvironmentSchema },
+} as const;
+
+export type TaskKind = keyof typeof taskSchemas;
+export type TaskInput<K extends TaskKind> = z.output<(typeof taskSchemas)[K]['input']>;
+export type TaskResult<K extends TaskKind> = z.output<(typeof taskSchemas)[K]['result']>;
+
+export const toWorkProcessSchema = z.discriminatedUnion('type', [
+  z.strictObject({
+    type: z.literal('run'),
+    task: z.enum(Object.keys(taskSchemas) as [TaskKind, ...TaskKind[]]),
+    input: z.unknown(),
+  }),
+  z.strictObject({ type: z.literal('pause') }),
+  z.strictObject({ type: z.literal('continue') }),
+  z.strictObject({ type: z.literal('stop') }),
+]);
+export type ToWorkProcess = z.infer<typeof toWorkProcessSchema>;
+
+/** What a task reports while it works. */
+export const reportSchema = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('progress'), progress: jobProgressSchema }),
+  z.strictObject({ type: z.literal('layer'), blockIndex: countSchema, layer: layerReportSchema }),
+  z.strictObject({ type: z.literal('text'), text: z.string(), tokenIds: z.array(countSchema) }),
+  z.strictObject({
+    type: z.literal('message'),
+    level: z.enum(['info', 'warning']),
+    message: z.string(),
+  }),
+]);
+export type Report = z.infer<typeof reportSchema>;
+
+export const fromWorkProcessSchema = z.discriminatedUnion('type', [
+  ...reportSchema.options,
+  z.strictObject({ type: z.literal('result'), result: z.unknown() }),
+  z.strictObject({ type: z.literal('error'), error: errorPayloadSchema }),
+]);
+export type FromWorkProcess = z.infer<typeof fromWorkProcessSchema>;

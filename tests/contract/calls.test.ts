@@ -1,0 +1,124 @@
+import { expect, test } from 'vitest';
+import { z } from 'zod';
+import { calls } from '../../engine/contract/calls.ts';
+import { createClient } from '../../engine/contract/client.ts';
+import {
+  errorPayloadSchema,
+  fromErrorPayload,
+  parseAs,
+  toErrorPayload,
+} from '../../engine/contract/error-payload.ts';
+import { DBellError } from '../../engine/contract/errors.ts';
+import { eventSchema } from '../../engine/contract/events.ts';
+import { limits } from '../../engine/contract/limits.ts';
+import { quantizationCalls } from '../../engine/contract/quantization.ts';
+
+test('every call refuses an input with a field that it does not know', () => {
+  for (const [name, call] of Object.entries(calls)) {
+    expect(call.input.safeParse({ unheardOf: 1 }).success, name).toBe(false);
+    expect(call.input.safeParse(null).success, name).toBe(false);
+    expect(call.input.safeParse([]).success, name).toBe(false);
+  }
+});
+
+test('every call has a JSON Schema, so that nothing but JSON crosses', () => {
+  for (const [name, call] of Object.entries(calls)) {
+    expect(z.toJSONSchema(call.input, { io: 'input' }), name).toHaveProperty('type', 'object');
+    expect(z.toJSONSchema(call.output), name).toBeTypeOf('object');
+  }
+});
+
+const quantize = {
+  model: '/models/a',
+  recipe: 'dbellquant',
+  calibration: { bundled: 'general' },
+  out: '/out',
+};
+
+test('quantize fills in its defaults', () => {
+  const parsed = quantizationCalls.quantize.input.parse(quantize);
+  expect(parsed).toMatchObject({ embeddingBits: 16, windows: 64, threads: 0, set: [] });
+  expect(parsed.activationBits).toBeUndefined();
+});
+
+test.each([
+  ['an empty path', { model: '' }],
+  ['a path with a zero byte', { model: 'a\0b' }],
+  ['a path longer than the system allows', { out: 'x'.repeat(limits.pathLength + 1) }],
+  ['no windows', { windows: 0 }],
+  ['half a window', { windows: 1.5 }],
+  ['a context of one token, which scores nothing', { context: 1 }],
+  ['five activation bits', { activationBits: 5 }],
+  ['four embedding bits', { embeddingBits: 4 }],
+  ['a negative seed', { seed: -1 }],
+  ['a number as text', { windows: '64' }],
+  ['not a number', { windows: Number.NaN }],
+  ['infinity', { windows: Number.POSITIVE_INFINITY }],
+  ['a calibration text that is two things', { calibration: { path: 'a', bundled: 'b' } }],
+  ['more settings than a recipe has fields', { set: Array(100).fill({ key: 'a', value: 'b' }) }],
+])('quantize refuses %s', (_, change) => {
+  expect(quantizationCalls.quantize.input.safeParse({ ...quantize, ...change }).success).toBe(false);
+});
+
+test('an error crosses as code and message and arrives as the same error', () => {
+  const sent = new DBellError('disk-full', 'no room');
+  const crossed = errorPayloadSchema.parse(JSON.parse(JSON.stringify(toErrorPayload(sent))));
+  expect(fromErrorPayload(crossed)).toMatchObject({ code: 'disk-full', message: 'no room' });
+  expect(crossed).toEqual({ code: 'disk-full', message: 'no room' });
+});
+
+test.each([
+  ['ENOSPC', 'disk-full'],
+  ['ENOENT', 'not-found'],
+  ['EROFS', 'disk-error'],
+  ['ENOMEM', 'out-of-memory'],
+])('a system error %s becomes %s and names the path', (code, expected) => {
+  const error = Object.assign(new Error('x'), { code, path: '/a/b' });
+  expect(toErrorPayload(error)).toMatchObject({
+    code: expected,
+    message: expect.stringContaining('/a/b'),
+  });
+});
+
+test('what is thrown without being an error still crosses', () => {
+  expect(toErrorPayload('text')).toEqual({ code: 'internal', message: 'text' });
+  expect(toErrorPayload(undefined)).toEqual({ code: 'internal', message: 'undefined' });
+});
+
+test('a refusal names the field and what was expected there', () => {
+  expect(() => parseAs(calls['jobs.get'].input, { jobId: 7 }, 'jobs.get')).toThrowError(
+    /^jobs\.get: jobId: .*expected string/,
+  );
+});
+
+test('the client trusts neither the shape of a response nor that of an output or an event', async () => {
+  let answer: unknown;
+  let emit: (event: unknown) => void = () => {};
+  const client = createClient({
+    request: async ({ id }) => (typeof answer === 'object' && answer !== null ? { id, ...answer } : answer),
+    onEvent: (listener) => {
+      emit = listener;
+      return () => {};
+    },
+  });
+  answer = 'nonsense';
+  await expect(client.call('jobs.list', {})).rejects.toMatchObject({ code: 'internal' });
+  answer = { output: { jobs: [{ kind: 'quantize' }] } };
+  await expect(client.call('jobs.list', {})).rejects.toMatchObject({ code: 'internal' });
+  answer = { error: { code: 'not-found', message: 'gone' } };
+  await expect(client.call('jobs.list', {})).rejects.toMatchObject({ code: 'not-found', message: 'gone' });
+  answer = { error: { code: 'made-up', message: 'gone' } };
+  await expect(client.call('jobs.list', {})).rejects.toMatchObject({ code: 'internal' });
+  answer = { output: { jobs: [] } };
+  await expect(client.call('jobs.list', {})).resolves.toEqual({ jobs: [] });
+  client.onEvent(() => {});
+  expect(() => emit({ type: 'job-progress', jobId: 'a' })).toThrowError(/^event: /);
+});
+
+test('events of unknown types and with missing parts are refused', () => {
+  expect(eventSchema.safeParse({ type: 'surprise' }).success).toBe(false);
+  expect(eventSchema.safeParse({ type: 'job-text', jobId: 'a', text: 'b' }).success).toBe(false);
+  expect(eventSchema.safeParse({ type: 'job-text', jobId: 'a', text: 'b', tokenIds: [1] }).success).toBe(
+    true,
+  );
+});
