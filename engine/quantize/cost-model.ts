@@ -1,0 +1,80 @@
+import { type Architecture, type Block, type Linear, linearsOf, type Stage } from '../model/architecture.ts';
+import type { Recipe } from './recipe.ts';
+import { usesFloatStream, usesHessians } from './resolve-recipe.ts';
+
+/**
+ * Work of each step in floating-point operations, for progress and for the time estimate. What is no matrix product is weighted by how much slower
+ * it runs than one, so that the sums are proportional to time.
+ */
+
+/** Of the addon's own loops (searches over thresholds, SGD, triangular solves) against a matrix product. */
+const numericsWeight = 4;
+/** Passes over a weight that the structured search makes: salient counts and percentiles, each a first-order binarization. */
+const structuredSearchOperations = 1500;
+/** Operations for a weight and epoch of LTDB: targets, two distances, gradient. */
+const ltdbOperationsPerWeight = 30;
+/** Blocks usually stop early, well before the maximum. */
+const ltdbTypicalEpochs = 100;
+
+export function stageWidth(stage: Stage): number {
+  return stage.linears[0]?.inFeatures ?? 0;
+}
+
+/** One window through one block: linears, and causal attention at half. */
+export function blockForwardOperations(architecture: Architecture, block: Block, context: number): number {
+  const weights = linearsOf(block).reduce((sum, linear) => sum + linear.inFeatures * linear.outFeatures, 0);
+  const attention = 2 * context * context * architecture.headCount * architecture.headDimension;
+  return 2 * context * weights + attention;
+}
+
+export function gramOperations(stage: Stage, context: number): number {
+  return context * stageWidth(stage) ** 2;
+}
+
+export function factorOperations(stage: Stage): number {
+  return numericsWeight * stageWidth(stage) ** 3;
+}
+
+export function quantizeOperations(linear: Linear, recipe: Recipe): number {
+  const weights = linear.inFeatures * linear.outFeatures;
+  const search = recipe.binarizer.kind === 'structured' ? structuredSearchOperations * weights : 20 * weights;
+  const compensation = recipe.compensation.kind === 'none' ? 0 : weights * linear.inFeatures;
+  const errors = usesHessians(recipe) ? 2 * weights * linear.inFeatures : 2 * weights;
+  return numericsWeight * (search + compensation + errors);
+}
+
+export function transformOperations(linear: Linear, recipe: Recipe): number {
+  if (recipe.transform.kind !== 'ltdb') return 0;
+  const epochs =
+    recipe.transform.training === 'trained' ? Math.min(ltdbTypicalEpochs, recipe.transform.maximumEpochs) : 1;
+  return numericsWeight * epochs * ltdbOperationsPerWeight * linear.inFeatures * linear.outFeatures;
+}
+
+/** Stages whose input a norm makes; only these are transformed (method.md section 1). */
+export function isTransformed(stage: Stage): boolean {
+  return stage.name === 'attention-in' || stage.name === 'mlp-in';
+}
+
+/** All of a block's work. The last block's outputs are not needed by anyone. */
+export function blockOperations(
+  architecture: Architecture,
+  block: Block,
+  recipe: Recipe,
+  windowCount: number,
+  context: number,
+): number {
+  const forward = blockForwardOperations(architecture, block, context);
+  let total = 0;
+  if (usesFloatStream(recipe)) total += windowCount * forward;
+  for (const stage of block.stages) {
+    if (usesHessians(recipe)) total += windowCount * gramOperations(stage, context) + factorOperations(stage);
+    for (const linear of stage.linears) {
+      total += quantizeOperations(linear, recipe);
+      if (isTransformed(stage)) total += transformOperations(linear, recipe);
+    }
+  }
+  if (usesHessians(recipe)) {
+    total += windowCount * forward * (recipe.compensation.hessian === 'per-block' ? 2 : 1);
+  }
+  return total;
+}

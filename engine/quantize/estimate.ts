@@ -1,0 +1,221 @@
+import { performance } from 'node:perf_hooks';
+import type { FloatEngine } from '../float/types.ts';
+import { type Architecture, type Block, type Linear, linearsOf } from '../model/architecture.ts';
+import { blockForwardOperations, blockOperations, stageWidth } from './cost-model.ts';
+import { baseProcessBytes } from './limits.ts';
+import { blockCount } from './quantized-linear.ts';
+import type { Recipe } from './recipe.ts';
+import { usesFloatStream, usesHessians } from './resolve-recipe.ts';
+
+/** What a quantization will need, itemised; all terms in bytes or milliseconds. */
+export interface QuantizationEstimate {
+  packageBytes: { linears: number; embeddingAndHead: number; other: number; total: number };
+  /** 8 · bytes of the quantized linears / their weights, padding included. */
+  storedBitsPerWeight: number;
+  /** On the output's volume while the job runs. */
+  diskBytes: { hiddenStates: number; stageStates: number; package: number; total: number };
+  /** Resident at the peak. */
+  memoryBytes: {
+    /** Node, onnxruntime and the addon. */
+    base: number;
+    /** One block's weights: float, transformed, and one linear as codes and as float. */
+    blockWeights: number;
+    /** Gram matrix, Hessian and its factor of the widest stage. */
+    hessians: number;
+    /** One window's hidden states and what a block computes between them, attention scores included. */
+    window: number;
+    total: number;
+  };
+  /** `assumed`: from a typical CPU's speed; `measured`: from one block of this model on this machine. */
+  timeMs: { low: number; expected: number; high: number; basis: 'assumed' | 'measured' };
+}
+
+export interface EstimateInputs {
+  architecture: Architecture;
+  recipe: Recipe;
+  embeddingBits: 16 | 8;
+  /** Zero for recipes that need no text. */
+  windowCount: number;
+  context: number;
+  threads: number;
+  /** From `measureSpeed`; without it a typical CPU is assumed. */
+  operationsPerSecond?: number;
+}
+
+/** Float32 operations a second of one thread in matrix products: slow laptop, typical, fast server. */
+const assumedSpeedPerThread = { low: 12e9, expected: 40e9, high: 90e9 };
+/** Spread of the whole job against a measured block: other programs, disk, clock, how early LTDB stops. */
+const measuredSpread = { low: 0.7, high: 1.8 };
+
+const float16Bytes = 2;
+const float32Bytes = 4;
+const float64Bytes = 8;
+/** Every tensor of a package is padded to a multiple of this (docs/format.md). */
+const tensorAlignment = 64;
+
+function padded(bytes: number): number {
+  return Math.ceil(bytes / tensorAlignment) * tensorAlignment;
+}
+
+/** Stored bytes of one quantized linear (docs/format.md: planes, scales or levels, masks, bias). */
+export function storedLinearBytes(linear: Linear, recipe: Recipe, columnScale: boolean): number {
+  const rowGroups = Math.ceil(linear.outFeatures / 16);
+  const lines = Math.ceil(linear.inFeatures / 32);
+  const blocks = blockCount(linear.inFeatures);
+  const structured = recipe.binarizer.kind === 'structured';
+  const planes = recipe.binarizer.kind === 'uniform' ? recipe.binarizer.bits : 2;
+  const valuesPerRowAndBlock = structured ? 7 : 2;
+  let bytes = rowGroups * lines * planes * 64;
+  bytes += structured
+    ? padded(rowGroups * blocks * valuesPerRowAndBlock * 16 * float16Bytes) + padded(blocks * 16)
+    : valuesPerRowAndBlock * padded(rowGroups * blocks * 16 * float16Bytes);
+  if (columnScale) bytes += padded(linear.inFeatures * float32Bytes);
+  if (linear.bias !== null) bytes += padded(linear.outFeatures * float32Bytes);
+  return bytes;
+}
+
+function tableBytes(rows: number, columns: number, bits: 16 | 8): number {
+  if (bits === 16) return padded(rows * columns * float16Bytes);
+  const groups = Math.ceil(columns / 32);
+  return padded(rows * groups * 32) + padded(rows * groups * float16Bytes);
+}
+
+function packageBytes({ architecture, recipe, embeddingBits }: EstimateInputs): {
+  bytes: QuantizationEstimate['packageBytes'];
+  bitsPerWeight: number;
+} {
+  let linears = 0;
+  let weights = 0;
+  let other = 0;
+  for (const block of architecture.blocks) {
+    for (const stage of block.stages) {
+      const explicit =
+        recipe.transform.kind === 'ltdb' &&
+        (stage.name === 'attention-in' || stage.name === 'mlp-in') &&
+        (stage.foldableNorm === null || stage.foldableNorm.weight === null);
+      for (const linear of stage.linears) {
+        linears += storedLinearBytes(linear, recipe, explicit);
+        weights += linear.inFeatures * linear.outFeatures;
+      }
+    }
+    other += 4 * padded(architecture.hiddenSize * float32Bytes);
+  }
+  const { vocabularySize, contextLength, hiddenSize, embedding, head, position } = architecture;
+  const table = tableBytes(vocabularySize, embedding.embeddingSize, embeddingBits);
+  if (position.kind === 'learned') {
+    other += padded((contextLength + position.offset) * hiddenSize * float16Bytes);
+  }
+  if (embedding.projectIn) other += padded(hiddenSize * embedding.embeddingSize * float16Bytes);
+  if (embedding.projectOut) other += padded(hiddenSize * embedding.embeddingSize * float16Bytes);
+  const embeddingAndHead = head.tied ? table : 2 * table;
+  return {
+    bytes: { linears, embeddingAndHead, other, total: linears + embeddingAndHead + other },
+    bitsPerWeight: weights > 0 ? (8 * linears) / weights : 0,
+  };
+}
+
+function streamCount(recipe: Recipe): number {
+  return Number(usesFloatStream(recipe)) + Number(usesHessians(recipe));
+}
+
+/** Scratch of StageStates at its largest: three of its four files stand at the same time. */
+function stageStateBytes(architecture: Architecture, recipe: Recipe, tokens: number): number {
+  const block = architecture.blocks[0];
+  if (!block || !usesHessians(recipe) || recipe.compensation.hessian === 'per-block') return 0;
+  const width = (index: number): number => {
+    const stage = block.stages[index];
+    return stage ? stageWidth(stage) : 0;
+  };
+  const residual = architecture.hiddenSize;
+  return tokens * float32Bytes * (residual + width(2) + Math.max(width(1), width(3)));
+}
+
+function memoryBytes(inputs: EstimateInputs, block: Block): QuantizationEstimate['memoryBytes'] {
+  const { architecture, recipe, context } = inputs;
+  const sizes = linearsOf(block).map((linear) => linear.inFeatures * linear.outFeatures);
+  const weights = sizes.reduce((sum, size) => sum + size, 0);
+  const largest = Math.max(0, ...sizes);
+  // Float and transformed or dequantized; of the linear at hand also the working copy, codes and float result.
+  const blockWeights = float32Bytes * (2 * weights + 2 * largest) + largest;
+  const widths = block.stages.map(stageWidth);
+  const widest = Math.max(0, ...widths);
+  let hessians = 0;
+  if (usesHessians(recipe)) {
+    const held = recipe.compensation.hessian === 'per-block' ? widths : [widest];
+    // Panels of the upper triangle (5/8) for each Gram matrix held; the full matrix, a working copy and the factor for one.
+    hessians = held.reduce((sum, width) => sum + 0.625 * float64Bytes * width * width, 0);
+    hessians += (2 * float64Bytes + 2 * float32Bytes) * widest * widest;
+  }
+  const streams = streamCount(recipe);
+  const perToken = 6 * architecture.hiddenSize + 4 * widest;
+  const scores = architecture.headCount * context * context;
+  const window = streams > 0 ? float32Bytes * (context * perToken + scores) : 0;
+  const total = baseProcessBytes + blockWeights + hessians + window;
+  return { base: baseProcessBytes, blockWeights, hessians, window, total };
+}
+
+/** What the job will need. Bytes of the package follow from the format; memory and time are estimates. */
+export function estimateQuantization(inputs: EstimateInputs): QuantizationEstimate {
+  const { architecture, recipe, windowCount, context, threads } = inputs;
+  const block = architecture.blocks[0];
+  if (!block) throw new Error('a model has at least one block');
+  const stored = packageBytes(inputs);
+  const tokens = windowCount * context;
+  // Two generations of each stream.
+  const hiddenStates = 2 * streamCount(recipe) * tokens * architecture.hiddenSize * float32Bytes;
+  const stageStates = stageStateBytes(architecture, recipe, tokens);
+  // Blocks are packed one by one and then put together: both stand for a moment.
+  const packageOnDisk = 2 * stored.bytes.total;
+  const operations = architecture.blocks.reduce(
+    (sum, each) => sum + blockOperations(architecture, each, recipe, windowCount, context),
+    0,
+  );
+  const speed = inputs.operationsPerSecond;
+  const milliseconds = (operationsPerSecond: number): number => (1000 * operations) / operationsPerSecond;
+  const timeMs: QuantizationEstimate['timeMs'] = speed
+    ? {
+        low: measuredSpread.low * milliseconds(speed),
+        expected: milliseconds(speed),
+        high: measuredSpread.high * milliseconds(speed),
+        basis: 'measured',
+      }
+    : {
+        low: milliseconds(assumedSpeedPerThread.high * threads),
+        expected: milliseconds(assumedSpeedPerThread.expected * threads),
+        high: milliseconds(assumedSpeedPerThread.low * threads),
+        basis: 'assumed',
+      };
+  return {
+    packageBytes: stored.bytes,
+    storedBitsPerWeight: stored.bitsPerWeight,
+    diskBytes: {
+      hiddenStates,
+      stageStates,
+      package: packageOnDisk,
+      total: hiddenStates + stageStates + packageOnDisk,
+    },
+    memoryBytes: memoryBytes(inputs, block),
+    timeMs,
+  };
+}
+
+/**
+ * Speed of one block of this model in matrix-product operations a second; takes about as long as one window through one block, twice.
+ */
+export async function measureSpeed(
+  engine: FloatEngine,
+  architecture: Architecture,
+  context: number,
+): Promise<number> {
+  const block = architecture.blocks[0];
+  if (!block) throw new Error('a model has at least one block');
+  const weights = engine.loadBlock(block.index);
+  const runner = await engine.blockRunner(context);
+  const hidden = engine.embed(new Int32Array(context));
+  // The first run prepares the graph.
+  await runner.forward(block.index, weights, hidden, { activationBits: 16 });
+  const started = performance.now();
+  await runner.forward(block.index, weights, hidden, { activationBits: 16 });
+  const seconds = Math.max(1e-6, (performance.now() - started) / 1000);
+  return blockForwardOperations(architecture, block, context) / seconds;
+}

@@ -1,0 +1,117 @@
+import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { z } from 'zod';
+import { DBellError } from '../contract/errors.ts';
+import { errorCode, fileError } from './durable-file.ts';
+import { lockSettleMs } from './limits.ts';
+
+const ownerSchema = z.object({
+  pid: z.int().positive(),
+  host: z.string(),
+  /** Which life of that process id: start time and boot id where the system tells them, else empty. */
+  incarnation: z.string(),
+  token: z.string(),
+});
+type Owner = z.infer<typeof ownerSchema>;
+
+/** A folder's lock; whoever holds it may write there. */
+export interface OutputLock {
+  release(): void;
+}
+
+/**
+ * Takes the lock of a work folder: a file created exclusively that names its process. A lock whose process is gone (a killed run) is taken over.
+ *
+ * @throws DBellError `output-exists` where another process, or another job of this one, holds it
+ */
+export async function lockFolder(folder: string): Promise<OutputLock> {
+  const lockPath = path.join(folder, 'lock');
+  const token = `${process.pid}-${Math.random().toString(36).slice(2)}`;
+  const mine: Owner = { pid: process.pid, host: hostname(), incarnation: incarnationOf(process.pid), token };
+  const candidate = `${lockPath}.${token}`;
+  try {
+    writeFileSync(candidate, JSON.stringify(mine));
+    try {
+      // A hard link fails where the name exists, so exactly one process gets a free lock, with its content complete.
+      createExclusively(candidate, lockPath);
+    } catch (cause) {
+      if (errorCode(cause) !== 'EEXIST') throw cause;
+      refuseWhereHeld(lockPath);
+      renameSync(candidate, lockPath);
+      await sleep(lockSettleMs);
+      if (readOwner(lockPath)?.token !== token) refuseWhereHeld(lockPath);
+    }
+  } catch (cause) {
+    throw cause instanceof DBellError ? cause : fileError(`lock ${lockPath}`, cause);
+  } finally {
+    rmSync(candidate, { force: true });
+  }
+  return {
+    release() {
+      if (readOwner(lockPath)?.token === token) rmSync(lockPath, { force: true });
+    },
+  };
+}
+
+/** File systems without hard links (exFAT, some network drives) get a plain exclusive creation. */
+function createExclusively(candidate: string, lockPath: string): void {
+  try {
+    linkSync(candidate, lockPath);
+  } catch (cause) {
+    if (!['EPERM', 'ENOTSUP', 'ENOSYS', 'EOPNOTSUPP'].includes(errorCode(cause))) throw cause;
+    writeFileSync(lockPath, readFileSync(candidate), { flag: 'wx' });
+  }
+}
+
+function refuseWhereHeld(lockPath: string): void {
+  const owner = readOwner(lockPath);
+  if (!owner) return;
+  if (owner.host !== hostname()) {
+    throw new DBellError(
+      'output-exists',
+      `${path.dirname(lockPath)} is locked by process ${owner.pid} on ${owner.host}; if that process is gone, delete ${lockPath}`,
+    );
+  }
+  if (isAlive(owner)) {
+    const who = owner.pid === process.pid ? 'another job of this process' : `process ${owner.pid}`;
+    throw new DBellError(
+      'output-exists',
+      `${path.dirname(lockPath)} is being written by ${who}; wait for it, stop it, or choose another output`,
+    );
+  }
+}
+
+/** Null where there is no lock or a killed run left an unreadable one. */
+function readOwner(lockPath: string): Owner | null {
+  try {
+    return ownerSchema.parse(JSON.parse(readFileSync(lockPath, 'utf8')));
+  } catch {
+    return null;
+  }
+}
+
+function isAlive(owner: Owner): boolean {
+  try {
+    process.kill(owner.pid, 0);
+  } catch (cause) {
+    // EPERM: it runs, under another user.
+    if (errorCode(cause) !== 'EPERM') return false;
+  }
+  const now = incarnationOf(owner.pid);
+  return owner.incarnation === '' || now === '' || now === owner.incarnation;
+}
+
+/** Process ids are used again; start time since boot and the boot's id tell lives apart (Linux; empty elsewhere). */
+function incarnationOf(pid: number): string {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    // Fields after the command name, which may hold blanks and brackets: state is the first, start time the twentieth (proc(5)).
+    const startTicks = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+    const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+    return `${bootId}/${startTicks}`;
+  } catch {
+    return '';
+  }
+}

@@ -1,0 +1,186 @@
+import { accessSync, constants, existsSync, realpathSync, statfsSync } from 'node:fs';
+import { freemem, totalmem } from 'node:os';
+import path from 'node:path';
+import type { TokenWindows } from '../calibration/windows.ts';
+import { DBellError } from '../contract/errors.ts';
+import type { ModelSource } from '../model/source.ts';
+import { fileError } from './durable-file.ts';
+import { type EstimateInputs, estimateQuantization, type QuantizationEstimate } from './estimate.ts';
+import { diskReserveBytes } from './limits.ts';
+import type { Recipe } from './recipe.ts';
+import { needsCalibration } from './resolve-recipe.ts';
+
+export interface PreflightInputs {
+  source: ModelSource;
+  /** Null only for recipes that need no calibration. */
+  windows: TokenWindows | null;
+  recipe: Recipe;
+  embeddingBits: 16 | 8;
+  /** Where the package will appear. */
+  outputDirectory: string;
+  threads: number;
+  /** A resumed job's own files count as free, and a finished package may stand there already. */
+  resuming?: { bytesOnDisk: number; packageMayExist: boolean };
+}
+
+/**
+ * Checks everything that can be known before work starts, from headers and settings alone.
+ *
+ * @returns the estimate, and warnings for the person
+ * @throws DBellError naming what is wrong, the value, the limit and what to do
+ */
+export function checkBeforeStart(inputs: PreflightInputs): {
+  estimate: QuantizationEstimate;
+  warnings: string[];
+} {
+  const { source, windows, recipe } = inputs;
+  const problem = source.warnings.find((warning) => warning.severity === 'error');
+  if (problem) throw new DBellError('invalid-model', `${source.path}: ${problem.message}`);
+  if (windows) checkWindows(windows, source);
+  else if (needsCalibration(recipe)) {
+    throw new DBellError(
+      'invalid-input',
+      `recipe ${recipe.name} needs calibration text; give one with --calibration`,
+    );
+  }
+  checkOutput(inputs);
+  const estimateInputs: EstimateInputs = {
+    architecture: source.architecture,
+    recipe,
+    embeddingBits: inputs.embeddingBits,
+    windowCount: windows?.windowCount ?? 0,
+    context: windows?.context ?? 0,
+    threads: inputs.threads,
+  };
+  const estimate = estimateQuantization(estimateInputs);
+  checkDisk(inputs, estimate);
+  return { estimate, warnings: [...checkMemory(estimate), ...fewTokens(inputs)] };
+}
+
+function checkWindows(windows: TokenWindows, source: ModelSource): void {
+  const { contextLength, slidingWindow, vocabularySize } = source.architecture;
+  const { windowCount, context, ids } = windows;
+  const refuse = (message: string): never => {
+    throw new DBellError('invalid-input', `calibration: ${message}`);
+  };
+  if (windowCount < 1 || context < 1) refuse(`${windowCount} windows of ${context} tokens hold no text`);
+  if (ids.length !== windowCount * context) {
+    refuse(
+      `${ids.length} ids do not make ${windowCount} windows of ${context} tokens (${windowCount * context})`,
+    );
+  }
+  if (context > contextLength) {
+    refuse(
+      `windows of ${context} tokens exceed the model's context length of ${contextLength}; use --context ${contextLength} or less`,
+    );
+  }
+  if (slidingWindow !== null && context > slidingWindow) {
+    refuse(
+      `windows of ${context} tokens exceed the model's sliding attention window of ${slidingWindow}, up to which results are exact; use --context ${slidingWindow} or less`,
+    );
+  }
+  const position = ids.findIndex((id) => id < 0 || id >= vocabularySize);
+  if (position >= 0) {
+    refuse(
+      `token ${position} has id ${ids[position]}, outside the vocabulary of ${vocabularySize}; the text was tokenized for another model`,
+    );
+  }
+}
+
+/** Real path of the nearest folder that exists, with the rest appended. */
+function resolveThroughLinks(target: string): string {
+  const absolute = path.resolve(target);
+  if (existsSync(absolute)) return realpathSync(absolute);
+  const parent = path.dirname(absolute);
+  return parent === absolute ? absolute : path.join(resolveThroughLinks(parent), path.basename(absolute));
+}
+
+function nearestExisting(target: string): string {
+  let folder = path.resolve(target);
+  while (!existsSync(folder) && path.dirname(folder) !== folder) folder = path.dirname(folder);
+  return folder;
+}
+
+function checkOutput({ source, outputDirectory, resuming }: PreflightInputs): void {
+  const output = resolveThroughLinks(outputDirectory);
+  const inside = path.relative(source.path, output);
+  if (inside === '' || (!inside.startsWith('..') && !path.isAbsolute(inside))) {
+    throw new DBellError(
+      'invalid-input',
+      `output ${output} lies inside the model ${source.path}, which is never written to; choose another folder`,
+    );
+  }
+  if (existsSync(output) && !resuming?.packageMayExist) {
+    throw new DBellError(
+      'output-exists',
+      `output ${output} exists already; choose another folder or remove it`,
+    );
+  }
+  const parent = nearestExisting(path.dirname(output));
+  try {
+    accessSync(parent, constants.W_OK);
+  } catch (cause) {
+    throw fileError(`output folder ${parent}`, cause);
+  }
+}
+
+function checkDisk(
+  { outputDirectory, resuming }: PreflightInputs,
+  { diskBytes }: QuantizationEstimate,
+): void {
+  const folder = nearestExisting(path.dirname(path.resolve(outputDirectory)));
+  let free: number;
+  try {
+    const volume = statfsSync(folder);
+    free = volume.bavail * volume.bsize;
+  } catch (cause) {
+    throw fileError(`volume of ${folder}`, cause);
+  }
+  const needed = diskBytes.total + diskReserveBytes - (resuming?.bytesOnDisk ?? 0);
+  if (needed > free) {
+    throw new DBellError(
+      'disk-full',
+      `${folder} has ${megabytes(free)} free, the job needs ${megabytes(needed)} (hidden states ${megabytes(diskBytes.hiddenStates)}, ` +
+        `states between stages ${megabytes(diskBytes.stageStates)}, package ${megabytes(diskBytes.package)}); make room, use fewer windows, or choose another volume`,
+    );
+  }
+}
+
+function checkMemory({ memoryBytes }: QuantizationEstimate): string[] {
+  // In a container the limit is what it may use, not what the machine has; 0 means none.
+  const limit = process.constrainedMemory();
+  const total = limit > 0 ? Math.min(limit, totalmem()) : totalmem();
+  const needed = `about ${megabytes(memoryBytes.total)} of memory are needed (one block's weights ${megabytes(memoryBytes.blockWeights)}, Hessians ${megabytes(memoryBytes.hessians)}, one window ${megabytes(memoryBytes.window)})`;
+  if (memoryBytes.total > total) {
+    throw new DBellError(
+      'out-of-memory',
+      `${needed}, this machine has ${megabytes(total)}; use a shorter --context or a smaller model`,
+    );
+  }
+  const free = Math.min(
+    process.availableMemory(),
+    limit > 0 ? total : Math.max(freemem(), process.availableMemory()),
+  );
+  return memoryBytes.total > free
+    ? [`${needed}, ${megabytes(free)} are free now; close other programs if it becomes slow`]
+    : [];
+}
+
+function fewTokens({ source, windows, recipe }: PreflightInputs): string[] {
+  if (!windows || !needsCalibration(recipe)) return [];
+  const tokens = windows.windowCount * windows.context;
+  const widest = Math.max(
+    ...source.architecture.blocks.flatMap((block) =>
+      block.stages.flatMap((stage) => stage.linears.map((linear) => linear.inFeatures)),
+    ),
+  );
+  return tokens < widest
+    ? [
+        `${tokens} calibration tokens are fewer than the widest layer's ${widest} inputs: Hessians will be singular and damped; use more windows`,
+      ]
+    : [];
+}
+
+function megabytes(bytes: number): string {
+  return `${Math.ceil(bytes / 1e6).toLocaleString('en-US')} MB`;
+}
