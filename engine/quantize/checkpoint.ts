@@ -1,8 +1,10 @@
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
 import { DBellError } from '../contract/errors.ts';
-import { fileError, makeFolder, replaceFile } from './durable-file.ts';
+import { syncFolder, temporarySuffix, writeFileAtomically } from '../files/atomic.ts';
+import { fileError } from '../files/errors.ts';
+import { canonicalJson } from '../files/json.ts';
 import { recipeSchema } from './recipe.ts';
 
 /** Version of the checkpoint's files; another one is never resumed. */
@@ -49,25 +51,21 @@ export class CheckpointFolder {
   constructor(workDirectory: string) {
     this.path = path.join(workDirectory, 'checkpoint');
     this.statePath = path.join(this.path, 'state.json');
-    makeFolder(this.path, 'checkpoint folder');
+    makeFolder(this.path);
   }
 
   streamPath(stream: StreamName, generation: 0 | 1): string {
     return path.join(this.path, `${stream}-${generation}.f32`);
   }
 
-  scratchPath(name: string): string {
-    return path.join(this.path, `scratch-${name}.f32`);
-  }
-
   /** Removes what killed runs left: temporary names and scratch files. */
   removeLeftovers(): void {
     try {
       for (const name of readdirSync(this.path)) {
-        if (name.startsWith('scratch-') || name.endsWith('.tmp')) rmSync(path.join(this.path, name));
+        if (name.startsWith('scratch-') || name.endsWith(temporarySuffix)) rmSync(path.join(this.path, name));
       }
     } catch (cause) {
-      throw fileError(`checkpoint folder ${this.path}`, cause);
+      throw fileError(cause, 'clear what an interrupted run left', this.path);
     }
   }
 
@@ -91,7 +89,7 @@ export class CheckpointFolder {
 
   save(state: Omit<CheckpointState, 'version'>): CheckpointState {
     const complete: CheckpointState = { version: checkpointVersion, ...state };
-    replaceFile(this.statePath, `${JSON.stringify(complete, null, 2)}\n`, 'checkpoint state');
+    writeFileAtomically(this.statePath, canonicalJson(complete));
     return complete;
   }
 }
@@ -149,4 +147,15 @@ function flatten(value: unknown, prefix = ''): Map<string, string> {
     fields.set(prefix, String(value));
   }
   return fields;
+}
+
+/** Creates a folder and makes its name durable. */
+export function makeFolder(folder: string): void {
+  if (existsSync(folder)) return;
+  try {
+    mkdirSync(folder, { recursive: true });
+  } catch (cause) {
+    throw fileError(cause, 'create the folder', folder);
+  }
+  syncFolder(path.dirname(folder));
 }

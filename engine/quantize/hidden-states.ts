@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import { closeSync, fstatSync, fsyncSync, openSync } from 'node:fs';
+import { closeSync, fstatSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
 import { DBellError } from '../contract/errors.ts';
-import { fileError, readFully, writeFully } from './durable-file.ts';
+import { fileError } from '../files/errors.ts';
+import { beforeFileOperation } from '../files/faults.ts';
 
 /**
  * Arrays of all windows in one file, each in a slot of fixed size, read and written window by window: `[windowCount, valuesPerWindow]` float32, little-endian.
@@ -31,7 +32,7 @@ export class WindowFile {
     try {
       this.descriptor = openSync(filePath, mode);
     } catch (cause) {
-      throw fileError(`hidden states ${filePath}`, cause);
+      throw fileError(cause, 'open', filePath);
     }
   }
 
@@ -78,7 +79,7 @@ export class WindowFile {
     try {
       complete = readFully(this.descriptor, asBytes(values), window * this.valuesPerWindow * 4);
     } catch (cause) {
-      throw fileError(`hidden states ${this.path}`, cause);
+      throw fileError(cause, 'read', this.path);
     }
     if (!complete) throw damaged(this.path, `ends before window ${window}`);
     return values;
@@ -93,9 +94,10 @@ export class WindowFile {
       );
     }
     try {
+      beforeFileOperation('write', this.path, values.byteLength);
       writeFully(this.descriptor, asBytes(values), window * this.valuesPerWindow * 4);
     } catch (cause) {
-      throw fileError(`hidden states ${this.path}`, cause);
+      throw fileError(cause, 'write', this.path);
     }
     if (this.hashed) this.hash.update(asBytes(values));
     this.nextWritten += 1;
@@ -104,9 +106,10 @@ export class WindowFile {
   /** Makes what was written durable and gives its SHA-256. */
   seal(): string {
     try {
+      beforeFileOperation('sync', this.path);
       fsyncSync(this.descriptor);
     } catch (cause) {
-      throw fileError(`hidden states ${this.path}`, cause);
+      throw fileError(cause, 'flush to disk', this.path);
     }
     return this.hash.digest('hex');
   }
@@ -126,4 +129,23 @@ function damaged(filePath: string, what: string, cause?: unknown): DBellError {
     `checkpoint file ${filePath} ${what}; delete the .partial folder and start again`,
     { cause },
   );
+}
+
+/** Writes all of `bytes` at `position`, however many calls the system needs. */
+function writeFully(descriptor: number, bytes: Uint8Array, position: number): void {
+  let done = 0;
+  while (done < bytes.byteLength) {
+    done += writeSync(descriptor, bytes, done, bytes.byteLength - done, position + done);
+  }
+}
+
+/** Fills `bytes` from `position`; false where the file ends before. */
+function readFully(descriptor: number, bytes: Uint8Array, position: number): boolean {
+  let done = 0;
+  while (done < bytes.byteLength) {
+    const count = readSync(descriptor, bytes, done, bytes.byteLength - done, position + done);
+    if (count === 0) return false;
+    done += count;
+  }
+  return true;
 }

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { DBellError } from '../contract/errors.ts';
-import { errorCode, fileError } from './durable-file.ts';
+import { fileError, systemErrorCode } from '../files/errors.ts';
 import { lockSettleMs } from './limits.ts';
 
 const ownerSchema = z.object({
@@ -37,14 +37,14 @@ export async function lockFolder(folder: string): Promise<OutputLock> {
       // A hard link fails where the name exists, so exactly one process gets a free lock, with its content complete.
       createExclusively(candidate, lockPath);
     } catch (cause) {
-      if (errorCode(cause) !== 'EEXIST') throw cause;
+      if (systemErrorCode(cause) !== 'EEXIST') throw cause;
       refuseWhereHeld(lockPath);
       renameSync(candidate, lockPath);
       await sleep(lockSettleMs);
       if (readOwner(lockPath)?.token !== token) refuseWhereHeld(lockPath);
     }
   } catch (cause) {
-    throw cause instanceof DBellError ? cause : fileError(`lock ${lockPath}`, cause);
+    throw fileError(cause, 'take the lock', lockPath);
   } finally {
     rmSync(candidate, { force: true });
   }
@@ -60,7 +60,7 @@ function createExclusively(candidate: string, lockPath: string): void {
   try {
     linkSync(candidate, lockPath);
   } catch (cause) {
-    if (!['EPERM', 'ENOTSUP', 'ENOSYS', 'EOPNOTSUPP'].includes(errorCode(cause))) throw cause;
+    if (!['EPERM', 'ENOTSUP', 'ENOSYS', 'EOPNOTSUPP'].includes(systemErrorCode(cause) ?? '')) throw cause;
     writeFileSync(lockPath, readFileSync(candidate), { flag: 'wx' });
   }
 }
@@ -97,7 +97,7 @@ function isAlive(owner: Owner): boolean {
     process.kill(owner.pid, 0);
   } catch (cause) {
     // EPERM: it runs, under another user.
-    if (errorCode(cause) !== 'EPERM') return false;
+    if (systemErrorCode(cause) !== 'EPERM') return false;
   }
   const now = incarnationOf(owner.pid);
   return owner.incarnation === '' || now === '' || now === owner.incarnation;

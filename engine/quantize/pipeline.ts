@@ -1,7 +1,9 @@
-import { existsSync, lstatSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import type { TokenWindows } from '../calibration/windows.ts';
 import { DBellError } from '../contract/errors.ts';
+import { renameDurably } from '../files/atomic.ts';
+import { fileError } from '../files/errors.ts';
 import type { FloatEngine } from '../float/types.ts';
 import type { ModelSource } from '../model/source.ts';
 import { threads as nativeThreads } from '../native/index.ts';
@@ -9,11 +11,11 @@ import { type BlockJob, quantizeBlock } from './block.ts';
 import {
   CheckpointFolder,
   type CheckpointState,
+  makeFolder,
   type QuantizationFingerprint,
   type StreamName,
 } from './checkpoint.ts';
 import { blockOperations } from './cost-model.ts';
-import { fileError, makeFolder, syncFolder } from './durable-file.ts';
 import { engineIdentity } from './engine-identity.ts';
 import { WindowFile } from './hidden-states.ts';
 import { lockFolder } from './output-lock.ts';
@@ -77,7 +79,7 @@ export async function quantize(options: QuantizeOptions): Promise<QuantizeResult
   });
   for (const warning of warnings) options.onWarning?.(warning);
   removeFinishedWork(workDirectory);
-  makeFolder(workDirectory, 'work folder');
+  makeFolder(workDirectory);
   const lock = await lockFolder(workDirectory);
   try {
     return await runLocked(options, workDirectory, outputDirectory);
@@ -300,19 +302,17 @@ const retiredName = (workDirectory: string): string => `${workDirectory}.removed
  * The package stands: the work folder goes. Renamed first, so that a kill in between leaves no work folder that looks like an unfinished job.
  */
 function retireWork(workDirectory: string): void {
-  try {
-    if (existsSync(workDirectory)) {
-      renameSync(workDirectory, retiredName(workDirectory));
-      syncFolder(path.dirname(workDirectory));
-    }
-    removeFinishedWork(workDirectory);
-  } catch (cause) {
-    throw fileError(`work folder ${workDirectory}`, cause);
-  }
+  if (existsSync(workDirectory)) renameDurably(workDirectory, retiredName(workDirectory));
+  removeFinishedWork(workDirectory);
 }
 
 function removeFinishedWork(workDirectory: string): void {
-  rmSync(retiredName(workDirectory), { recursive: true, force: true });
+  const retired = retiredName(workDirectory);
+  try {
+    rmSync(retired, { recursive: true, force: true });
+  } catch (cause) {
+    throw fileError(cause, 'remove', retired);
+  }
 }
 
 /** Bytes of all files below a folder; links are not followed. */

@@ -3,8 +3,8 @@ import { freemem, totalmem } from 'node:os';
 import path from 'node:path';
 import type { TokenWindows } from '../calibration/windows.ts';
 import { DBellError } from '../contract/errors.ts';
+import { fileError } from '../files/errors.ts';
 import type { ModelSource } from '../model/source.ts';
-import { fileError } from './durable-file.ts';
 import { type EstimateInputs, estimateQuantization, type QuantizationEstimate } from './estimate.ts';
 import { diskReserveBytes } from './limits.ts';
 import type { Recipe } from './recipe.ts';
@@ -120,7 +120,7 @@ function checkOutput({ source, outputDirectory, resuming }: PreflightInputs): vo
   try {
     accessSync(parent, constants.W_OK);
   } catch (cause) {
-    throw fileError(`output folder ${parent}`, cause);
+    throw fileError(cause, `create ${path.basename(output)}`, parent);
   }
 }
 
@@ -134,7 +134,7 @@ function checkDisk(
     const volume = statfsSync(folder);
     free = volume.bavail * volume.bsize;
   } catch (cause) {
-    throw fileError(`volume of ${folder}`, cause);
+    throw fileError(cause, 'find its free space', folder);
   }
   const needed = diskBytes.total + diskReserveBytes - (resuming?.bytesOnDisk ?? 0);
   if (needed > free) {
