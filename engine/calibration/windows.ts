@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto';
+
 /**
  * Token windows: N windows of T tokens, each standing alone. `ids` holds them one after another: `[windowCount, context]`.
  */
@@ -9,9 +11,11 @@ export interface TokenWindows {
   source: {
     /** File name or `bundled:general`. */
     name: string;
-    /** SHA-256 of the text's bytes as read, hex. */
+    /** SHA-256 of the text's bytes as read, hex; of a folder: over its files' relative names and hashes. */
     textSha256: string;
     documentCount: number;
+    /** Documents too long to be tokenized at once, which were cut at line breaks; their tokens may differ at the seams. */
+    cutDocumentCount: number;
     /** Tokens that the whole text has (separators included). */
     totalTokens: number;
     separatorId: number | null;
@@ -20,4 +24,12 @@ export interface TokenWindows {
   selection: { kind: 'first' } | { kind: 'seeded'; seed: number };
   /** SHA-256 over ids, windowCount, context: hex. */
   fingerprint: string;
+}
+
+/** SHA-256 over the shape (two 32-bit integers) and the ids (32-bit, little-endian), hex. */
+export function fingerprintOf(ids: Int32Array, windowCount: number, context: number): string {
+  const hash = createHash('sha256');
+  hash.update(Int32Array.of(windowCount, context));
+  hash.update(ids);
+  return hash.digest('hex');
 }

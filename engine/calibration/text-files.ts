@@ -1,0 +1,107 @@
+import { type Dirent, existsSync, readdirSync, realpathSync, statSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { DBellError } from '../contract/errors.ts';
+import { textLimits } from './limits.ts';
+
+export interface TextFile {
+  /** Absolute. */
+  path: string;
+  /** For messages and for the folder's hash: relative to the source, with `/`. */
+  name: string;
+  format: 'text' | 'json-lines';
+  bytes: number;
+}
+
+export interface TextFiles {
+  /** `bundled:general`, or the file's or folder's own name. */
+  name: string;
+  isFolder: boolean;
+  files: TextFile[];
+}
+
+const bundledFolder = path.resolve(
+  path.dirname(fileURLToPath(import.meta.url)),
+  '..',
+  '..',
+  'resources',
+  'dbell-stories',
+);
+
+/** Texts that come with the product. */
+export const bundledTexts: Readonly<Record<string, string>> = {
+  'bundled:general': 'general.txt',
+  'bundled:stories': 'stories.train.sample.txt',
+  'bundled:stories-validation': 'stories.valid.txt',
+};
+
+/**
+ * Finds the files of a text source: a text file, a .jsonl file, a folder of both (with subfolders, in order of name), or a bundled text.
+ * Throws DBellError `not-found` or `invalid-text`.
+ */
+export function findTextFiles(source: string): TextFiles {
+  if (source.startsWith('bundled:')) {
+    const file = Object.hasOwn(bundledTexts, source) ? bundledTexts[source] : undefined;
+    if (file === undefined)
+      throw new DBellError(
+        'not-found',
+        `there is no text ${source}; bundled texts are ${Object.keys(bundledTexts).join(', ')}`,
+      );
+    return { name: source, isFolder: false, files: [textFile(path.join(bundledFolder, file), file)] };
+  }
+  if (source.trim() === '')
+    throw new DBellError(
+      'invalid-input',
+      'the text source is empty; give a file, a folder or bundled:general',
+    );
+  const full = path.resolve(source);
+  if (!existsSync(full))
+    throw new DBellError(
+      'not-found',
+      `text ${source} does not exist; give a file, a folder or bundled:general`,
+    );
+  const name = path.basename(realpathSync(full));
+  if (!statSync(full).isDirectory()) return { name, isFolder: false, files: [textFile(full, name)] };
+  const files = filesOfFolder(full);
+  if (files.length === 0)
+    throw new DBellError('invalid-text', `folder ${source} holds no .txt or .jsonl file`);
+  return { name, isFolder: true, files };
+}
+
+function filesOfFolder(folder: string): TextFile[] {
+  let entries: Dirent[];
+  try {
+    // Does not follow links to folders, so that a loop of links ends.
+    entries = readdirSync(folder, { recursive: true, withFileTypes: true });
+  } catch (error) {
+    throw new DBellError('disk-error', `cannot read folder ${folder}: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+  const names = entries
+    .filter((entry) => /\.(txt|jsonl)$/i.test(entry.name) && !entry.isDirectory())
+    .map((entry) => path.relative(folder, path.join(entry.parentPath, entry.name)).split(path.sep).join('/'))
+    .filter((name) => !name.split('/').some((part) => part.startsWith('.')));
+  if (names.length > textLimits.maxFolderFiles)
+    throw new DBellError(
+      'invalid-text',
+      `folder ${folder} holds ${names.length} text files; the limit is ${textLimits.maxFolderFiles}`,
+    );
+  // By UTF-16 unit, not by locale: the order decides the windows.
+  names.sort((a, b) => (a < b ? -1 : 1));
+  return names.map((name) => textFile(path.join(folder, name), name));
+}
+
+function textFile(full: string, name: string): TextFile {
+  let stats: ReturnType<typeof statSync>;
+  try {
+    stats = statSync(full);
+  } catch (error) {
+    throw new DBellError('invalid-text', `cannot read ${name}: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+  if (!stats.isFile()) throw new DBellError('invalid-text', `${name} is not a regular file`);
+  const format = /\.jsonl$/i.test(name) ? 'json-lines' : 'text';
+  return { path: full, name, format, bytes: stats.size };
+}
