@@ -1,0 +1,266 @@
+// Plain reference of every kernel, in portable C++: what the formulas of kernel_table.h say, one bit after the other. It runs on every CPU and is
+// what the other instruction sets are checked against; no attempt at speed beyond unpacking a block's codes once for all tokens.
+#include <cmath>
+#include <cstring>
+
+#include "common/half.h"
+#include "kernels/kernel_table.h"
+
+namespace dbell {
+namespace {
+
+/// Columns of block `block` that have stored lines.
+std::size_t stored_columns(const PackedLinear& linear, std::size_t block) {
+  const std::size_t lines = linear.lines - block * kLinesPerBlock;
+  return (lines < kLinesPerBlock ? lines : kLinesPerBlock) * kColumnsPerLine;
+}
+
+/// Code Σ_p 2^p·bit_p of each column and row of one row group and block, [columns, 16].
+void unpack_codes(const PackedLinear& linear, std::size_t row_group, std::size_t block, std::uint8_t* codes) {
+  const std::size_t columns = stored_columns(linear, block);
+  for (std::size_t column = 0; column < columns; ++column) {
+    const std::size_t line = block * kLinesPerBlock + column / kColumnsPerLine;
+    const std::size_t bit = column % kColumnsPerLine / 4, byte = column % 4;
+    for (std::size_t row = 0; row < kRowsPerGroup; ++row) {
+      unsigned code = 0;
+      for (int plane = 0; plane < linear.plane_count; ++plane) {
+        const std::size_t line_index =
+            (row_group * linear.lines + line) * static_cast<std::size_t>(linear.plane_count) + static_cast<std::size_t>(plane);
+        code |= ((linear.planes[line_index * kLineBytes + 4 * row + byte] >> bit) & 1u) << plane;
+      }
+      codes[column * kRowsPerGroup + row] = static_cast<std::uint8_t>(code);
+    }
+  }
+}
+
+void grid(const PackedLinear& linear, const QuantizedActivations& activations, std::size_t begin, std::size_t end, float* y,
+          std::size_t y_stride, std::int32_t* integers) {
+  const std::size_t tokens = activations.tokens, rows = linear.row_groups * kRowsPerGroup;
+  for (std::size_t group = begin; group < end; ++group) {
+    for (std::size_t t = 0; t < tokens; ++t) {
+      for (std::size_t row = 0; row < kRowsPerGroup; ++row) y[t * y_stride + group * kRowsPerGroup + row] = 0.0f;
+    }
+    for (std::size_t block = 0; block < linear.blocks; ++block) {
+      std::uint8_t codes[kColumnsPerBlock * kRowsPerGroup];
+      unpack_codes(linear, group, block, codes);
+      const std::size_t columns = stored_columns(linear, block);
+      const std::size_t scale_index = (group * linear.blocks + block) * kRowsPerGroup;
+      for (std::size_t t = 0; t < tokens; ++t) {
+        const std::int8_t* x = activations.values + (block * tokens + t) * kColumnsPerBlock;
+        const std::int32_t block_sum = activations.block_sums[block * tokens + t];
+        std::int32_t sums[kRowsPerGroup] = {};
+        for (std::size_t column = 0; column < columns; ++column) {
+          for (std::size_t row = 0; row < kRowsPerGroup; ++row) sums[row] += codes[column * kRowsPerGroup + row] * x[column];
+        }
+        for (std::size_t row = 0; row < kRowsPerGroup; ++row) {
+          const std::int32_t integer = 2 * sums[row] - (linear.levels - 1) * block_sum;
+          const std::size_t out = group * kRowsPerGroup + row;
+          if (integers) integers[(t * rows + out) * linear.blocks + block] = integer;
+          float& accumulator = y[t * y_stride + out];
+          accumulator += half_to_float(linear.scales[scale_index + row]) * static_cast<float>(integer);
+          if (linear.offsets) accumulator += half_to_float(linear.offsets[scale_index + row]) * static_cast<float>(2 * block_sum);
+        }
+      }
+    }
+    for (std::size_t t = 0; t < tokens; ++t) {
+      const float scale = 0.5f * activations.scales[t];
+      for (std::size_t row = 0; row < kRowsPerGroup; ++row) {
+        const std::size_t out = group * kRowsPerGroup + row;
+        y[t * y_stride + out] = linear.bias[out] + scale * y[t * y_stride + out];
+      }
+    }
+  }
+}
+
+/// The eight levels of one row of a block: ordinary L00, L10, L01, L11, salient L00, L10, L01, L11 (index: plane 0's bit, then plane 1's).
+void structured_levels(const PackedLinear& linear, std::size_t row_group, std::size_t block, std::size_t row, float* levels) {
+  float value[kStructuredValues];
+  for (std::size_t i = 0; i < kStructuredValues; ++i) {
+    value[i] = half_to_float(
+        linear.structured_values[((row_group * linear.blocks + block) * kStructuredValues + i) * kRowsPerGroup + row]);
+  }
+  levels[0] = value[0] - value[1];
+  levels[1] = value[0] + value[1];
+  levels[2] = value[2] - value[3];
+  levels[3] = value[2] + value[3];
+  levels[4] = (value[4] - value[5]) - value[6];
+  levels[5] = (value[4] + value[5]) - value[6];
+  levels[6] = (value[4] - value[5]) + value[6];
+  levels[7] = (value[4] + value[5]) + value[6];
+}
+
+/// acc + L00·S00 + L10·S10 + L01·S01 + L11·S11, in this order.
+float add_levels(float accumulator, const float* levels, std::int32_t a, std::int32_t b, std::int32_t ab, std::int32_t x) {
+  accumulator += levels[0] * static_cast<float>(x - a - b + ab);
+  accumulator += levels[1] * static_cast<float>(a - ab);
+  accumulator += levels[2] * static_cast<float>(b - ab);
+  accumulator += levels[3] * static_cast<float>(ab);
+  return accumulator;
+}
+
+void structured(const PackedLinear& linear, const QuantizedActivations& activations, std::size_t begin, std::size_t end,
+                float* y, std::size_t y_stride, std::int32_t* integers) {
+  const std::size_t tokens = activations.tokens, rows = linear.row_groups * kRowsPerGroup;
+  for (std::size_t group = begin; group < end; ++group) {
+    for (std::size_t t = 0; t < tokens; ++t) {
+      for (std::size_t row = 0; row < kRowsPerGroup; ++row) y[t * y_stride + group * kRowsPerGroup + row] = 0.0f;
+    }
+    for (std::size_t block = 0; block < linear.blocks; ++block) {
+      std::uint8_t codes[kColumnsPerBlock * kRowsPerGroup];
+      unpack_codes(linear, group, block, codes);
+      const std::size_t columns = stored_columns(linear, block);
+      for (std::size_t row = 0; row < kRowsPerGroup; ++row) {
+        float levels[8];
+        structured_levels(linear, group, block, row, levels);
+        const std::size_t out = group * kRowsPerGroup + row;
+        for (std::size_t t = 0; t < tokens; ++t) {
+          const std::int8_t* x = activations.values + (block * tokens + t) * kColumnsPerBlock;
+          const std::int8_t* salient = activations.salient_values + (block * tokens + t) * kColumnsPerBlock;
+          std::int32_t sum[kStructuredIntegers] = {};
+          for (std::size_t column = 0; column < columns; ++column) {
+            const std::uint8_t code = codes[column * kRowsPerGroup + row];
+            const std::int32_t ordinary_x = x[column] - salient[column], salient_x = salient[column];
+            if (code & 1) sum[0] += ordinary_x, sum[3] += salient_x;
+            if (code & 2) sum[1] += ordinary_x, sum[4] += salient_x;
+            if (code == 3) sum[2] += ordinary_x, sum[5] += salient_x;
+          }
+          if (integers) {
+            std::memcpy(integers + ((t * rows + out) * linear.blocks + block) * kStructuredIntegers, sum, sizeof sum);
+          }
+          const std::int32_t salient_sum = activations.salient_sums[block * tokens + t];
+          const std::int32_t ordinary_sum = activations.block_sums[block * tokens + t] - salient_sum;
+          float& accumulator = y[t * y_stride + out];
+          accumulator = add_levels(accumulator, levels, sum[0], sum[1], sum[2], ordinary_sum);
+          accumulator = add_levels(accumulator, levels + 4, sum[3], sum[4], sum[5], salient_sum);
+        }
+      }
+    }
+    for (std::size_t t = 0; t < tokens; ++t) {
+      for (std::size_t row = 0; row < kRowsPerGroup; ++row) {
+        const std::size_t out = group * kRowsPerGroup + row;
+        y[t * y_stride + out] = linear.bias[out] + activations.scales[t] * y[t * y_stride + out];
+      }
+    }
+  }
+}
+
+void expand(const PackedLinear& linear, std::size_t row_group, std::size_t block, const std::uint8_t* salient_mask,
+            float* tile) {
+  std::uint8_t codes[kColumnsPerBlock * kRowsPerGroup];
+  unpack_codes(linear, row_group, block, codes);
+  const std::size_t columns = stored_columns(linear, block);
+  for (std::size_t row = 0; row < kRowsPerGroup; ++row) {
+    if (linear.layout == LinearLayout::grid) {
+      const std::size_t scale_index = (row_group * linear.blocks + block) * kRowsPerGroup + row;
+      const float scale = half_to_float(linear.scales[scale_index]);
+      const float centre = 0.5f * static_cast<float>(linear.levels - 1);
+      for (std::size_t column = 0; column < columns; ++column) {
+        float weight = scale * (static_cast<float>(codes[column * kRowsPerGroup + row]) - centre);
+        if (linear.offsets) weight += half_to_float(linear.offsets[scale_index]);
+        tile[column * kRowsPerGroup + row] = weight;
+      }
+    } else {
+      float levels[8];
+      structured_levels(linear, row_group, block, row, levels);
+      for (std::size_t column = 0; column < columns; ++column) {
+        const bool is_salient = (salient_mask[column / 8] >> (column % 8)) & 1;
+        tile[column * kRowsPerGroup + row] = levels[codes[column * kRowsPerGroup + row] + (is_salient ? 4 : 0)];
+      }
+    }
+  }
+  for (std::size_t i = columns * kRowsPerGroup; i < kColumnsPerBlock * kRowsPerGroup; ++i) tile[i] = 0.0f;
+}
+
+void expand_table(const Table& table, std::size_t row_group, std::size_t begin, std::size_t count, float* tile) {
+  for (std::size_t row = 0; row < kRowsPerGroup; ++row) {
+    const std::size_t index = row_group * kRowsPerGroup + row;
+    for (std::size_t column = 0; column < count; ++column) {
+      float value = 0.0f;
+      if (index < table.rows) {
+        const std::size_t at = index * table.columns + begin + column;
+        value = table.type == TableType::f16 ? half_to_float(static_cast<const std::uint16_t*>(table.values)[at])
+                                             : static_cast<const float*>(table.values)[at];
+      }
+      tile[column * kRowsPerGroup + row] = value;
+    }
+  }
+}
+
+void multiply(const float* a, std::size_t lda, std::size_t tokens, std::size_t depth, const float* b, std::size_t ldb,
+              std::size_t panel_stride, std::size_t panels, float* c, std::size_t ldc, bool accumulate) {
+  for (std::size_t panel = 0; panel < panels; ++panel) {
+    for (std::size_t t = 0; t < tokens; ++t) {
+      float* out = c + t * ldc + panel * kRowsPerGroup;
+      float sums[kRowsPerGroup] = {};
+      if (accumulate) std::memcpy(sums, out, sizeof sums);
+      for (std::size_t k = 0; k < depth; ++k) {
+        const float x = a[t * lda + k];
+        const float* weights = b + panel * panel_stride + k * ldb;
+        for (std::size_t i = 0; i < kRowsPerGroup; ++i) sums[i] += x * weights[i];
+      }
+      std::memcpy(out, sums, sizeof sums);
+    }
+  }
+}
+
+void table_q8(const Table& table, const TableActivations& activations, std::size_t begin, std::size_t end, float* y,
+              std::size_t y_stride, std::int32_t* integers) {
+  const std::size_t width = table.groups * kColumnsPerTableGroup, rows = (end - begin) * kRowsPerGroup;
+  for (std::size_t t = 0; t < activations.tokens; ++t) {
+    for (std::size_t row = 0; row < rows; ++row) {
+      const std::size_t index = begin * kRowsPerGroup + row;
+      float accumulator = 0.0f;
+      for (std::size_t group = 0; group < table.groups; ++group) {
+        std::int32_t sum = 0;
+        if (index < table.rows) {
+          const std::int8_t* codes = static_cast<const std::int8_t*>(table.values) + index * width + group * kColumnsPerTableGroup;
+          const std::int8_t* x = activations.values + t * width + group * kColumnsPerTableGroup;
+          for (std::size_t j = 0; j < kColumnsPerTableGroup; ++j) sum += codes[j] * x[j];
+          accumulator += half_to_float(table.scales[index * table.groups + group]) * static_cast<float>(sum);
+        }
+        if (integers) integers[(t * rows + row) * table.groups + group] = sum;
+      }
+      y[t * y_stride + row] = activations.scales[t] * accumulator;
+    }
+  }
+}
+
+float quantize(const float* x, const float* column_scale, std::size_t count, int limit, std::int8_t* quantized) {
+  // Magnitudes are compared as bits: those of infinities and NaN are larger than those of every number.
+  std::uint32_t largest_bits = 0;
+  for (std::size_t j = 0; j < count; ++j) {
+    const float value = column_scale ? column_scale[j] * x[j] : x[j];
+    std::uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    bits &= 0x7FFFFFFFu;
+    largest_bits = bits > largest_bits ? bits : largest_bits;
+  }
+  if (largest_bits >= 0x7F800000u) return -1.0f;
+  float largest;
+  std::memcpy(&largest, &largest_bits, sizeof largest);
+  const float bound = static_cast<float>(limit);
+  float scale = largest / bound;
+  if (scale == 0.0f) scale = 1.0f;
+  // Adding and taking away 1.5·2^23 rounds to the nearest integer, ties to even, for magnitudes below 2^22.
+  const float rounder = 12582912.0f;
+  for (std::size_t j = 0; j < count; ++j) {
+    float value = (column_scale ? column_scale[j] * x[j] : x[j]) / scale;
+    value = value > bound ? bound : value < -bound ? -bound : value;
+    quantized[j] = static_cast<std::int8_t>((value + rounder) - rounder);
+  }
+  return scale;
+}
+
+void exponentials(float* x, std::size_t count, float maximum) {
+  for (std::size_t j = 0; j < count; ++j) x[j] = std::exp(x[j] - maximum);
+}
+
+}  // namespace
+
+const KernelTable& generic_kernels() {
+  static constexpr KernelTable table = {"generic", grid,     structured, expand,      expand_table,
+                                        multiply,  table_q8, quantize,   exponentials};
+  return table;
+}
+
+}  // namespace dbell
