@@ -1,4 +1,6 @@
+import path from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
+import type { TextSource } from '../contract/common.ts';
 
 /** Parsers of option values. What they refuse is wrong usage, exit code 2; the contract checks everything again. */
 
@@ -52,6 +54,12 @@ export function setting(
 /** An option that may be given several times. */
 export function collect(text: string, before: string[] | undefined): string[] {
   return [...(before ?? []), text];
+}
+
+/** `bundled:NAME` or a path of a file or folder. */
+export function textSource(text: string): TextSource {
+  const bundled = /^bundled:(.*)$/.exec(text)?.[1];
+  return bundled === undefined ? { path: path.resolve(text) } : { bundled };
 }
 
 export function separator(text: string): number | 'none' {

@@ -2,11 +2,13 @@ import { Command, type Help } from 'commander';
 import packageJson from '../../package.json' with { type: 'json' };
 import type { AddCommand, Run } from './command.ts';
 import { environmentCommand } from './commands/environment.ts';
+import { estimateCommand } from './commands/estimate.ts';
+import { inspectCommand } from './commands/inspect.ts';
 import { recipesCommand } from './commands/recipes.ts';
 import type { Streams } from './output.ts';
 import { runCommand } from './session.ts';
 
-const commands: AddCommand[] = [recipesCommand, environmentCommand];
+const commands: AddCommand[] = [inspectCommand, estimateCommand, recipesCommand, environmentCommand];
 
 const description = `Calibrates, quantizes, packs, runs and measures language models at one to four bits a weight.
 

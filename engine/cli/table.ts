@@ -25,8 +25,8 @@ export function table(columns: Column[], rows: string[][]): string {
 }
 
 /** `name  value` lines with the values in one column; values of several lines are indented. */
-export function pairs(entries: [name: string, value: string | null][]): string {
-  const shown = entries.filter((entry): entry is [string, string] => entry[1] !== null);
+export function pairs(entries: [name: string, value: string | null | undefined][]): string {
+  const shown = entries.filter((entry): entry is [string, string] => typeof entry[1] === 'string');
   const width = Math.max(0, ...shown.map(([name]) => name.length));
   const indent = ' '.repeat(width + 2);
   return shown

@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import { environmentCalls } from './environment.ts';
 import { jobCalls } from './jobs.ts';
+import { modelCalls } from './models.ts';
 import { quantizationCalls } from './quantization.ts';
 
 /**
@@ -9,7 +10,9 @@ import { quantizationCalls } from './quantization.ts';
  */
 export const calls = {
   ...environmentCalls,
+  ...modelCalls,
   recipes: quantizationCalls.recipes,
+  estimate: quantizationCalls.estimate,
   ...jobCalls,
 } as const;
 

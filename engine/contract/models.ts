@@ -4,7 +4,8 @@ import { bytesSchema, countSchema, pathSchema, problemSchema } from './common.ts
 /** What `inspect` says of a model, from its headers alone. */
 export const modelDescriptionSchema = z.object({
   path: pathSchema,
-  format: z.enum(['huggingface', 'gguf', 'package']),
+  /** Null where it is neither. */
+  format: z.enum(['huggingface', 'gguf', 'package']).nullable(),
   /** False when a problem of severity `error` was found; then the rest may be null. */
   usable: z.boolean(),
   family: z.string().nullable(),
@@ -13,8 +14,8 @@ export const modelDescriptionSchema = z.object({
   /** Weights that quantization would change. */
   quantizableParameters: countSchema.nullable(),
   fileBytes: bytesSchema.nullable(),
-  /** Stored element type → parameters stored so. */
-  storedTypes: z.record(z.string(), countSchema),
+  /** By stored element type. */
+  storedTypes: z.record(z.string(), z.object({ tensors: countSchema, bytes: bytesSchema })),
   architecture: z
     .object({
       blocks: countSchema,
@@ -35,7 +36,6 @@ export const modelDescriptionSchema = z.object({
     .nullable(),
   /** The linears of one block, in the order in which they are quantized. */
   linears: z.array(z.object({ role: z.string(), inFeatures: countSchema, outFeatures: countSchema })),
-  tokenizer: z.object({ vocabularySize: countSchema }).nullable(),
   hasChatTemplate: z.boolean(),
   license: z.string().nullable(),
   problems: z.array(problemSchema),

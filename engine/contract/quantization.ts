@@ -44,29 +44,30 @@ const quantizationSettings = {
   threads: threadsSchema.default(0),
 } as const;
 
-/** One line of an estimate. */
-export const estimateItemSchema = z.object({
-  /** Stable name, such as `gramMatrices`. */
-  name: z.string(),
-  bytes: bytesSchema,
-});
+/** One line of an estimate; names are stable, such as `hessians`. */
+export const estimateItemSchema = z.object({ name: z.string(), bytes: z.number().nonnegative() });
 
 export const estimateSchema = z.object({
   recipe: nameSchema,
   windows: countSchema,
   context: countSchema,
   /** The package on disk. */
-  packageBytes: bytesSchema,
+  packageBytes: z.number().nonnegative(),
   packageItems: z.array(estimateItemSchema),
   storedBitsPerWeight: z.number(),
   /** Most resident memory of the work process. */
-  peakMemoryBytes: bytesSchema,
+  peakMemoryBytes: z.number().nonnegative(),
   memoryItems: z.array(estimateItemSchema),
   /** Most disk in use at one time, checkpoint included. */
-  diskBytes: bytesSchema,
+  diskBytes: z.number().nonnegative(),
   diskItems: z.array(estimateItemSchema),
-  /** Null where nothing to measure by is known. */
-  durationMs: durationMsSchema.nullable(),
+  timeMs: z.object({
+    low: durationMsSchema,
+    expected: durationMsSchema,
+    high: durationMsSchema,
+    /** From the speed of one block of this model on this machine, or from a typical CPU's. */
+    basis: z.enum(['measured', 'assumed']),
+  }),
   /** What the machine has now. */
   availableMemoryBytes: bytesSchema.nullable(),
   availableDiskBytes: bytesSchema.nullable(),
@@ -116,6 +117,8 @@ export const quantizeResultSchema = z.object({
   embeddingBits: embeddingBitsSchema,
   /** 8 · stored bytes of the quantized linears / their weights. */
   storedBitsPerWeight: z.number(),
+  /** The papers' figure; null where there is none. */
+  nominalBitsPerWeight: z.number().nullable(),
   /** Every file of the package. */
   bytes: bytesSchema,
   /** The source's files. */
@@ -127,12 +130,10 @@ export const quantizeResultSchema = z.object({
   blocks: countSchema,
   /** How often the run was taken up again. */
   resumedTimes: countSchema,
-  calibration: z.object({
-    name: z.string(),
-    windows: countSchema,
-    context: countSchema,
-    fingerprint: sha256Schema,
-  }),
+  /** Null for recipes that look at no text. */
+  calibration: z
+    .object({ name: z.string(), windows: countSchema, context: countSchema, fingerprint: sha256Schema })
+    .nullable(),
   /** Largest first. */
   worstLayers: z.array(layerReportSchema),
   meanRelativeError: z.number(),
@@ -155,9 +156,13 @@ const startedJobSchema = z.object({ jobId: identifierSchema, runId: identifierSc
 
 export const quantizationCalls = {
   recipes: { input: z.strictObject({}), output: z.object({ recipes: z.array(recipeDescriptionSchema) }) },
-  /** Bytes, memory, disk and time of a quantization, itemised, from the model's headers. */
+  /** Bytes, memory, disk and time of a quantization, itemised. Times one block where `measureSpeed` is set; else reads headers only. */
   estimate: {
-    input: z.strictObject({ ...quantizationSettings, out: pathSchema.optional() }),
+    input: z.strictObject({
+      ...quantizationSettings,
+      out: pathSchema.optional(),
+      measureSpeed: z.boolean().default(true),
+    }),
     output: estimateSchema,
   },
   /** Starts a job; everything that can be checked beforehand is checked before it is accepted. */

@@ -3,7 +3,8 @@ import { countSchema } from '../contract/common.ts';
 import { nativeEnvironmentSchema } from '../contract/environment.ts';
 import { errorPayloadSchema } from '../contract/error-payload.ts';
 import { jobProgressSchema } from '../contract/jobs.ts';
-import { layerReportSchema } from '../contract/quantization.ts';
+import { modelCalls } from '../contract/models.ts';
+import { layerReportSchema, quantizationCalls } from '../contract/quantization.ts';
 
 /**
  * What the service and a work process say to each other. Both check what they receive: a work process reads hostile files, and its memory is
@@ -14,6 +15,8 @@ import { layerReportSchema } from '../contract/quantization.ts';
 export const taskSchemas = {
   /** What native code finds on this machine. */
   environment: { input: z.strictObject({}), result: nativeEnvironmentSchema },
+  estimate: { input: quantizationCalls.estimate.input, result: quantizationCalls.estimate.output },
+  inspect: { input: modelCalls.inspect.input, result: modelCalls.inspect.output },
 } as const;
 
 export type TaskKind = keyof typeof taskSchemas;

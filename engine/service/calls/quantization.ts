@@ -1,9 +1,13 @@
 import { jsonObjectSchema } from '../../contract/common.ts';
 import { recipes } from '../../quantize/recipes.ts';
-import type { Handlers } from './handlers.ts';
+import { startTask } from '../supervisor.ts';
+import type { HandlerContext, Handlers } from './handlers.ts';
 
-export function quantizationHandlers(): Pick<Handlers, 'recipes'> {
+export function quantizationHandlers({
+  processHost,
+}: HandlerContext): Pick<Handlers, 'recipes' | 'estimate'> {
   return {
+    estimate: (input) => startTask(processHost, 'estimate', input).done,
     recipes: () => ({
       recipes: [...recipes.values()].map(({ description, recipe }) => ({
         name: recipe.name,

@@ -4,4 +4,6 @@ import type { TaskFunction } from './control.ts';
 /** Every task, loaded when it is needed, so that a work process holds in memory only what its task uses. */
 export const tasks: { [K in TaskKind]: () => Promise<TaskFunction<K>> } = {
   environment: async () => (await import('./environment.ts')).environmentTask,
+  estimate: async () => (await import('./estimate.ts')).estimateTask,
+  inspect: async () => (await import('./inspect.ts')).inspectTask,
 };

@@ -1,0 +1,92 @@
+import path from 'node:path';
+import type { Problem } from '../../contract/common.ts';
+import type { ModelDescription } from '../../contract/models.ts';
+import type { AddCommand } from '../command.ts';
+import { exitCodes } from '../exit-codes.ts';
+import { formatBytes, formatCount, formatParameters } from '../format.ts';
+import { withOutputOptions } from '../options.ts';
+import { CommandEnd } from '../session.ts';
+import { pairs } from '../table.ts';
+
+export const inspectCommand: AddCommand = (program, run) => {
+  withOutputOptions(
+    program
+      .command('inspect')
+      .description('show what a model is, from its headers alone, and everything wrong with it')
+      .argument('<model>', 'Hugging Face folder or .gguf file'),
+  )
+    .addHelpText(
+      'after',
+      `
+Exit code 1 if the model cannot be used.
+
+Examples:
+  dbell inspect resources/dbell-stories-7m
+  dbell inspect model.gguf --json`,
+    )
+    .action((model: string, options) =>
+      run(options, async ({ client, output }) => {
+        const description = await client.call('inspect', { model: path.resolve(model) });
+        output.result(description, () => describe(description));
+        if (!description.usable) throw new CommandEnd(exitCodes.failure);
+      }),
+    );
+};
+
+function describe(model: ModelDescription): string {
+  const { architecture } = model;
+  const types = Object.entries(model.storedTypes).map(
+    ([type, { tensors, bytes }]) => `${type}: ${formatCount(tensors)} tensors, ${formatBytes(bytes)}`,
+  );
+  const grouped =
+    architecture && architecture.keyValueHeads !== architecture.heads
+      ? `, ${architecture.keyValueHeads} for keys and values`
+      : '';
+  const text = pairs([
+    ['path', model.path],
+    ['format', model.format],
+    ['family', model.family && `${model.family} (model_type ${model.modelType})`],
+    ['parameters', model.parameters === null ? null : formatCount(model.parameters)],
+    [
+      'to quantize',
+      model.quantizableParameters === null || model.parameters === null
+        ? null
+        : `${formatParameters(model.quantizableParameters)} in the linears of the blocks (${percentOf(model.quantizableParameters, model.parameters)})`,
+    ],
+    ['size', model.fileBytes === null ? null : formatBytes(model.fileBytes)],
+    ['stored as', types.length > 0 ? types.join('\n') : null],
+    ['blocks', architecture && formatCount(architecture.blocks)],
+    ['hidden size', architecture && formatCount(architecture.hiddenSize)],
+    ['attention', architecture && `${architecture.heads} heads of ${architecture.headDimension}${grouped}`],
+    [
+      'MLP',
+      architecture &&
+        `${formatCount(architecture.intermediateSize)}, ${architecture.mlp}, ${architecture.activation}`,
+    ],
+    ['norm', architecture?.norm],
+    ['position', architecture?.position],
+    ['context', architecture && `${formatCount(architecture.contextLength)} tokens`],
+    [
+      'vocabulary',
+      architecture &&
+        `${formatCount(architecture.vocabularySize)} tokens, head ${architecture.tiedHead ? 'tied to the embedding' : 'of its own'}`,
+    ],
+    [
+      'linears',
+      model.linears.length > 0
+        ? model.linears.map((l) => `${l.role} ${l.outFeatures}×${l.inFeatures}`).join('  ')
+        : null,
+    ],
+    ['chat template', architecture && (model.hasChatTemplate ? 'yes' : 'none')],
+    ['licence', model.license],
+  ]);
+  return [text, ...problemLines(model.problems)].join('\n');
+}
+
+function percentOf(part: number, whole: number): string {
+  return `${((100 * part) / whole).toFixed(1)}%`;
+}
+
+export function problemLines(problems: Problem[]): string[] {
+  return problems.map(({ severity, message }) => `${severity}: ${message}`);
+}

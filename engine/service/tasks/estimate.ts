@@ -1,0 +1,108 @@
+import { existsSync, statfsSync } from 'node:fs';
+import path from 'node:path';
+import type { Problem } from '../../contract/common.ts';
+import { toErrorPayload } from '../../contract/error-payload.ts';
+import type { Estimate } from '../../contract/quantization.ts';
+import { createFloatEngine } from '../../float/engine.ts';
+import { openModel } from '../../model/open.ts';
+import type { ModelSource } from '../../model/source.ts';
+import { estimateQuantization, measureSpeed } from '../../quantize/estimate.ts';
+import { needsCalibration } from '../../quantize/resolve-recipe.ts';
+import type { TaskFunction } from './control.ts';
+import { contextFor, recipeFor } from './quantization-settings.ts';
+import { threadCount } from './threads.ts';
+
+export const estimateTask: TaskFunction<'estimate'> = async (input) => {
+  const source = await openModel(input.model);
+  try {
+    const { architecture } = source;
+    const recipe = recipeFor(architecture, input);
+    const calibrated = needsCalibration(recipe);
+    const windows = calibrated ? input.windows : 0;
+    const context = contextFor(architecture, input.context);
+    const threads = threadCount(input.threads);
+    const problems: Problem[] = [...source.warnings];
+    const speed = input.measureSpeed ? await timeOneBlock(source, context, threads, problems) : undefined;
+    const estimate = estimateQuantization({
+      architecture,
+      recipe,
+      embeddingBits: input.embeddingBits,
+      windowCount: windows,
+      context: calibrated ? context : 0,
+      threads,
+      operationsPerSecond: speed,
+    });
+    const availableMemoryBytes = process.availableMemory();
+    const availableDiskBytes = freeDiskBytes(input.out ?? process.cwd());
+    const short = (what: string, needed: number, available: number | null) => {
+      if (available !== null && needed > available) {
+        problems.push({
+          severity: 'error',
+          code: `not-enough-${what}`,
+          message: `about ${Math.ceil(needed / 1e6)} MB of ${what} are needed, ${Math.floor(available / 1e6)} MB are available`,
+        });
+      }
+    };
+    short('memory', estimate.memoryBytes.total, availableMemoryBytes);
+    short('disk', estimate.diskBytes.total, availableDiskBytes);
+    return {
+      recipe: recipe.name,
+      windows,
+      context: calibrated ? context : 0,
+      ...total('package', estimate.packageBytes),
+      storedBitsPerWeight: estimate.storedBitsPerWeight,
+      ...total('peakMemory', estimate.memoryBytes),
+      ...total('disk', estimate.diskBytes),
+      timeMs: estimate.timeMs,
+      availableMemoryBytes,
+      availableDiskBytes,
+      problems,
+    } as Estimate;
+  } finally {
+    source.close();
+  }
+};
+
+/** Operations a second, or undefined where this model cannot be timed here; then that is a warning. */
+async function timeOneBlock(
+  source: ModelSource,
+  context: number,
+  threads: number,
+  problems: Problem[],
+): Promise<number | undefined> {
+  try {
+    const engine = await createFloatEngine(source, { threads });
+    try {
+      return await measureSpeed(engine, source.architecture, context);
+    } finally {
+      await engine.close();
+    }
+  } catch (error) {
+    const { message } = toErrorPayload(error);
+    problems.push({
+      severity: 'warning',
+      code: 'not-timed',
+      message: `one block could not be timed: ${message}`,
+    });
+    return undefined;
+  }
+}
+
+/** `{total, a, b}` as the contract's sum and items. */
+function total(name: 'package' | 'peakMemory' | 'disk', terms: { total: number } & Record<string, number>) {
+  const { total: bytes, ...parts } = terms;
+  const items = Object.entries(parts).map(([part, value]) => ({ name: part, bytes: value }));
+  const itemsName = name === 'peakMemory' ? 'memoryItems' : `${name}Items`;
+  return { [`${name}Bytes`]: bytes, [itemsName]: items };
+}
+
+function freeDiskBytes(target: string): number | null {
+  let folder = path.resolve(target);
+  while (!existsSync(folder) && path.dirname(folder) !== folder) folder = path.dirname(folder);
+  try {
+    const volume = statfsSync(folder);
+    return volume.bavail * volume.bsize;
+  } catch {
+    return null;
+  }
+}
