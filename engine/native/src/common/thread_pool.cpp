@@ -51,7 +51,8 @@ class Pool {
     for (auto& worker : workers_) worker.join();
     workers_.clear();
     stopping_ = false;
-    for (int i = 0; i < workers; ++i) workers_.emplace_back([this] { loop(); });
+    // The generation is fixed here: a worker that starts late must still see the job handed out meanwhile.
+    for (int i = 0; i < workers; ++i) workers_.emplace_back([this, seen = generation_] { loop(seen); });
   }
 
   int workers() const { return static_cast<int>(workers_.size()); }
@@ -71,12 +72,7 @@ class Pool {
   }
 
  private:
-  void loop() {
-    unsigned long seen = 0;
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      seen = generation_;
-    }
+  void loop(unsigned long seen) {
     for (;;) {
       Job* job = nullptr;
       {
