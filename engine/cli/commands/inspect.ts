@@ -74,13 +74,20 @@ function describe(model: ModelDescription): string {
     [
       'linears',
       model.linears.length > 0
-        ? model.linears.map((l) => `${l.role} ${l.outFeatures}×${l.inFeatures}`).join('  ')
+        ? inLines(model.linears.map((l) => `${l.role} ${l.outFeatures}×${l.inFeatures}`))
         : null,
     ],
     ['chat template', architecture && (model.hasChatTemplate ? 'yes' : 'none')],
     ['licence', model.license],
   ]);
   return [text, ...problemLines(model.problems)].join('\n');
+}
+
+/** Four to a line: a line of seven linears would be too long for 80 columns. */
+function inLines(items: string[]): string {
+  const lines: string[] = [];
+  for (let index = 0; index < items.length; index += 4) lines.push(items.slice(index, index + 4).join('  '));
+  return lines.join('\n');
 }
 
 function percentOf(part: number, whole: number): string {
