@@ -1,0 +1,50 @@
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { coalesce } from '../../engine/service/coalesce.ts';
+
+beforeEach(() => vi.useFakeTimers());
+afterEach(() => vi.useRealTimers());
+
+test('the first value passes at once, of the rest the newest of each interval', () => {
+  const delivered: number[] = [];
+  const { push } = coalesce<number>(100, (value) => delivered.push(value));
+  push(1);
+  push(2);
+  push(3);
+  expect(delivered).toEqual([1]);
+  vi.advanceTimersByTime(100);
+  expect(delivered).toEqual([1, 3]);
+  vi.advanceTimersByTime(1000);
+  expect(delivered).toEqual([1, 3]);
+  push(4);
+  expect(delivered).toEqual([1, 3, 4]);
+});
+
+test('a value that is due is delivered although timers are starved', () => {
+  const delivered: number[] = [];
+  const { push } = coalesce<number>(100, (value) => delivered.push(value));
+  push(1);
+  push(2);
+  vi.setSystemTime(Date.now() + 150);
+  vi.spyOn(performance, 'now').mockReturnValue(performance.now() + 150);
+  push(3);
+  expect(delivered).toEqual([1, 3]);
+});
+
+test('flush delivers what is held, once; cancel drops it', () => {
+  const delivered: string[] = [];
+  const text = coalesce<string>(
+    100,
+    (value) => delivered.push(value),
+    (held, next) => held + next,
+  );
+  text.push('a');
+  text.push('b');
+  text.push('c');
+  text.flush();
+  text.flush();
+  expect(delivered).toEqual(['a', 'bc']);
+  text.push('d');
+  text.cancel();
+  vi.advanceTimersByTime(1000);
+  expect(delivered).toEqual(['a', 'bc']);
+});
