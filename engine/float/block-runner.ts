@@ -1,56 +1,20 @@
 import { DBellError } from '../contract/errors.ts';
 import type { Architecture, StageName } from '../model/architecture.ts';
-import { firstNonFinite } from './finite.ts';
+import { columnScaledStages, columnScaleFeeds, rotaryFeeds, weightFeeds } from './feeds.ts';
+import { assertFinite, firstNonFinite } from './finite.ts';
 import { PanelGramAccumulator } from './gram.ts';
-import { type BlockGraphOptions, type Border, borders, buildBlockGraph } from './graphs/block-graph.ts';
-import { blockParameters, columnScaleInput, stageInputSize } from './graphs/parameters.ts';
-import type { WeightLayout } from './graphs/parts.ts';
+import {
+  type BlockGraphOptions,
+  type Border,
+  borders,
+  buildBlockGraph,
+  describeBorder,
+  stageOrder,
+} from './graphs/block-graph.ts';
+import { stageInputSize } from './graphs/parameters.ts';
 import { type RotaryTables, rotaryTables } from './rotary.ts';
 import { type Feed, GraphSession } from './session.ts';
 import type { BlockRunner, BlockRunOptions, BlockWeights, GramAccumulator, StageState } from './types.ts';
-
-const stageOrder: readonly StageName[] = ['attention-in', 'attention-out', 'mlp-in', 'mlp-out'];
-
-/** Weights of a block as graph inputs; `in-out` says that the linears' arrays are transposed already. */
-export function weightFeeds(
-  architecture: Architecture,
-  blockIndex: number,
-  weights: BlockWeights,
-  layout: WeightLayout = 'out-in',
-): Record<string, Feed> {
-  const feeds: Record<string, Feed> = {};
-  for (const { input, tensor, shape } of blockParameters(architecture, architecture.blocks[blockIndex]!)) {
-    const data = weights.get(tensor);
-    if (!data) throw new DBellError('internal', `block ${blockIndex}: weight ${tensor} was not given`);
-    feeds[input] = { data, shape: layout === 'in-out' ? [...shape].reverse() : shape };
-  }
-  return feeds;
-}
-
-/** Column scales as graph inputs. */
-export function columnScaleFeeds(architecture: Architecture, options: BlockRunOptions): Record<string, Feed> {
-  const feeds: Record<string, Feed> = {};
-  for (const stage of columnScaledStages(options)) {
-    const data = options.columnScales![stage]!;
-    feeds[columnScaleInput(stage)] = { data, shape: [stageInputSize(architecture, stage)] };
-  }
-  return feeds;
-}
-
-export function columnScaledStages(options: BlockRunOptions): StageName[] {
-  return stageOrder.filter((stage) => options.columnScales?.[stage]);
-}
-
-/** Rotary tables as graph inputs, rows [begin, begin + count). */
-export function rotaryFeeds(tables: RotaryTables | null, begin: number, count: number): Record<string, Feed> {
-  if (!tables) return {};
-  const { width } = tables;
-  const rows = (table: Float32Array): Feed => ({
-    data: table.subarray(begin * width, (begin + count) * width),
-    shape: [count, 1, width],
-  });
-  return { 'rotary.cosine': rows(tables.cosine), 'rotary.sine': rows(tables.sine) };
-}
 
 /** BlockRunner on onnxruntime. Graphs are made when first needed and kept: one for each piece of a block and each set of options. */
 export class OnnxBlockRunner implements BlockRunner {
@@ -161,13 +125,12 @@ export class OnnxBlockRunner implements BlockRunner {
       gram: false,
       ...piece,
       activationBits: options.activationBits,
-      columnScaled: columnScaledStages(options),
-      weightLayout: 'out-in',
+      columnScaled: columnScaledStages(options.columnScales),
       attention: { kind: 'window', context },
     });
     const feeds: Record<string, Feed> = {
       ...weightFeeds(architecture, blockIndex, weights),
-      ...columnScaleFeeds(architecture, options),
+      ...columnScaleFeeds(architecture, options.columnScales),
       ...rotaryFeeds(this.rotary, 0, context),
       hidden: { data: state.hidden, shape: [context, architecture.hiddenSize] },
     };
@@ -192,15 +155,7 @@ export class OnnxBlockRunner implements BlockRunner {
   }
 
   private checkFinite(values: Float32Array, blockIndex: number, border: Border): void {
-    const index = firstNonFinite(values);
-    if (index < 0) return;
-    const width = values.length / this.context;
-    const place = border === 'block-out' ? 'the output behind mlp-out' : `the input of stage ${border}`;
-    throw new DBellError(
-      'invalid-model',
-      `block ${blockIndex}: ${place} is ${values[index]} at token ${Math.floor(index / width)}, column ${index % width} of a window of ${this.context}; ` +
-        'the weights overflow float32 for this text, so the model (or the quantized block) cannot be used',
-    );
+    assertFinite(values, this.context, `block ${blockIndex}: ${describeBorder(border)}`);
   }
 
   /** The whole block gave something that is not finite: runs it stage by stage, which throws where it begins. */

@@ -1,9 +1,10 @@
 import { DBellError } from '../contract/errors.ts';
 import type { Architecture } from '../model/architecture.ts';
 import type { ModelSource } from '../model/source.ts';
-import { addNorm } from './graphs/parts.ts';
+import { addFakeQuantization, addNorm } from './graphs/parts.ts';
 import { GraphBuilder, int } from './onnx/graph-builder.ts';
 import { type Feed, GraphSession } from './session.ts';
+import type { ActivationBits } from './types.ts';
 
 /** Rows of hidden states that go through the head at once: 256 was fastest and needs little memory. */
 const maximumTileRows = 256;
@@ -18,7 +19,11 @@ export function headTileRows(vocabularySize: number): number {
  * Final norm, project_out and LM head. Output `logits` `[rows, vocabulary]`, or `logProbability` `[rows, 1]` of the ids in input `labels`.
  * LogSoftmax, because ReduceLogSumExp and a sum of exponentials lose the fifth digit of perplexity in float32.
  */
-export function buildHeadGraph(architecture: Architecture, output: 'logits' | 'losses'): Uint8Array {
+export function buildHeadGraph(
+  architecture: Architecture,
+  output: 'logits' | 'losses',
+  activationBits: ActivationBits,
+): Uint8Array {
   const graph = new GraphBuilder('head');
   const { hiddenSize, vocabularySize, finalNorm, head } = architecture;
   const { embeddingSize, projectOut } = architecture.embedding;
@@ -31,6 +36,7 @@ export function buildHeadGraph(architecture: Architecture, output: 'logits' | 'l
       [value, graph.input('projectOut.weight', 'float32', [embeddingSize, hiddenSize])],
       transposed,
     );
+  value = addFakeQuantization(graph, activationBits, value);
   const inputs = [value, graph.input('head.weight', 'float32', [vocabularySize, embeddingSize])];
   if (head.bias) inputs.push(graph.input('head.bias', 'float32', [vocabularySize]));
   const logits = graph.node('Gemm', inputs, transposed);
@@ -49,12 +55,15 @@ export function buildHeadGraph(architecture: Architecture, output: 'logits' | 'l
 export class Head {
   private readonly source: ModelSource;
   private readonly threads: number;
+  private readonly activationBits: ActivationBits;
   private weights: Record<string, Feed> | null = null;
   private readonly sessions: Partial<Record<'logits' | 'losses', GraphSession>> = {};
 
-  constructor(source: ModelSource, threads: number) {
+  /** @param activationBits bits of the input of the head's linear; 16 is float */
+  constructor(source: ModelSource, threads: number, activationBits: ActivationBits = 16) {
     this.source = source;
     this.threads = threads;
+    this.activationBits = activationBits;
   }
 
   /** Bytes of the head's weights once they are read. */
@@ -120,7 +129,7 @@ export class Head {
   private async session(output: 'logits' | 'losses'): Promise<GraphSession> {
     this.weights ??= this.readWeights();
     this.sessions[output] ??= await GraphSession.create(
-      buildHeadGraph(this.source.architecture, output),
+      buildHeadGraph(this.source.architecture, output, this.activationBits),
       'the output head',
       this.threads,
     );

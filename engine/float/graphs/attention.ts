@@ -6,7 +6,7 @@ import { addNorm } from './parts.ts';
  * Attention as plain matrix products on tiles of queries: a tile multiplies only the keys it may see, which skips the upper triangle.
  * Measured as fast as onnxruntime's GroupQueryAttention, and it knows every head dimension and sliding windows.
  */
-const queriesPerTile = 256;
+export const queriesPerTile = 128;
 
 /**
  * Added to the score of a key that may not be seen. Finite, so that no (−inf) − (−inf) can arise; exp of it is 0 beside any score that

@@ -4,14 +4,7 @@ import { type Dimension, GraphBuilder } from '../onnx/graph-builder.ts';
 import type { ActivationBits } from '../types.ts';
 import { addCachedAttention, addHeads, addWindowAttention } from './attention.ts';
 import { columnScaleInput, stageInputSize } from './parameters.ts';
-import {
-  addActivation,
-  addColumnAbsMax,
-  addFakeQuantization,
-  addLinear,
-  addNorm,
-  type WeightLayout,
-} from './parts.ts';
+import { addActivation, addColumnAbsMax, addFakeQuantization, addLinear, addNorm } from './parts.ts';
 
 /** Where a block can be cut: before it, at the input of each stage, behind it. */
 export const borders = [
@@ -23,6 +16,16 @@ export const borders = [
   'block-out',
 ] as const;
 export type Border = (typeof borders)[number];
+
+/** The stages in the order in which a block goes through them. */
+export const stageOrder = borders.slice(1, -1) as readonly StageName[];
+
+/** The values at a border in words, for messages. */
+export function describeBorder(border: Border): string {
+  if (border === 'block-in') return "the block's input";
+  if (border === 'block-out') return "the block's output";
+  return `the input of stage ${border}`;
+}
 
 export interface BlockGraphOptions {
   from: Border;
@@ -36,7 +39,6 @@ export interface BlockGraphOptions {
   inputs: readonly StageName[];
   /** Gram panels of the input of stage `to`, after column scale and quantization. */
   gram: boolean;
-  weightLayout: WeightLayout;
   /** A whole window of so many positions; or new positions behind a KV cache, their number decided by each run. */
   attention: { kind: 'window'; context: number } | { kind: 'cached' };
 }
@@ -148,7 +150,7 @@ class BlockGraph {
       .flatMap((stage) => stage.linears)
       .find((candidate) => candidate.role === role);
     if (!linear) throw new Error(`a block of ${this.architecture.modelType} has no linear of role ${role}`);
-    return addLinear(this.graph, linear, this.options.weightLayout, value);
+    return addLinear(this.graph, linear, value);
   }
 
   private norm(which: 'attentionNorm' | 'mlpNorm', value: string): string {

@@ -3,12 +3,6 @@ import { float, type GraphBuilder, int, text } from '../onnx/graph-builder.ts';
 import type { ActivationBits } from '../types.ts';
 
 /**
- * How a linear's weight lies in memory: `out-in` as in checkpoints; `in-out` transposed, which onnxruntime's matrix-vector product (one token)
- * needs to run at memory speed.
- */
-export type WeightLayout = 'out-in' | 'in-out';
-
-/**
  * Norm over the last axis of `value`; weight and bias are graph inputs `${input}.weight` and `.bias`, `[size]`. A norm without affine part gets
  * ones, since both operators demand a scale.
  */
@@ -22,13 +16,14 @@ export function addNorm(graph: GraphBuilder, norm: Norm, input: string, size: nu
   return graph.node('LayerNormalization', inputs, { attributes });
 }
 
-/** y = x Wᵀ + bias; x `[rows, in]`, W a graph input `${role}.weight` in the given layout. */
-export function addLinear(graph: GraphBuilder, linear: Linear, layout: WeightLayout, value: string): string {
-  const shape =
-    layout === 'out-in' ? [linear.outFeatures, linear.inFeatures] : [linear.inFeatures, linear.outFeatures];
-  const inputs = [value, graph.input(`${linear.role}.weight`, 'float32', shape)];
+/** y = x Wᵀ + bias; x `[rows, in]`, W a graph input `${role}.weight` `[out, in]`. */
+export function addLinear(graph: GraphBuilder, linear: Linear, value: string): string {
+  const inputs = [
+    value,
+    graph.input(`${linear.role}.weight`, 'float32', [linear.outFeatures, linear.inFeatures]),
+  ];
   if (linear.bias) inputs.push(graph.input(`${linear.role}.bias`, 'float32', [linear.outFeatures]));
-  return graph.node('Gemm', inputs, { attributes: { transB: int(layout === 'out-in' ? 1 : 0) } });
+  return graph.node('Gemm', inputs, { attributes: { transB: int(1) } });
 }
 
 /** QuickGelu is x · sigmoid(alpha x): SiLU with alpha 1, OpenAI's `quick_gelu` with 1.702. */
