@@ -173,7 +173,7 @@ class FloatTextSession implements TextSession {
     for (const cache of this.caches) cache.truncate(0);
   }
 
-  async close(): Promise<void> {
+  close(): void {
     this.caches = [];
   }
 
