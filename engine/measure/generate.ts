@@ -1,0 +1,136 @@
+import { DBellError } from '../contract/errors.ts';
+import type { GenerationResult, Sampling } from '../contract/generation.ts';
+import { createSampler } from '../model/sampling.ts';
+import type { TextModel } from '../model/text-model.ts';
+import type { Tokenizer } from '../model/tokenizer.ts';
+import { StopTextFilter } from './stop-texts.ts';
+
+export interface GenerateOptions {
+  maximumTokens: number;
+  sampling: Sampling;
+  /** Ids that end generation: the union of all that the model names. */
+  endOfTextIds: readonly number[];
+  /** Texts that end generation; they are not part of the result. */
+  stopTexts?: readonly string[];
+  /** Context to allocate; by default the model's own, or prompt and maximum together where that is less. */
+  contextLength?: number;
+  /** The text goes on from the prompt's (plain generation), so that its first blank is kept; false for an answer of its own. */
+  isContinuation?: boolean;
+  /** Certain text, as it comes; concatenated pieces are the result's text. `ids` are those generated since the last call. */
+  onText?: (text: string, ids: number[]) => void;
+  /** Awaited before every token; may pause. */
+  border?: () => Promise<void>;
+  /** Asked before every token; true ends generation with what there is. */
+  stopRequested?: () => boolean;
+}
+
+export interface Generation {
+  text: string;
+  /** All ids generated, without the end-of-text id. */
+  tokenIds: number[];
+  promptTokens: number;
+  finishReason: GenerationResult['finishReason'];
+  /** From the start of the prompt's processing to the first token chosen; null where none was. */
+  timeToFirstTokenMs: number | null;
+  /** Tokens after the first by the time they took; null below two tokens. */
+  decodeTokensPerSecond: number | null;
+}
+
+/**
+ * Continues a prompt token by token. Throws DBellError `invalid-input` for an empty prompt, or one that leaves no room in the context.
+ */
+export async function generate(
+  model: TextModel,
+  tokenizer: Tokenizer,
+  promptIds: readonly number[],
+  options: GenerateOptions,
+): Promise<Generation> {
+  const contextLength = contextFor(model, promptIds.length, options);
+  const sampler = createSampler(options.sampling);
+  const endIds = new Set(options.endOfTextIds);
+  const stream = tokenizer.stream({ continuation: options.isContinuation ?? true });
+  const stops = new StopTextFilter(options.stopTexts ?? []);
+  const tokenIds: number[] = [];
+  const pieces: string[] = [];
+  let unreported: number[] = [];
+  const show = (text: string) => {
+    if (text === '' && unreported.length === 0) return;
+    pieces.push(text);
+    options.onText?.(text, unreported);
+    unreported = [];
+  };
+
+  const session = await model.createSession({ contextLength });
+  const startedAt = performance.now();
+  let firstTokenAt: number | null = null;
+  let lastTokenAt = startedAt;
+  let finishReason: Generation['finishReason'] = 'length';
+  let isStopText = false;
+  try {
+    let logits: Float32Array | null = null;
+    let next = Int32Array.from(promptIds);
+    while (tokenIds.length < options.maximumTokens) {
+      await options.border?.();
+      if (options.stopRequested?.()) {
+        finishReason = 'stopped';
+        break;
+      }
+      if (session.position + next.length > session.contextLength) {
+        finishReason = 'context';
+        break;
+      }
+      logits = await session.feed(next);
+      const id = sampler(logits);
+      lastTokenAt = performance.now();
+      firstTokenAt ??= lastTokenAt;
+      if (endIds.has(id)) {
+        finishReason = 'end-of-text';
+        break;
+      }
+      tokenIds.push(id);
+      unreported.push(id);
+      const found = stops.push(stream.push(id));
+      show(found.text);
+      if (found.isStopped) {
+        isStopText = true;
+        finishReason = 'stop-text';
+        break;
+      }
+      next = Int32Array.of(id);
+    }
+  } finally {
+    session.close();
+  }
+  if (!isStopText) {
+    // The rest of a character cut off may complete a stop text only in theory, but then it must not show.
+    const found = stops.push(stream.flush());
+    show(found.isStopped ? found.text : found.text + stops.flush());
+  }
+  const decodeMs = firstTokenAt === null ? 0 : lastTokenAt - firstTokenAt;
+  return {
+    text: pieces.join(''),
+    tokenIds,
+    promptTokens: promptIds.length,
+    finishReason,
+    timeToFirstTokenMs: firstTokenAt === null ? null : firstTokenAt - startedAt,
+    decodeTokensPerSecond:
+      tokenIds.length > 1 && decodeMs > 0 ? ((tokenIds.length - 1) / decodeMs) * 1000 : null,
+  };
+}
+
+function contextFor(model: TextModel, promptTokens: number, options: GenerateOptions): number {
+  if (promptTokens === 0)
+    throw new DBellError('invalid-input', 'the prompt is empty: it has no token to continue from');
+  const wanted = options.contextLength ?? model.contextLength;
+  if (wanted > model.contextLength)
+    throw new DBellError(
+      'invalid-input',
+      `a context of ${wanted} tokens was asked for; the model's context length is ${model.contextLength}`,
+    );
+  if (promptTokens > wanted)
+    throw new DBellError(
+      'invalid-input',
+      `the prompt has ${promptTokens} tokens, but the context length is ${wanted}; shorten the prompt`,
+    );
+  return Math.min(wanted, promptTokens + options.maximumTokens);
+}
