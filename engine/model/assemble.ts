@@ -33,7 +33,7 @@ export function assemble(
   for (const tensor of expected) {
     const location = available.get(tensor.name);
     if (location === undefined) missing.push(tensor);
-    else if (checkTensor(tensor, location, problems)) {
+    else if (checkTensor(tensor, location, reader.fileName, problems)) {
       weights.set(tensor.name, location);
       parameterCount += location.shape.reduce((product, size) => product * size, 1);
     }
@@ -120,7 +120,12 @@ function decideHead(
   return separate;
 }
 
-function checkTensor(expected: ExpectedTensor, location: WeightLocation, problems: ProblemList): boolean {
+function checkTensor(
+  expected: ExpectedTensor,
+  location: WeightLocation,
+  fileName: string,
+  problems: ProblemList,
+): boolean {
   const wanted = expected.dimensions.map((dimension) => dimension.size);
   if (location.shape.join() !== wanted.join()) {
     const differing = expected.dimensions.filter(
@@ -128,7 +133,7 @@ function checkTensor(expected: ExpectedTensor, location: WeightLocation, problem
     );
     problems.error(
       'tensor-shape',
-      `${expected.label}: ${expected.part} is [${location.shape.join(', ')}] but config.json implies [${wanted.join(', ')}] (${differing.map((d) => d.because).join(', ')}); config and weights belong to different models`,
+      `${expected.label}: ${expected.part} is [${location.shape.join(', ')}] but ${fileName} implies [${wanted.join(', ')}] (${differing.map((d) => d.because).join(', ')}); the weights belong to another model`,
     );
     return false;
   }
@@ -159,7 +164,7 @@ function checkUnused(
   if (beyond.length > 0)
     problems.error(
       'tensor-extra',
-      `${reader.fileName} says num_hidden_layers ${architecture.blocks.length} but layer ${beyond.map(layerOf).reduce((a, b) => Math.max(a, b))} is stored; config and weights belong to different models`,
+      `${reader.fileName} says num_hidden_layers ${architecture.blocks.length} but layer ${beyond.map(layerOf).reduce((a, b) => Math.max(a, b))} is stored; the weights belong to another model`,
     );
   const biases = unused.filter(
     (name) => !beyond.includes(name) && name.endsWith('.bias') && modules.has(name.replace(/\.bias$/, '')),
@@ -167,7 +172,7 @@ function checkUnused(
   if (biases.length > 0)
     problems.error(
       'tensor-extra',
-      `${quote(biases[0]!)}${biases.length > 1 ? ` and ${biases.length - 1} more biases are` : ' is'} stored but ${reader.fileName} describes a ${family.name} model without; config and weights belong to different models`,
+      `${quote(biases[0]!)}${biases.length > 1 ? ` and ${biases.length - 1} more biases are` : ' is'} stored but ${reader.fileName} describes a ${family.name} model without; the weights belong to another model`,
     );
   const rest = unused.filter((name) => !beyond.includes(name) && !biases.includes(name));
   if (rest.length > 0)

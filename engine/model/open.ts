@@ -1,7 +1,9 @@
 import { realpathSync, statSync } from 'node:fs';
+import path from 'node:path';
 import { DBellError } from '../contract/errors.ts';
 import type { Architecture } from './architecture.ts';
-import type { ByteSource } from './byte-source.ts';
+import { type ByteSource, FileSource, readBytes } from './byte-source.ts';
+import { readGgufFile } from './gguf/read.ts';
 import { readHuggingFaceFolder } from './huggingface.ts';
 import { OpenedModel, type OpenedParts } from './opened-model.ts';
 import { ProblemList } from './problems.ts';
@@ -76,8 +78,21 @@ async function readModel(
 ): Promise<OpenedParts | null> {
   const { real, isFolder } = locate(modelPath);
   if (isFolder) return readHuggingFaceFolder(real, problems, sources);
+  if (isGguf(real)) return readGgufFile(real, problems, sources);
   problems.error('unsupported-format', 'a model is a Hugging Face folder or a .gguf file');
   return null;
+}
+
+/** By the name, or by the first bytes where the name says nothing (files of a Hub cache are named by their hash). */
+function isGguf(file: string): boolean {
+  if (file.toLowerCase().endsWith('.gguf')) return true;
+  if (!statSync(file).isFile() || statSync(file).size < 4) return false;
+  const source = new FileSource(file, path.basename(file));
+  try {
+    return Buffer.from(readBytes(source, 0, 4)).toString('latin1') === 'GGUF';
+  } finally {
+    source.close();
+  }
 }
 
 function locate(modelPath: string): { real: string; isFolder: boolean } {

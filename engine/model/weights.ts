@@ -97,12 +97,17 @@ export class WeightReader {
       );
     const rowBytes = (rowElements / layout.blockElements) * layout.blockBytes;
     if (location.interleavedHeads !== undefined) {
-      const sourceRow = deinterleave(location.shape[0]!, location.interleavedHeads);
-      // Rows of one head lie together, so a chunk is as many whole rows as fit.
-      const scratch = this.#scratchOf(rowBytes);
+      const headRows = location.shape[0]! / location.interleavedHeads;
+      const sourceRow = deinterleave(headRows);
+      // Rows of one head lie together; a head is read at a time.
+      const head = this.#scratchOf(headRows * rowBytes);
+      let loaded = -1;
       for (let row = 0; row < rows; row++) {
-        location.source.readInto(location.position + sourceRow(begin + row) * rowBytes, scratch);
-        layout.widen(scratch, target, row * rowElements);
+        const index = Math.floor((begin + row) / headRows);
+        if (index !== loaded) location.source.readInto(location.position + index * head.length, head);
+        loaded = index;
+        const at = sourceRow((begin + row) % headRows) * rowBytes;
+        layout.widen(head.subarray(at, at + rowBytes), target, row * rowElements);
       }
     } else {
       const first = location.position + begin * rowBytes;
@@ -124,16 +129,12 @@ export class WeightReader {
 }
 
 /**
- * Row of the file that holds a row of the Hugging Face order. Within a head of d rows, Hugging Face keeps the first elements of all rotary pairs
- * in rows 0 … d/2 − 1 and the second ones in d/2 … d − 1; ggml's LLaMA keeps pairs side by side in rows 2j and 2j + 1.
+ * Row of the file, within its head, that holds a row of the Hugging Face order. Within a head of d rows, Hugging Face keeps the first elements of all
+ * rotary pairs in rows 0 … d/2 − 1 and the second ones in d/2 … d − 1; ggml's LLaMA keeps pairs side by side in rows 2j and 2j + 1.
  */
-export function deinterleave(rows: number, heads: number): (row: number) => number {
-  const headRows = rows / heads;
+export function deinterleave(headRows: number): (row: number) => number {
   const half = headRows / 2;
-  return (row) => {
-    const within = row % headRows;
-    return row - within + (within < half ? 2 * within : 2 * (within - half) + 1);
-  };
+  return (row) => (row < half ? 2 * row : 2 * (row - half) + 1);
 }
 
 function refuseNonFinite(name: string, location: WeightLocation, values: Float32Array, offset: number): void {

@@ -1,8 +1,5 @@
-/** A metadata value. 64-bit integers beyond 2^53 stay bigint; arrays of numbers are typed arrays where the format allows it. */
-export type GgufValue = number | bigint | boolean | string | GgufArray;
-
-export type GgufArray =
-  | readonly GgufValue[]
+/** Arrays of numbers are typed arrays; 64-bit integers are numbers up to 2^53 and bigint beyond. */
+export type GgufNumberArray =
   | Uint8Array
   | Int8Array
   | Uint16Array
@@ -11,6 +8,8 @@ export type GgufArray =
   | Int32Array
   | Float32Array
   | Float64Array;
+
+export type GgufValue = number | bigint | boolean | string | GgufNumberArray | readonly GgufValue[];
 
 /** Metadata of a GGUF file by key, in file order. */
 export type GgufMetadata = ReadonlyMap<string, GgufValue>;
