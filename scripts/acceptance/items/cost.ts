@@ -1,0 +1,103 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, rmSync } from 'node:fs';
+import path from 'node:path';
+import { assets, dbell, numberAt } from '../command.ts';
+import { atMost, type Item, root } from '../harness.ts';
+import { tinyLlamaTwoBlocks, writeRandomModel } from '../random-model.ts';
+
+const smollm = 'models/smollm2-135m-instruct-gguf/SmolLM2-135M-Instruct.Q4_1.gguf';
+const c4 = 'data/c4-sample/c4_sample.jsonl';
+
+/** Seconds of `passes` plain forward passes, measured in a fresh process. */
+function forwardPassSeconds(
+  model: string,
+  text: string,
+  windows: number,
+  context: number,
+  passes: number,
+): number[] {
+  const output = execFileSync(
+    process.execPath,
+    [
+      path.join(root, 'scripts', 'acceptance', 'forward-pass.ts'),
+      model,
+      text,
+      String(windows),
+      String(context),
+      String(passes),
+    ],
+    { encoding: 'utf8' },
+  );
+  return (JSON.parse(output) as { seconds: number[] }).seconds;
+}
+
+export const costItems: Item[] = [
+  {
+    id: 'cost/smollm2-dbellquant',
+    title:
+      'SmolLM2, 64 × 2048 calibration tokens, dbellquant: time against two plain full-precision forward passes, and peak memory',
+    run: async ({ scratch, log }) => {
+      const home = path.join(scratch, 'home');
+      const out = path.join(scratch, 'packages', 'cost-smollm2');
+      for (const folder of [out, `${out}.partial`]) rmSync(folder, { recursive: true, force: true });
+      const [first] = forwardPassSeconds(path.join(assets, smollm), path.join(assets, c4), 64, 2048, 1);
+      log(`forward pass before: ${first} s`);
+      const made = await dbell(
+        [
+          'quantize',
+          path.join(assets, smollm),
+          '--recipe',
+          'dbellquant',
+          '--calibration',
+          path.join(assets, c4),
+          '--windows',
+          '64',
+          '--context',
+          '2048',
+          '--out',
+          out,
+        ],
+        { home },
+      );
+      const [second] = forwardPassSeconds(path.join(assets, smollm), path.join(assets, c4), 64, 2048, 1);
+      const seconds = numberAt(made, 'durationMs') / 1000;
+      return [
+        { name: 'two forward passes, seconds', measured: first! + second! },
+        { name: 'quantize, seconds', measured: seconds },
+        atMost('quantize over two forward passes', seconds / (first! + second!), 2.5),
+        atMost('peak RSS of quantize, bytes', numberAt(made, 'peakRssBytes'), 1.5e9),
+      ];
+    },
+  },
+  {
+    id: 'cost/tinyllama-two-blocks',
+    title: 'A random model of the TinyLlama-1.1B shape, its first two blocks: peak memory of dbellquant',
+    run: async ({ scratch }) => {
+      const model = path.join(scratch, 'random-tinyllama');
+      const out = path.join(scratch, 'packages', 'cost-tinyllama');
+      if (!existsSync(path.join(model, 'tokenizer_config.json'))) writeRandomModel(model, tinyLlamaTwoBlocks);
+      for (const folder of [out, `${out}.partial`]) rmSync(folder, { recursive: true, force: true });
+      const made = await dbell(
+        [
+          'quantize',
+          model,
+          '--recipe',
+          'dbellquant',
+          '--calibration',
+          path.join(assets, c4),
+          '--windows',
+          '4',
+          '--context',
+          '2048',
+          '--out',
+          out,
+        ],
+        { home: path.join(scratch, 'home') },
+      );
+      return [
+        { name: 'quantize, seconds', measured: numberAt(made, 'durationMs') / 1000 },
+        atMost('peak RSS of quantize, bytes', numberAt(made, 'peakRssBytes'), 4e9),
+      ];
+    },
+  },
+];
