@@ -1,0 +1,248 @@
+import type { JsonObject } from '../contract/common.ts';
+import { DBellError } from '../contract/errors.ts';
+import type { BenchmarkSubject } from '../contract/measurement.ts';
+import { greedyToken } from '../model/sampling.ts';
+import { SeededRandom } from '../model/seeded-random.ts';
+import type { TextModel, TextSession } from '../model/text-model.ts';
+import { machineConditions, momentaryConditions } from './conditions.ts';
+import { processMemory } from './memory.ts';
+import { judgeStability } from './stability.ts';
+import { median, percentile } from './statistics.ts';
+
+export interface BenchmarkSettings {
+  threads: number;
+  /** Prefill lengths in tokens. Those beyond the model's context are left out and named in the result. */
+  promptTokens: readonly number[];
+  /** Tokens in the cache before decoding is timed. */
+  decodeDepths: readonly number[];
+  generateTokens: number;
+  repetitions: number;
+}
+
+export interface BenchmarkControl {
+  onProgress?: (progress: { stage: string; step: number; stepCount: number }) => void;
+  /** Awaited between measurements; may pause, and throws to stop. */
+  border?: () => Promise<void>;
+}
+
+/** Decoded tokens and prefilled tokens before anything is timed: pages are touched, threads awake, code compiled. */
+const warmUp = { decodeTokens: 8, rounds: 2 };
+const promptSeed = 20240501;
+
+interface Measurements {
+  prefill: Map<number, number[]>;
+  firstToken: Map<number, number[]>;
+  decode: Map<number, number[]>;
+  /** Of every decoded token, by depth. */
+  latencies: Map<number, number[]>;
+}
+
+/**
+ * Measures a model: loads it, warms up, then `repetitions` times each prefill length and each decode depth, all of one repetition before the next, so that
+ * a drift of the machine spreads over all figures. Prompts are seeded random ids; decoding is greedy and does not stop at an end-of-text id.
+ *
+ * Speeds and the time to the first token (prefill of the first length, and choosing the token) are medians over the repetitions, latencies are percentiles over all decoded tokens.
+ * Peak memory is the process's: run each subject in a fresh process. `open` loads the model; `modelBytes` are its bytes on disk. The model is closed at
+ * the end. Throws DBellError `invalid-input` where no length or depth fits the model.
+ */
+export async function runBenchmark(
+  open: () => Promise<TextModel>,
+  modelBytes: number,
+  settings: BenchmarkSettings,
+  control: BenchmarkControl = {},
+): Promise<Omit<BenchmarkSubject, 'model'>> {
+  const before = momentaryConditions();
+  const memoryBefore = processMemory();
+  control.onProgress?.({ stage: 'load', step: 0, stepCount: 1 });
+  const loadStartedAt = performance.now();
+  const model = await open();
+  const loadMs = performance.now() - loadStartedAt;
+  try {
+    const plan = planLengths(model, settings);
+    const contextLength = Math.max(
+      ...plan.promptTokens,
+      ...plan.decodeDepths.map((depth) => depth + settings.generateTokens),
+    );
+    const session = await model.createSession({ contextLength });
+    let measurements: Measurements;
+    let cacheBytes: number;
+    try {
+      measurements = await measure(model, session, plan, settings, control);
+      cacheBytes = session.cacheBytes;
+    } finally {
+      session.close();
+    }
+    const memory = processMemory();
+    const after = momentaryConditions();
+    const machine = machineConditions();
+    const { stable, notes } = judgeStability({
+      machine,
+      before,
+      after,
+      threads: settings.threads,
+      repetitions: settings.repetitions,
+      speeds: new Map([
+        ...[...measurements.prefill].map(([length, values]) => [`prefill ${length}`, values] as const),
+        ...[...measurements.decode].map(([depth, values]) => [`decode at ${depth}`, values] as const),
+      ]),
+    });
+    const latencies = [...measurements.latencies.values()].flat();
+    const conditions = {
+      machine,
+      before,
+      after,
+      threads: settings.threads,
+      repetitions: settings.repetitions,
+      generateTokens: settings.generateTokens,
+      omittedPromptTokens: plan.omittedPromptTokens,
+      omittedDecodeDepths: plan.omittedDecodeDepths,
+      prefillRepetitionsTokensPerSecond: Object.fromEntries(measurements.prefill),
+      decodeRepetitionsTokensPerSecond: Object.fromEntries(measurements.decode),
+      timeToFirstTokenMs: byKey(measurements.firstToken, median),
+      tokenLatencyMs: byKey(measurements.latencies, percentiles),
+      processMemory: memory,
+    };
+    return {
+      prefillTokensPerSecond: byKey(measurements.prefill, median),
+      decodeTokensPerSecond: byKey(measurements.decode, median),
+      timeToFirstTokenMs: median(measurements.firstToken.get(plan.promptTokens[0] as number) as number[]),
+      tokenLatencyMs: percentiles(latencies),
+      loadMs,
+      peakRssBytes: memory.peakRssBytes,
+      memoryBytes: { processBeforeLoad: memoryBefore.rssBytes, ...model.memoryBytes, kvCache: cacheBytes },
+      modelBytes,
+      device: model.device,
+      kernelPath: model.kernelPath,
+      activationBits: model.activationBits,
+      stable,
+      stabilityNotes: notes,
+      // Plain data throughout; the type cannot be seen through interfaces.
+      conditions: conditions as unknown as JsonObject,
+    };
+  } finally {
+    await model.close();
+  }
+}
+
+interface Plan {
+  promptTokens: number[];
+  decodeDepths: number[];
+  omittedPromptTokens: number[];
+  omittedDecodeDepths: number[];
+}
+
+function planLengths(model: TextModel, settings: BenchmarkSettings): Plan {
+  const { contextLength } = model;
+  const fitsPrompt = (length: number) => length >= 1 && length <= contextLength;
+  const fitsDepth = (depth: number) => depth >= 0 && depth + settings.generateTokens <= contextLength;
+  const plan = {
+    promptTokens: settings.promptTokens.filter(fitsPrompt),
+    decodeDepths: settings.decodeDepths.filter(fitsDepth),
+    omittedPromptTokens: settings.promptTokens.filter((length) => !fitsPrompt(length)),
+    omittedDecodeDepths: settings.decodeDepths.filter((depth) => !fitsDepth(depth)),
+  };
+  if (plan.promptTokens.length === 0)
+    throw new DBellError(
+      'invalid-input',
+      `none of the prompt lengths ${settings.promptTokens.join(', ')} fits the model's context length ${contextLength}`,
+    );
+  if (plan.decodeDepths.length === 0)
+    throw new DBellError(
+      'invalid-input',
+      `none of the depths ${settings.decodeDepths.join(', ')} with ${settings.generateTokens} generated tokens fits the model's context length ${contextLength}`,
+    );
+  return plan;
+}
+
+async function measure(
+  model: TextModel,
+  session: TextSession,
+  plan: Plan,
+  settings: BenchmarkSettings,
+  control: BenchmarkControl,
+): Promise<Measurements> {
+  const random = new SeededRandom(promptSeed);
+  const randomIds = (count: number) =>
+    Int32Array.from({ length: count }, () => Math.floor(random.nextDouble() * model.vocabularySize));
+  for (let round = 0; round < warmUp.rounds; round++) {
+    await control.border?.();
+    control.onProgress?.({ stage: 'warm up', step: round, stepCount: warmUp.rounds });
+    await timePrefill(session, randomIds(Math.min(...plan.promptTokens)));
+    await timeDecode(session, randomIds(1), Math.min(warmUp.decodeTokens, settings.generateTokens));
+  }
+  const measurements: Measurements = {
+    prefill: emptyLists(plan.promptTokens),
+    firstToken: emptyLists(plan.promptTokens),
+    decode: emptyLists(plan.decodeDepths),
+    latencies: emptyLists(plan.decodeDepths),
+  };
+  const stepCount = settings.repetitions * (plan.promptTokens.length + plan.decodeDepths.length);
+  let step = 0;
+  for (let repetition = 0; repetition < settings.repetitions; repetition++) {
+    for (const length of plan.promptTokens) {
+      await control.border?.();
+      control.onProgress?.({ stage: `prefill ${length}`, step: step++, stepCount });
+      const { prefillMs, firstTokenMs } = await timePrefill(session, randomIds(length));
+      measurements.prefill.get(length)?.push((length / prefillMs) * 1000);
+      measurements.firstToken.get(length)?.push(firstTokenMs);
+    }
+    for (const depth of plan.decodeDepths) {
+      await control.border?.();
+      control.onProgress?.({ stage: `decode at ${depth}`, step: step++, stepCount });
+      session.reset();
+      if (depth > 0) await session.feed(randomIds(depth));
+      const latencies = await decodeTokens(session, randomIds(1), settings.generateTokens);
+      const totalMs = latencies.reduce((sum, latency) => sum + latency, 0);
+      measurements.decode.get(depth)?.push((latencies.length / totalMs) * 1000);
+      measurements.latencies.get(depth)?.push(...latencies);
+    }
+  }
+  return measurements;
+}
+
+/** Prefill of an empty cache: time of the pass, and of the pass and choosing the next token. */
+async function timePrefill(
+  session: TextSession,
+  ids: Int32Array,
+): Promise<{ prefillMs: number; firstTokenMs: number }> {
+  session.reset();
+  const startedAt = performance.now();
+  const logits = await session.feed(ids);
+  const prefillMs = performance.now() - startedAt;
+  greedyToken(logits);
+  return { prefillMs, firstTokenMs: performance.now() - startedAt };
+}
+
+async function timeDecode(session: TextSession, first: Int32Array, count: number): Promise<number[]> {
+  session.reset();
+  return decodeTokens(session, first, count);
+}
+
+/** Milliseconds of each of `count` tokens: one pass and choosing the next token. */
+async function decodeTokens(session: TextSession, first: Int32Array, count: number): Promise<number[]> {
+  const latencies: number[] = [];
+  let next = first;
+  for (let token = 0; token < count; token++) {
+    const startedAt = performance.now();
+    const logits = await session.feed(next);
+    next = Int32Array.of(greedyToken(logits));
+    latencies.push(performance.now() - startedAt);
+  }
+  return latencies;
+}
+
+function percentiles(latencies: readonly number[]): { p50: number; p95: number; p99: number } {
+  return {
+    p50: percentile(latencies, 50),
+    p95: percentile(latencies, 95),
+    p99: percentile(latencies, 99),
+  };
+}
+
+function emptyLists(keys: readonly number[]): Map<number, number[]> {
+  return new Map(keys.map((key) => [key, []]));
+}
+
+function byKey<T>(lists: Map<number, number[]>, of: (values: number[]) => T): Record<string, T> {
+  return Object.fromEntries([...lists].map(([key, values]) => [String(key), of(values)]));
+}

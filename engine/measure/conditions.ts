@@ -1,0 +1,165 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+
+/** Circumstances that do not change during a run. Null: the system does not tell. */
+export interface MachineConditions {
+  cpuModel: string;
+  /** Instruction sets that matter for the kernels, as the system names them. */
+  instructionSets: string[];
+  logicalCores: number;
+  /** Cores that this process may use (affinity mask). */
+  availableCores: number;
+  /** Cores' worth of time that the control group allows; null without a limit. */
+  cpuQuotaCores: number | null;
+  /** Whether the processor says that it is a virtual one; null where it does not tell. */
+  isVirtualMachine: boolean | null;
+  memoryBytes: number;
+  platform: string;
+  systemRelease: string;
+  architecture: string;
+  nodeVersion: string;
+}
+
+/** Circumstances that change; read before and after. */
+export interface MomentaryConditions {
+  /** Over 1, 5 and 15 minutes; null on systems without (Windows). */
+  loadAverage: [number, number, number] | null;
+  governor: string | null;
+  frequencyDriver: string | null;
+  frequencyMHz: number | null;
+  powerSource: 'mains' | 'battery' | null;
+  /** Highest of the processor's sensors. */
+  temperatureCelsius: number | null;
+  freeMemoryBytes: number;
+}
+
+const reportedInstructionSets = [
+  'sse4_2',
+  'avx',
+  'f16c',
+  'fma',
+  'avx2',
+  'avx_vnni',
+  'avx512f',
+  'avx512bw',
+  'avx512vl',
+  'avx512_vnni',
+  'avx512_bf16',
+  'avx512_fp16',
+  'amx_tile',
+  'amx_int8',
+  'asimd',
+  'asimddp',
+  'i8mm',
+  'bf16',
+  'sve',
+  'sve2',
+];
+
+/** Reads what the system tells; a missing or odd file gives null. `root` is replaced in tests only. */
+export function machineConditions(root = '/'): MachineConditions {
+  const cpuinfo = readText(root, 'proc/cpuinfo') ?? '';
+  const flags = new Set(
+    (/^(?:flags|Features)\s*:\s*(.*)$/m.exec(cpuinfo)?.[1] ?? '').split(/\s+/).filter((flag) => flag !== ''),
+  );
+  return {
+    cpuModel: os.cpus()[0]?.model.trim() || 'unknown',
+    instructionSets: reportedInstructionSets.filter((flag) => flags.has(flag)),
+    logicalCores: os.cpus().length,
+    availableCores: os.availableParallelism(),
+    cpuQuotaCores: cpuQuota(root),
+    isVirtualMachine: flags.size === 0 ? null : flags.has('hypervisor'),
+    memoryBytes: os.totalmem(),
+    platform: process.platform,
+    systemRelease: os.release(),
+    architecture: process.arch,
+    nodeVersion: process.version,
+  };
+}
+
+export function momentaryConditions(root = '/'): MomentaryConditions {
+  const frequency = 'sys/devices/system/cpu/cpu0/cpufreq';
+  const kiloHertz = readNumber(root, `${frequency}/scaling_cur_freq`);
+  const load = os.loadavg();
+  return {
+    loadAverage: process.platform === 'win32' ? null : [load[0] ?? 0, load[1] ?? 0, load[2] ?? 0],
+    governor: readText(root, `${frequency}/scaling_governor`),
+    frequencyDriver: readText(root, `${frequency}/scaling_driver`),
+    frequencyMHz: kiloHertz === null ? null : kiloHertz / 1000,
+    powerSource: powerSource(root),
+    temperatureCelsius: temperature(root),
+    freeMemoryBytes: os.freemem(),
+  };
+}
+
+/** Control groups: version 2 says "quota period" in one file, version 1 in two; "max" or −1 is no limit. */
+function cpuQuota(root: string): number | null {
+  const [quota, period] = (readText(root, 'sys/fs/cgroup/cpu.max') ?? '').split(' ').map(Number);
+  if (quota !== undefined && period !== undefined && quota > 0 && period > 0) return quota / period;
+  const oldQuota = readNumber(root, 'sys/fs/cgroup/cpu/cpu.cfs_quota_us');
+  const oldPeriod = readNumber(root, 'sys/fs/cgroup/cpu/cpu.cfs_period_us');
+  return oldQuota !== null && oldPeriod !== null && oldQuota > 0 && oldPeriod > 0
+    ? oldQuota / oldPeriod
+    : null;
+}
+
+/** `mains` if an adapter is online, `battery` if the system's battery discharges. */
+function powerSource(root: string): 'mains' | 'battery' | null {
+  const folder = 'sys/class/power_supply';
+  let isDischarging = false;
+  for (const name of list(root, folder)) {
+    const type = readText(root, `${folder}/${name}/type`);
+    if (type === 'Mains' && readText(root, `${folder}/${name}/online`) === '1') return 'mains';
+    // Mice and headsets have batteries too; their scope is "Device".
+    const isSystemBattery = type === 'Battery' && readText(root, `${folder}/${name}/scope`) !== 'Device';
+    if (isSystemBattery && readText(root, `${folder}/${name}/status`) === 'Discharging') isDischarging = true;
+  }
+  return isDischarging ? 'battery' : null;
+}
+
+const processorSensors = /^(x86_pkg_temp|coretemp|k10temp|zenpower|cpu[-_]?thermal|cpu.*|soc.*|acpitz)$/i;
+
+function temperature(root: string): number | null {
+  const zones = list(root, 'sys/class/thermal')
+    .filter((name) => name.startsWith('thermal_zone'))
+    .map((name) => `sys/class/thermal/${name}`)
+    .filter((zone) => processorSensors.test(readText(root, `${zone}/type`) ?? ''))
+    .map((zone) => readNumber(root, `${zone}/temp`));
+  const monitors = list(root, 'sys/class/hwmon')
+    .map((name) => `sys/class/hwmon/${name}`)
+    .filter((monitor) => processorSensors.test(readText(root, `${monitor}/name`) ?? ''))
+    .flatMap((monitor) =>
+      list(root, monitor)
+        .filter((name) => /^temp\d+_input$/.test(name))
+        .map((name) => readNumber(root, `${monitor}/${name}`)),
+    );
+  // Sensors give thousandths; broken ones zero or absurd values.
+  const degrees = [...zones, ...monitors].flatMap((value) =>
+    value !== null && value > 0 && value < 150_000 ? [value / 1000] : [],
+  );
+  return degrees.length === 0 ? null : Math.max(...degrees);
+}
+
+function list(root: string, folder: string): string[] {
+  try {
+    return readdirSync(path.join(root, folder)).sort();
+  } catch {
+    return [];
+  }
+}
+
+function readText(root: string, file: string): string | null {
+  try {
+    return readFileSync(path.join(root, file), 'utf8').trim();
+  } catch {
+    return null;
+  }
+}
+
+function readNumber(root: string, file: string): number | null {
+  const text = readText(root, file);
+  if (text === null || text === '') return null;
+  const value = Number(text);
+  return Number.isFinite(value) ? value : null;
+}
