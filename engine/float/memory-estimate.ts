@@ -8,6 +8,9 @@ import { headTileRows } from './head.ts';
 const floatBytes = 4;
 const doubleBytes = 8;
 
+/** onnxruntime's arena grows in powers of two and fragments: measured 1.5 times what lives at once (hidden 576, context 2048). */
+const arenaGrowth = 1.5;
+
 /** Bytes of one block's weights as float32. */
 export function blockWeightBytes(architecture: Architecture): number {
   return blockParameters(architecture, architecture.blocks[0]!).reduce(
@@ -28,8 +31,11 @@ export interface FloatMemoryEstimate {
   windowState: number;
   /** One window's hidden state, float32: the unit of what is written to disk. */
   windowHidden: number;
-  /** What onnxruntime holds while one block runs: all activations that live at once, and the scores of one attention tile, twice. */
-  sessionScratch: number;
+  /**
+   * What onnxruntime's sessions hold: activations that live at once, and the scores of one attention tile twice. A session keeps its memory for the next
+   * run, so the whole block and its five pieces add up where both are used.
+   */
+  sessionScratch: { wholeBlock: number; pieces: number };
   /** Weights of the head (with a tied table: the table), float32. */
   head: number;
   /** Logits and log-probabilities of one tile of rows. */
@@ -49,10 +55,21 @@ export function floatMemoryEstimate(architecture: Architecture, context: number)
   const queryWidth = headCount * headDimension;
   const keyWidth = keyValueHeadCount * headDimension;
   const widest = Math.max(...stageOrder.map((stage) => stageInputSize(architecture, stage)));
-  // Attention: residual, norm, q/k/v and their transposes, tiles' results; MLP: residual, norm, gate, activated gate, up, product.
-  const attention = context * (2 * hiddenSize + 3 * queryWidth + 4 * keyWidth);
-  const mlp = context * (2 * hiddenSize + (architecture.mlp === 'gated' ? 4 : 2) * intermediateSize);
   const scores = 2 * headCount * Math.min(queriesPerTile, context) * context;
+  const mlpWidth = (architecture.mlp === 'gated' ? 4 : 2) * intermediateSize;
+  // Widths of the values that live at once in each piece; inputs belong to the caller.
+  const attentionWidth = hiddenSize + 3 * queryWidth + 4 * keyWidth;
+  const piece = (width: number, extra = 0): number => arenaGrowth * floatBytes * (context * width + extra);
+  const wholeBlock = Math.max(
+    piece(hiddenSize + attentionWidth, scores),
+    piece(2 * hiddenSize + mlpWidth, scores),
+  );
+  const pieces =
+    piece(2 * hiddenSize) +
+    piece(attentionWidth, scores) +
+    piece(4 * hiddenSize) +
+    piece(hiddenSize + mlpWidth) +
+    piece(3 * hiddenSize + intermediateSize);
   const headWeights =
     vocabularySize * architecture.embedding.embeddingSize +
     (architecture.embedding.projectOut ? architecture.embedding.embeddingSize * hiddenSize : 0);
@@ -62,7 +79,7 @@ export function floatMemoryEstimate(architecture: Architecture, context: number)
     gramMatrices: byStage((size) => doubleBytes * size * size),
     windowState: floatBytes * context * (2 * hiddenSize + widest),
     windowHidden: floatBytes * context * hiddenSize,
-    sessionScratch: floatBytes * (Math.max(attention, mlp) + scores),
+    sessionScratch: { wholeBlock, pieces },
     head: floatBytes * headWeights,
     headScratch: 2 * floatBytes * Math.min(headTileRows(vocabularySize), context) * vocabularySize,
   };
