@@ -17,16 +17,20 @@ afterEach(() => {
 });
 
 describe('tiny random models of every option', () => {
-  const folder = path.join(import.meta.dirname, '..', 'fixtures', 'model', 'tiny');
-  test.each(readdirSync(folder))('%s equals the expected logits and losses', async (name) => {
-    const model = path.join(folder, name);
-    const expected = JSON.parse(readFileSync(path.join(model, 'expected.json'), 'utf8')) as {
+  const fixtures = path.join(import.meta.dirname, '..', 'fixtures', 'model');
+  const models = [
+    ...readdirSync(path.join(fixtures, 'tiny')).map((name) => ['tiny', name]),
+    ...readdirSync(path.join(fixtures, 'gguf')).map((name) => ['gguf', name]),
+  ] as [string, string][];
+  test.each(models)('%s/%s equals the expected logits and losses', async (kind, file) => {
+    const expectedPath = path.join(fixtures, 'tiny', path.basename(file, '.gguf'), 'expected.json');
+    const expected = JSON.parse(readFileSync(expectedPath, 'utf8')) as {
       ids: number[];
       positions: number[];
       logits: number[][];
       losses: number[];
     };
-    source = await openModel(model);
+    source = await openModel(path.join(fixtures, kind, file));
     const { architecture } = source;
     const ids = Int32Array.from(expected.ids);
     const engine = await createFloatEngine(source, { threads });
@@ -83,6 +87,15 @@ const stories656k = {
     189, 71, 626,
   ],
 };
+const smolLm2 = {
+  model: asset('models/smollm2-135m-instruct-gguf/SmolLM2-135M-Instruct.Q4_1.gguf'),
+  text: asset('data/wikitext-2-raw/wiki.test.joined.txt'),
+  separator: null,
+  firstIds: [1116, 446, 6356, 389],
+  prompt: 'The capital of France is',
+  continuation: [7042, 30, 198, 198, 504, 2988, 314, 42, 216, 34, 32, 33, 40, 29, 32, 33],
+};
+
 /** Perplexities and greedy continuations that were computed independently, in PyTorch. */
 const realModels: Record<string, RealModel> = {
   'stories260k/hf': { model: asset('models/stories260k/hf'), ...stories260k },
@@ -117,6 +130,8 @@ const realModels: Record<string, RealModel> = {
       1338, 14, 983, 312,
     ],
   },
+  'SmolLM2, 2 windows of 1024': { ...smolLm2, context: 1024, windows: 2, perplexity: 20.2384 },
+  'SmolLM2, 8 windows of 512': { ...smolLm2, context: 512, windows: 8, perplexity: 30.647 },
 };
 
 /** Ids of the text's first windows, documents joined by the separator. */
