@@ -49,8 +49,9 @@ export interface NativeNumerics {
 
   /**
    * Uniform grid or one bit with mean, with error compensation (method.md sections 2 and 4). `factor` is U or null (then plain rounding, whatever `compensation` says).
-   * bits 1: per row and block mean ± mean|w − mean|. bits > 1: asymmetric min/max grid. Scales and offsets are rounded to fp16 before codes
-   * are chosen, so the codes are the best for what is stored. Constant and zero groups come back exactly (within fp16).
+   * bits 1: per row and block mean ± mean|w − mean|. bits > 1: a grid from the block's least to its greatest weight (0 is not forced into the range), of W as updated
+   * when the block begins. Scales and offsets are rounded to fp16 before codes are chosen, so the codes are the best for what is stored. Constant and zero groups come back exactly (within fp16).
+   * Throws where a weight is, or by compensation becomes, not finite; the message names the row.
    */
   quantizeUniform(
     weight: Float32Array,
@@ -58,7 +59,13 @@ export interface NativeNumerics {
     inFeatures: number,
     factor: Float32Array | null,
     options: { bits: number; compensation: 'none' | 'reference' | 'block' | 'column'; blockSize: number },
-  ): { codes: Uint8Array; scales: Uint16Array; offsets: Uint16Array };
+  ): {
+    codes: Uint8Array;
+    scales: Uint16Array;
+    offsets: Uint16Array;
+    /** Scales and offsets that did not fit fp16 and were cut to ±65504; not 0 is worth a note in the layer's report. */
+    saturatedValues: number;
+  };
 
   /** BiLLM's structured binarization (method.md section 2); codes, levels and mask as in quantize/quantized-linear.ts. */
   quantizeStructured(
@@ -85,6 +92,8 @@ export interface NativeNumerics {
     levels: number,
     outFeatures: number,
     inFeatures: number,
+    /** Columns of a block; 128 where it is left out. */
+    blockSize?: number,
   ): Float32Array;
 
   /** Float32 weights of a structured linear from what is stored, `[out, in]`. */
@@ -94,6 +103,7 @@ export interface NativeNumerics {
     salientColumns: Uint8Array,
     outFeatures: number,
     inFeatures: number,
+    blockSize?: number,
   ): Float32Array;
 
   /** tr((W−Q) H (W−Q)ᵀ), tr(W H Wᵀ), ‖W−Q‖², ‖W‖² in float64. */
@@ -107,6 +117,9 @@ export interface NativeNumerics {
 
   /** `accumulator[k] += addend[k]` in float64. */
   addToFloat64(accumulator: Float64Array, addend: Float32Array): void;
+
+  /** `generic`, `avx2` or `avx512`: what the loops were compiled for. Results are the same bytes with each; DBELL_FORCE_ISA chooses one. */
+  numericsInstructionSet(): string;
 }
 
 export const numerics = loadAddon() as NativeNumerics;

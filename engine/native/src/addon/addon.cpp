@@ -16,6 +16,7 @@ void register_threads(Napi::Env env, Napi::Object exports) {
 static Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   register_threads(env, exports);
   register_package(env, exports);
+  register_numerics(env, exports);
   return exports;
 }
 

@@ -5,4 +5,5 @@ namespace dbell {
 // Each part of the addon registers its functions on `exports`; one file a part.
 void register_threads(Napi::Env env, Napi::Object exports);
 void register_package(Napi::Env env, Napi::Object exports);
+void register_numerics(Napi::Env env, Napi::Object exports);
 }  // namespace dbell

@@ -1,12 +1,13 @@
 #pragma once
 // IEEE 754 binary16, converted in software so that every CPU gives the same bits.
+// `static`: every translation unit keeps its own copy, so that none compiled for a newer instruction set is linked into the others.
 #include <cstdint>
 #include <cstring>
 
 namespace dbell {
 
 /// Exact.
-inline float half_to_float(std::uint16_t half) {
+static inline float half_to_float(std::uint16_t half) {
   const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000u) << 16;
   std::uint32_t exponent = (half >> 10) & 0x1Fu;
   std::uint32_t mantissa = half & 0x3FFu;
@@ -31,7 +32,7 @@ inline float half_to_float(std::uint16_t half) {
 }
 
 /// Rounds to nearest, ties to even; overflow gives infinity.
-inline std::uint16_t float_to_half(float value) {
+static inline std::uint16_t float_to_half(float value) {
   std::uint32_t bits;
   std::memcpy(&bits, &value, sizeof bits);
   const std::uint16_t sign = static_cast<std::uint16_t>((bits >> 16) & 0x8000u);

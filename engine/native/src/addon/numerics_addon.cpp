@@ -1,0 +1,251 @@
+// numerics.ts in C++: arguments are checked here, the work is done in src/numerics.
+#include <cmath>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+
+#include "addon/addon.h"
+#include "common/thread_pool.h"
+#include "numerics/dequantize.h"
+#include "numerics/inverse_cholesky.h"
+#include "numerics/layer_errors.h"
+#include "numerics/loops.h"
+#include "numerics/uniform_grid.h"
+
+namespace dbell {
+namespace {
+
+using numerics::Compensation;
+
+/// Arguments of one call, checked one after another with the call's name in the message.
+class Arguments {
+ public:
+  Arguments(const Napi::CallbackInfo& info, const char* function) : info_(info), function_(function) {}
+
+  [[noreturn]] void fail(const std::string& message) const {
+    throw Napi::TypeError::New(info_.Env(), std::string(function_) + ": " + message);
+  }
+
+  std::size_t count(std::size_t index, const char* name, double least = 0) const {
+    return static_cast<std::size_t>(integer(info_[index], name, least, 9007199254740991.0));
+  }
+
+  template <class Array>
+  Array array(std::size_t index, const char* name, napi_typedarray_type type, std::size_t length) const {
+    const Napi::Value value = info_[index];
+    if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != type)
+      fail(std::string(name) + " has the wrong type");
+    const Array result = value.As<Array>();
+    if (result.ElementLength() != length)
+      fail(std::string(name) + " has " + std::to_string(result.ElementLength()) + " elements, but " +
+           std::to_string(length) + " are expected");
+    return result;
+  }
+
+  const float* floats(std::size_t index, const char* name, std::size_t length) const {
+    return array<Napi::Float32Array>(index, name, napi_float32_array, length).Data();
+  }
+  const float* floats_or_null(std::size_t index, const char* name, std::size_t length) const {
+    return absent(index) ? nullptr : floats(index, name, length);
+  }
+  const double* doubles(std::size_t index, const char* name, std::size_t length) const {
+    return array<Napi::Float64Array>(index, name, napi_float64_array, length).Data();
+  }
+  const std::uint16_t* halves(std::size_t index, const char* name, std::size_t length) const {
+    return array<Napi::Uint16Array>(index, name, napi_uint16_array, length).Data();
+  }
+  const std::uint8_t* bytes(std::size_t index, const char* name, std::size_t length) const {
+    return array<Napi::Uint8Array>(index, name, napi_uint8_array, length).Data();
+  }
+  bool absent(std::size_t index) const { return info_[index].IsNull() || info_[index].IsUndefined(); }
+
+  Napi::Object options(std::size_t index) const {
+    if (!info_[index].IsObject()) fail("options are missing");
+    return info_[index].As<Napi::Object>();
+  }
+  double number(const Napi::Object& options, const char* name) const {
+    const Napi::Value value = options.Get(name);
+    if (!value.IsNumber() || !std::isfinite(value.As<Napi::Number>().DoubleValue()))
+      fail(std::string(name) + " must be a finite number");
+    return value.As<Napi::Number>().DoubleValue();
+  }
+  std::size_t integer(const Napi::Object& options, const char* name, double least, double most) const {
+    return static_cast<std::size_t>(integer(options.Get(name), name, least, most));
+  }
+  /// The index of an option's word in `words`.
+  std::size_t word(const Napi::Object& options, const char* name, std::initializer_list<const char*> words) const {
+    const Napi::Value value = options.Get(name);
+    const std::string given = value.IsString() ? value.As<Napi::String>().Utf8Value() : "(no string)";
+    std::size_t index = 0;
+    for (const char* candidate : words) {
+      if (given == candidate) return index;
+      ++index;
+    }
+    fail(std::string(name) + " " + given + " is unknown");
+  }
+
+ private:
+  double integer(const Napi::Value& value, const char* name, double least, double most) const {
+    const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : std::nan("");
+    if (!(number >= least && number <= most) || number != std::floor(number))
+      fail(std::string(name) + " must be an integer from " + std::to_string(static_cast<long long>(least)) + " to " +
+           std::to_string(static_cast<long long>(most)));
+    return number;
+  }
+
+  const Napi::CallbackInfo& info_;
+  const char* function_;
+};
+
+template <class Array, class Element>
+Array to_array(Napi::Env env, const std::vector<Element>& values) {
+  Array array = Array::New(env, values.size());
+  if (!values.empty()) std::memcpy(array.Data(), values.data(), values.size() * sizeof(Element));
+  return array;
+}
+
+/// Standard exceptions of the numerics become JavaScript errors.
+template <class Body>
+Napi::Value guarded(const Arguments& arguments, const Napi::CallbackInfo& info, Body body) {
+  try {
+    return body();
+  } catch (const std::bad_alloc&) {
+    throw Napi::Error::New(info.Env(), "not enough memory for the quantization numerics");
+  } catch (const std::invalid_argument& error) {
+    arguments.fail(error.what());
+  }
+}
+
+constexpr double largest_block = 1 << 16;
+
+Compensation compensation_option(const Arguments& arguments, const Napi::Object& options) {
+  return static_cast<Compensation>(
+      arguments.word(options, "compensation", {"none", "reference", "block", "column"}));
+}
+
+std::size_t optional_block_size(const Arguments& arguments, std::size_t index) {
+  return arguments.absent(index) ? 128 : arguments.count(index, "blockSize", 1);
+}
+
+Napi::Value inverse_cholesky(const Napi::CallbackInfo& info) {
+  const Arguments arguments(info, "inverseCholesky");
+  const std::size_t size = arguments.count(1, "size");
+  const double* hessian = arguments.doubles(0, "hessian", size * size);
+  const Napi::Object options = arguments.options(2);
+  const double damping = arguments.number(options, "damping");
+  const double maximum_damping = arguments.number(options, "maximumDamping");
+  if (damping < 0) arguments.fail("damping must not be negative");
+  return guarded(arguments, info, [&]() -> Napi::Value {
+    const auto result = numerics::inverse_cholesky(hessian, size, damping, maximum_damping);
+    Napi::Object object = Napi::Object::New(info.Env());
+    if (result.factor.empty() && size > 0)
+      object.Set("factor", info.Env().Null());
+    else
+      object.Set("factor", to_array<Napi::Float32Array>(info.Env(), result.factor));
+    object.Set("dampingUsed", result.damping_used);
+    object.Set("deadColumns", to_array<Napi::Uint8Array>(info.Env(), result.dead_columns));
+    return object;
+  });
+}
+
+Napi::Value quantize_uniform(const Napi::CallbackInfo& info) {
+  const Arguments arguments(info, "quantizeUniform");
+  const std::size_t out_features = arguments.count(1, "outFeatures");
+  const std::size_t in_features = arguments.count(2, "inFeatures");
+  const float* weight = arguments.floats(0, "weight", out_features * in_features);
+  const float* factor = arguments.floats_or_null(3, "factor", in_features * in_features);
+  const Napi::Object options = arguments.options(4);
+  const int bits = static_cast<int>(arguments.integer(options, "bits", 1, 8));
+  const std::size_t block_size = arguments.integer(options, "blockSize", 1, largest_block);
+  const Compensation compensation = compensation_option(arguments, options);
+  return guarded(arguments, info, [&]() -> Napi::Value {
+    const auto grid =
+        numerics::quantize_uniform(weight, out_features, in_features, factor, bits, compensation, block_size);
+    Napi::Object object = Napi::Object::New(info.Env());
+    object.Set("codes", to_array<Napi::Uint8Array>(info.Env(), grid.codes));
+    object.Set("scales", to_array<Napi::Uint16Array>(info.Env(), grid.scales));
+    object.Set("offsets", to_array<Napi::Uint16Array>(info.Env(), grid.offsets));
+    object.Set("saturatedValues", static_cast<double>(grid.saturated));
+    return object;
+  });
+}
+
+Napi::Value dequantize_grid(const Napi::CallbackInfo& info) {
+  const Arguments arguments(info, "dequantizeGrid");
+  const std::size_t out_features = arguments.count(4, "outFeatures");
+  const std::size_t in_features = arguments.count(5, "inFeatures");
+  const std::size_t block_size = optional_block_size(arguments, 6);
+  const std::size_t blocks = (in_features + block_size - 1) / block_size;
+  const std::uint8_t* codes = arguments.bytes(0, "codes", out_features * in_features);
+  const std::uint16_t* scales = arguments.halves(1, "scales", out_features * blocks);
+  const std::uint16_t* offsets =
+      arguments.absent(2) ? nullptr : arguments.halves(2, "offsets", out_features * blocks);
+  const std::size_t levels = arguments.count(3, "levels", 2);
+  if (levels > 256) arguments.fail("levels must be at most 256");
+  Napi::Float32Array weight = Napi::Float32Array::New(info.Env(), out_features * in_features);
+  numerics::dequantize_grid(codes, scales, offsets, static_cast<int>(levels), out_features, in_features, block_size,
+                            weight.Data());
+  return weight;
+}
+
+Napi::Value dequantize_structured(const Napi::CallbackInfo& info) {
+  const Arguments arguments(info, "dequantizeStructured");
+  const std::size_t out_features = arguments.count(3, "outFeatures");
+  const std::size_t in_features = arguments.count(4, "inFeatures");
+  const std::size_t block_size = optional_block_size(arguments, 5);
+  const std::size_t blocks = (in_features + block_size - 1) / block_size;
+  const std::uint8_t* codes = arguments.bytes(0, "codes", out_features * in_features);
+  const std::uint16_t* levels = arguments.halves(1, "levels", out_features * blocks * numerics::levels_per_block);
+  const std::uint8_t* salient = arguments.bytes(2, "salientColumns", in_features);
+  Napi::Float32Array weight = Napi::Float32Array::New(info.Env(), out_features * in_features);
+  numerics::dequantize_structured(codes, levels, salient, out_features, in_features, block_size, weight.Data());
+  return weight;
+}
+
+Napi::Value layer_errors(const Napi::CallbackInfo& info) {
+  const Arguments arguments(info, "layerErrors");
+  const std::size_t out_features = arguments.count(3, "outFeatures");
+  const std::size_t in_features = arguments.count(4, "inFeatures");
+  const float* weight = arguments.floats(0, "weight", out_features * in_features);
+  const float* quantized = arguments.floats(1, "quantized", out_features * in_features);
+  const double* hessian = arguments.doubles(2, "hessian", in_features * in_features);
+  return guarded(arguments, info, [&]() -> Napi::Value {
+    const auto errors = numerics::layer_errors(weight, quantized, hessian, out_features, in_features);
+    Napi::Object object = Napi::Object::New(info.Env());
+    object.Set("weightedError", errors.weighted_error);
+    object.Set("weightedNorm", errors.weighted_norm);
+    object.Set("squaredError", errors.squared_error);
+    object.Set("squaredNorm", errors.squared_norm);
+    return object;
+  });
+}
+
+Napi::Value add_to_float64(const Napi::CallbackInfo& info) {
+  const Arguments arguments(info, "addToFloat64");
+  if (!info[0].IsTypedArray()) arguments.fail("accumulator has the wrong type");
+  const std::size_t length = info[0].As<Napi::TypedArray>().ElementLength();
+  double* accumulator = arguments.array<Napi::Float64Array>(0, "accumulator", napi_float64_array, length).Data();
+  const float* addend = arguments.floats(1, "addend", length);
+  parallel_for(length, 1 << 16, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t k = begin; k < end; ++k) accumulator[k] += static_cast<double>(addend[k]);
+  });
+  return info.Env().Undefined();
+}
+
+Napi::Value numerics_instruction_set(const Napi::CallbackInfo& info) {
+  return Napi::String::New(info.Env(), numerics::loops().name);
+}
+
+}  // namespace
+
+void register_numerics(Napi::Env env, Napi::Object exports) {
+  exports.Set("inverseCholesky", Napi::Function::New(env, inverse_cholesky));
+  exports.Set("quantizeUniform", Napi::Function::New(env, quantize_uniform));
+  exports.Set("dequantizeGrid", Napi::Function::New(env, dequantize_grid));
+  exports.Set("dequantizeStructured", Napi::Function::New(env, dequantize_structured));
+  exports.Set("layerErrors", Napi::Function::New(env, layer_errors));
+  exports.Set("addToFloat64", Napi::Function::New(env, add_to_float64));
+  exports.Set("numericsInstructionSet", Napi::Function::New(env, numerics_instruction_set));
+}
+
+}  // namespace dbell

@@ -1,0 +1,57 @@
+#pragma once
+// The hot loops of the quantization numerics. numerics/loops/*.cpp is compiled once for each instruction set; loops() gives the best set the
+// processor has, or the one DBELL_FORCE_ISA names. All sets give the same bytes (numerics/lanes.h says why).
+#include <cstddef>
+#include <cstdint>
+
+namespace dbell::numerics {
+
+/// How the error of what is quantized is passed on to the columns not yet quantized (docs/method.md).
+enum class Compensation { none, reference, block, column };
+
+/// What a loop met on its rows.
+struct RowsReport {
+  /// Stored values that had to be cut to the fp16 range.
+  std::int64_t saturated = 0;
+  /// First row with a weight that is not finite, or -1.
+  std::int64_t non_finite_row = -1;
+};
+
+/// Columns b0 … b0 + width of some rows, row-major with a stride in elements.
+struct BlockRows {
+  const float* weight;
+  std::size_t weight_stride;
+  std::size_t rows;
+  std::size_t width;
+  /// Upper factor U at [b0][b0], or null.
+  const float* factor;
+  std::size_t factor_stride;
+  Compensation compensation;
+  /// E, `[rows, width]`, what the columns behind the block get as -= E·U; null where nothing is compensated.
+  float* error;
+};
+
+struct UniformOutput {
+  std::uint8_t* codes;
+  std::size_t codes_stride;
+  std::uint16_t* scales;
+  std::uint16_t* offsets;
+  std::size_t blocks_stride;
+};
+
+struct Loops {
+  const char* name;
+
+  /// C[m, n] −= A[m, k] · B[k, n], row-major. Every element of the product is summed in the order of k, then subtracted.
+  void (*subtract_product_float)(float* c, std::size_t c_stride, const float* a, std::size_t a_stride, const float* b,
+                                 std::size_t b_stride, std::size_t m, std::size_t n, std::size_t k);
+  void (*subtract_product_double)(double* c, std::size_t c_stride, const double* a, std::size_t a_stride,
+                                  const double* b, std::size_t b_stride, std::size_t m, std::size_t n, std::size_t k);
+
+  /// One block of a uniform grid with `levels` levels (2: mean and scale).
+  RowsReport (*quantize_uniform)(const BlockRows& block, int levels, const UniformOutput& output);
+};
+
+const Loops& loops();
+
+}  // namespace dbell::numerics

@@ -1,0 +1,12 @@
+#pragma once
+// What one instruction set's compilation of numerics/loops offers. DBELL_NUMERICS_SET names it: generic, avx2 or avx512.
+#include "numerics/loops.h"
+
+#define DBELL_DECLARE_LOOPS(set)                                                                                      \
+  namespace dbell::numerics::set {                                                                                    \
+  void subtract_product_float(float* c, std::size_t c_stride, const float* a, std::size_t a_stride, const float* b,   \
+                              std::size_t b_stride, std::size_t m, std::size_t n, std::size_t k);                     \
+  void subtract_product_double(double* c, std::size_t c_stride, const double* a, std::size_t a_stride,                \
+                               const double* b, std::size_t b_stride, std::size_t m, std::size_t n, std::size_t k);   \
+  RowsReport quantize_uniform(const BlockRows& block, int levels, const UniformOutput& output);                       \
+  }

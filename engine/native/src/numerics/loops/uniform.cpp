@@ -1,0 +1,117 @@
+// One block of a uniform grid, or of one bit with a mean, `lanes` rows at a time.
+#include "numerics/loops/loops_set.h"
+#include "numerics/tile.h"
+
+DBELL_DECLARE_LOOPS(DBELL_NUMERICS_SET)
+
+namespace dbell::numerics {
+namespace {
+
+/// Grid of every lane: value = scale · (code − centre) + offset.
+struct Grid {
+  FloatVector scale, offset, centre, last_code;
+};
+
+struct Quantized {
+  FloatVector code, value;
+};
+
+DBELL_INLINE Quantized quantize(FloatVector weight, const Grid& grid) {
+  const FloatVector zero = broadcast(0.0f);
+  FloatVector position = (weight - grid.offset) / grid.scale + grid.centre;
+  // A scale of 0 stores a constant, whatever the code.
+  position = select(grid.scale == zero, zero, position);
+  position = minimum(maximum(position, zero), grid.last_code);
+  const FloatVector code = truncated(position + 0.5f);
+  return {code, grid.scale * (code - grid.centre) + grid.offset};
+}
+
+/// One bit: + where the weight is at least the mean, so that sign(0) = +1.
+DBELL_INLINE Quantized quantize_sign(FloatVector weight, const Grid& grid) {
+  const FloatVector code = select(weight - grid.offset >= broadcast(0.0f), broadcast(1.0f), broadcast(0.0f));
+  return {code, grid.scale * (code - grid.centre) + grid.offset};
+}
+
+RowsReport quantize_lanes(const BlockRows& block, std::size_t first_row, std::size_t rows, int levels, float* tile,
+                          std::uint8_t* code_tile, const UniformOutput& output) {
+  RowsReport report;
+  const std::size_t width = block.width;
+  load_tile(tile, block.weight + first_row * block.weight_stride, block.weight_stride, rows, width);
+  report.non_finite_row = non_finite_row(tile, rows, width);
+  if (report.non_finite_row >= 0) return report;
+
+  std::uint16_t* scales = output.scales + first_row * output.blocks_stride;
+  std::uint16_t* offsets = output.offsets + first_row * output.blocks_stride;
+  Grid grid;
+  grid.last_code = broadcast(static_cast<float>(levels - 1));
+  grid.centre = grid.last_code * 0.5f;
+  if (levels == 2) {
+    FloatVector sum = broadcast(0.0f);
+    for (std::size_t j = 0; j < width; ++j) sum += load(tile + j * lanes);
+    grid.offset = store_halves(sum / broadcast(static_cast<float>(width)), rows, offsets, output.blocks_stride,
+                               report.saturated);
+    // Around the mean as stored: the best scale for that mean.
+    FloatVector deviation = broadcast(0.0f);
+    for (std::size_t j = 0; j < width; ++j) deviation += absolute(load(tile + j * lanes) - grid.offset);
+    grid.scale = store_halves(2.0f * (deviation / broadcast(static_cast<float>(width))), rows, scales,
+                              output.blocks_stride, report.saturated);
+  } else {
+    FloatVector low = load(tile), high = low;
+    for (std::size_t j = 1; j < width; ++j) {
+      low = minimum(low, load(tile + j * lanes));
+      high = maximum(high, load(tile + j * lanes));
+    }
+    grid.scale =
+        store_halves((high - low) / grid.last_code, rows, scales, output.blocks_stride, report.saturated);
+    grid.offset =
+        store_halves(high * 0.5f + low * 0.5f, rows, offsets, output.blocks_stride, report.saturated);
+  }
+
+  const bool by_column = block.error != nullptr && block.compensation == Compensation::column;
+  for (std::size_t j = 0; j < width; ++j) {
+    float* column = tile + j * lanes;
+    const FloatVector weight = load(column);
+    const Quantized quantized = levels == 2 ? quantize_sign(weight, grid) : quantize(weight, grid);
+    std::int32_t codes[lanes];
+    store(codes, to_int(quantized.code));
+    for (int i = 0; i < lanes; ++i) code_tile[j * lanes + i] = static_cast<std::uint8_t>(codes[i]);
+    FloatVector error = weight - quantized.value;
+    if (by_column) {
+      const float* factor_row = block.factor + j * block.factor_stride;
+      error = error / broadcast(factor_row[j]);
+      for (std::size_t k = j + 1; k < width; ++k) {
+        float* at = tile + k * lanes;
+        store(at, load(at) - error * broadcast(factor_row[k]));
+      }
+    }
+    store(column, error);
+  }
+  store_codes(code_tile, output.codes + first_row * output.codes_stride, output.codes_stride, rows, width);
+  if (block.error != nullptr) {
+    if (!by_column) compensation_error(tile, width, block.factor, block.factor_stride, block.compensation);
+    store_tile(tile, block.error + first_row * width, width, rows, width);
+  }
+  return report;
+}
+
+}  // namespace
+
+namespace DBELL_NUMERICS_SET {
+
+RowsReport quantize_uniform(const BlockRows& block, int levels, const UniformOutput& output) {
+  RowsReport total;
+  float* tile = new float[block.width * lanes];
+  std::uint8_t* code_tile = new std::uint8_t[block.width * lanes];
+  for (std::size_t row = 0; row < block.rows && total.non_finite_row < 0; row += lanes) {
+    const std::size_t rows = block.rows - row < std::size_t(lanes) ? block.rows - row : std::size_t(lanes);
+    const RowsReport report = quantize_lanes(block, row, rows, levels, tile, code_tile, output);
+    total.saturated += report.saturated;
+    if (report.non_finite_row >= 0) total.non_finite_row = static_cast<std::int64_t>(row) + report.non_finite_row;
+  }
+  delete[] tile;
+  delete[] code_tile;
+  return total;
+}
+
+}  // namespace DBELL_NUMERICS_SET
+}  // namespace dbell::numerics

@@ -1,0 +1,21 @@
+#pragma once
+#include <cstddef>
+#include <stdexcept>
+#include <string>
+
+#include "numerics/loops.h"
+
+namespace dbell::numerics {
+
+/// Rows that one task of a quantizer treats: enough to repay packing a strip of U, few enough to share out a small layer.
+constexpr std::size_t rows_per_task = 32;
+
+inline void throw_if_not_finite(const RowsReport& report, std::size_t first_row, std::size_t first_column) {
+  if (report.non_finite_row < 0) return;
+  throw std::invalid_argument("the weight in row " +
+                              std::to_string(first_row + static_cast<std::size_t>(report.non_finite_row)) +
+                              " is not finite in the block of columns that begins at " + std::to_string(first_column) +
+                              " (NaN or infinity in the model, or an error compensation that overflowed)");
+}
+
+}  // namespace dbell::numerics
