@@ -3,12 +3,22 @@ import packageJson from '../../package.json' with { type: 'json' };
 import type { AddCommand, Run } from './command.ts';
 import { environmentCommand } from './commands/environment.ts';
 import { estimateCommand } from './commands/estimate.ts';
+import { chatCommand, generateCommand } from './commands/generate.ts';
 import { inspectCommand } from './commands/inspect.ts';
+import { perplexityCommand } from './commands/perplexity.ts';
 import { recipesCommand } from './commands/recipes.ts';
 import type { Streams } from './output.ts';
 import { runCommand } from './session.ts';
 
-const commands: AddCommand[] = [inspectCommand, estimateCommand, recipesCommand, environmentCommand];
+const commands: AddCommand[] = [
+  inspectCommand,
+  estimateCommand,
+  generateCommand,
+  chatCommand,
+  perplexityCommand,
+  recipesCommand,
+  environmentCommand,
+];
 
 const description = `Calibrates, quantizes, packs, runs and measures language models at one to four bits a weight.
 

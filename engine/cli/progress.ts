@@ -39,7 +39,7 @@ export class ProgressDisplay {
     if (progress.task === this.#lastTask && now - this.#lastLineAt < plainLineIntervalMs) return;
     this.#lastTask = progress.task;
     this.#lastLineAt = now;
-    this.#output.message(progressParts(progress).join('  '));
+    this.#output.message(progressParts(progress).join('  ').trim());
   }
 
   /** Makes room for other output. */

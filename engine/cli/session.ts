@@ -70,7 +70,7 @@ export async function runCommand(
       currentJob = jobId;
       const stopListening = connection.client.onEvent((event) => {
         output.event(event);
-        if (event.type === 'job-progress' && output.mode === 'text') display.show(event.progress);
+        if (event.type === 'job-progress') display.show(event.progress);
         else if (event.type === 'job-text') {
           display.clear();
           onText?.(event.text);

@@ -1,6 +1,8 @@
 import type { z } from 'zod';
 import { environmentCalls } from './environment.ts';
+import { generationCalls } from './generation.ts';
 import { jobCalls } from './jobs.ts';
+import { measurementCalls } from './measurement.ts';
 import { modelCalls } from './models.ts';
 import { quantizationCalls } from './quantization.ts';
 
@@ -13,6 +15,8 @@ export const calls = {
   ...modelCalls,
   recipes: quantizationCalls.recipes,
   estimate: quantizationCalls.estimate,
+  ...generationCalls,
+  perplexity: measurementCalls.perplexity,
   ...jobCalls,
 } as const;
 

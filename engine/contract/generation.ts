@@ -56,8 +56,8 @@ export const generationResultSchema = z.object({
   decodeTokensPerSecond: z.number().nullable(),
   timeToFirstTokenMs: durationMsSchema.nullable(),
   loadMs: durationMsSchema,
-  /** The chat template used, or the plain format where the model has none; null for plain generation. */
-  template: z.string().nullable(),
+  /** How a chat was written down: by the model's own template, or plainly where it has none; null for plain generation. */
+  template: z.enum(['model-template', 'plain']).nullable(),
   warnings: z.array(z.string()),
 });
 export type GenerationResult = z.infer<typeof generationResultSchema>;

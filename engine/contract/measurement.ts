@@ -35,9 +35,12 @@ export type PerplexityInput = z.infer<typeof perplexityInputSchema>;
 
 export const perplexityResultSchema = z.object({
   model: pathSchema,
-  /** exp of the mean loss over all scored positions. */
+  /** exp of the mean loss over all scored positions; null where it is not finite. */
   perplexity: z.number().nonnegative().nullable(),
-  meanLoss: z.number().nullable(),
+  /** Natural logarithm; null where a loss was not finite. */
+  meanLossNats: z.number().nullable(),
+  /** From the spread of the windows' means; null below two windows. */
+  standardErrorNats: z.number().nullable(),
   /** Scored positions: windows · (context − 1). */
   tokens: countSchema,
   context: countSchema,

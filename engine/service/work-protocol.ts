@@ -2,7 +2,9 @@ import { z } from 'zod';
 import { countSchema } from '../contract/common.ts';
 import { nativeEnvironmentSchema } from '../contract/environment.ts';
 import { errorPayloadSchema } from '../contract/error-payload.ts';
+import { generationCalls, generationResultSchema } from '../contract/generation.ts';
 import { jobProgressSchema } from '../contract/jobs.ts';
+import { perplexityInputSchema, perplexityResultSchema } from '../contract/measurement.ts';
 import { modelCalls } from '../contract/models.ts';
 import { layerReportSchema, quantizationCalls } from '../contract/quantization.ts';
 
@@ -15,6 +17,11 @@ import { layerReportSchema, quantizationCalls } from '../contract/quantization.t
 export const taskSchemas = {
   /** What native code finds on this machine. */
   environment: { input: z.strictObject({}), result: nativeEnvironmentSchema },
+  generate: {
+    input: z.union([generationCalls.generate.input, generationCalls.chat.input]),
+    result: generationResultSchema,
+  },
+  perplexity: { input: perplexityInputSchema, result: perplexityResultSchema.omit({ runId: true }) },
   estimate: { input: quantizationCalls.estimate.input, result: quantizationCalls.estimate.output },
   inspect: { input: modelCalls.inspect.input, result: modelCalls.inspect.output },
 } as const;

@@ -10,6 +10,8 @@ export interface TaskControl {
   stopRequested(): boolean;
   /** Throws DBellError `stopped` once a stop was requested; otherwise holds while paused. Lets the process hear its messages. */
   border(): Promise<void>;
+  /** The same without throwing, for work whose part done so far is a result too. */
+  pauseBorder(): Promise<void>;
   /** Coalesced: the newest of each interval is sent. `elapsedMs` and `rssBytes` are filled in. */
   progress(progress: Omit<JobProgress, 'elapsedMs' | 'rssBytes'> & { elapsedMs?: number }): void;
   text(text: string, tokenIds: number[]): void;
@@ -51,6 +53,11 @@ export function createTaskControl(send: (message: FromWorkProcess) => void): Tas
   const endIfOrphaned = () => {
     if (process.ppid !== parent) process.kill(process.pid, 'SIGKILL');
   };
+  const pauseBorder = async () => {
+    endIfOrphaned();
+    await nextTurn();
+    while (paused) await new Promise((resolve) => setTimeout(resolve, pausedPollMs));
+  };
   const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve));
   return {
     pause() {
@@ -72,10 +79,9 @@ export function createTaskControl(send: (message: FromWorkProcess) => void): Tas
       endIfOrphaned();
       return stopped;
     },
+    pauseBorder,
     async border() {
-      endIfOrphaned();
-      await nextTurn();
-      while (paused) await new Promise((resolve) => setTimeout(resolve, pausedPollMs));
+      await pauseBorder();
       if (stopped) throw new DBellError('stopped', 'stopped');
     },
     progress(value) {

@@ -5,5 +5,7 @@ import type { TaskFunction } from './control.ts';
 export const tasks: { [K in TaskKind]: () => Promise<TaskFunction<K>> } = {
   environment: async () => (await import('./environment.ts')).environmentTask,
   estimate: async () => (await import('./estimate.ts')).estimateTask,
+  generate: async () => (await import('./generate.ts')).generateTask,
   inspect: async () => (await import('./inspect.ts')).inspectTask,
+  perplexity: async () => (await import('./perplexity.ts')).perplexityTask,
 };

@@ -1,0 +1,91 @@
+import path from 'node:path';
+import type { TextSource } from '../../contract/common.ts';
+import { limits } from '../../contract/limits.ts';
+import type { PerplexityResult } from '../../contract/measurement.ts';
+import type { AddCommand } from '../command.ts';
+import { formatBytes, formatCount, formatDuration, formatPerplexity } from '../format.ts';
+import { oneOf, separator, textSource, wholeNumber, withOutputOptions } from '../options.ts';
+import type { OutputOptions } from '../output.ts';
+import { pairs } from '../table.ts';
+
+interface PerplexityOptions extends OutputOptions {
+  text: TextSource;
+  context?: number;
+  windows?: number;
+  documentSeparator?: number | 'none';
+  activationBits?: 16 | 8 | 6 | 4;
+  threads?: number;
+  remember: boolean;
+}
+
+export const perplexityCommand: AddCommand = (program, run) => {
+  withOutputOptions(
+    program
+      .command('perplexity')
+      .description('measure how well a model predicts a text (lower is better)')
+      .argument('<model>', 'Hugging Face folder, .gguf file or package')
+      .requiredOption(
+        '--text <text>',
+        'text file, .jsonl file or folder of texts, or bundled:NAME',
+        textSource,
+      )
+      .option(
+        '--context <tokens>',
+        "tokens of a window (default: 2048, or the model's own context if shorter)",
+        wholeNumber(2, limits.contextTokens),
+      )
+      .option('--windows <count>', 'default: all that the text has', wholeNumber(1, limits.windowCount))
+      .option(
+        '--document-separator <id>',
+        'token id before each document, or none (default: the id of <|endoftext|>, else of the beginning of text)',
+        separator,
+      )
+      .option(
+        '--activation-bits <bits>',
+        'raise what a package was made for: 16, 8, 6 or 4',
+        oneOf(16, 8, 6, 4),
+      )
+      .option('--threads <count>', '0 = all cores (default: 0)', wholeNumber(0, limits.threads))
+      .option('--no-remember', 'leave it out of the history'),
+  )
+    .addHelpText(
+      'after',
+      `
+The text is cut into windows that do not overlap; the loss is the mean over all positions but
+the first of each window, as GPTQ, BiLLM and DBellQuant compute it. Perplexities compare only
+with the same text, context length and tokenizer.
+
+Examples:
+  dbell perplexity resources/dbell-stories-7m --text bundled:stories-validation --context 512 --windows 16
+  dbell perplexity packed --text wiki.test.txt --context 2048 --json`,
+    )
+    .action((model: string, options: PerplexityOptions) =>
+      run(options, async ({ client, output, followJob }) => {
+        const { text, context, windows, documentSeparator, activationBits, threads, remember } = options;
+        const { jobId } = await client.call('perplexity', {
+          model: path.resolve(model),
+          text,
+          context,
+          windows,
+          documentSeparator,
+          activationBits,
+          threads,
+          remember,
+        });
+        const result = await followJob(jobId, 'perplexity');
+        output.result(result, () => describe(result));
+      }),
+    );
+};
+
+function describe(result: PerplexityResult): string {
+  return pairs([
+    ['perplexity', formatPerplexity(result)],
+    ['text', `${result.textName}, ${formatCount(result.windows)} windows`],
+    ['model', result.model],
+    ['computed', `${result.kernelPath} on ${result.device}, activations ${result.activationBits} bits`],
+    ['peak memory', formatBytes(result.peakRssBytes)],
+    ['time', formatDuration(result.durationMs)],
+    ['run', result.runId],
+  ]);
+}

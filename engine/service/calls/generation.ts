@@ -1,0 +1,13 @@
+import type { HandlerContext, Handlers } from './handlers.ts';
+
+export function generationHandlers({ queue }: HandlerContext): Pick<Handlers, 'generate' | 'chat'> {
+  const start = (input: Parameters<Handlers['generate']>[0] | Parameters<Handlers['chat']>[0]) => {
+    const { jobId } = queue.add({
+      kind: 'generate',
+      runId: null,
+      run: ({ runTask }) => runTask('generate', input),
+    });
+    return { jobId };
+  };
+  return { generate: start, chat: start };
+}
