@@ -1,6 +1,7 @@
 import { Command, type Help } from 'commander';
 import packageJson from '../../package.json' with { type: 'json' };
 import type { AddCommand, Run } from './command.ts';
+import { benchmarkCommand } from './commands/benchmark.ts';
 import { environmentCommand } from './commands/environment.ts';
 import { estimateCommand } from './commands/estimate.ts';
 import { chatCommand, generateCommand } from './commands/generate.ts';
@@ -16,6 +17,7 @@ const commands: AddCommand[] = [
   generateCommand,
   chatCommand,
   perplexityCommand,
+  benchmarkCommand,
   recipesCommand,
   environmentCommand,
 ];

@@ -16,7 +16,7 @@ export const calls = {
   recipes: quantizationCalls.recipes,
   estimate: quantizationCalls.estimate,
   ...generationCalls,
-  perplexity: measurementCalls.perplexity,
+  ...measurementCalls,
   ...jobCalls,
 } as const;
 

@@ -60,10 +60,9 @@ export type PerplexityResult = z.infer<typeof perplexityResultSchema>;
 const lengthListSchema = (minimum: number) =>
   z.array(z.number().int().min(minimum).max(limits.contextTokens)).min(1).max(limits.lengthListEntries);
 
-export const benchmarkInputSchema = z.strictObject({
+/** How one subject is measured. */
+export const benchmarkSettingsSchema = z.strictObject({
   model: pathSchema,
-  /** A second subject, measured the same way in a process of its own: usually the model in full precision. */
-  baseline: pathSchema.optional(),
   threads: threadsSchema.default(0),
   /** Prefill lengths in tokens. Lengths beyond the model's context are left out, visibly. */
   promptTokens: lengthListSchema(1).default([128, 512]),
@@ -72,6 +71,12 @@ export const benchmarkInputSchema = z.strictObject({
   generateTokens: z.number().int().min(1).max(limits.generateTokens).default(64),
   repetitions: z.number().int().min(1).max(limits.repetitions).default(5),
   activationBits: activationBitsSchema.optional(),
+});
+
+export const benchmarkInputSchema = benchmarkSettingsSchema.extend({
+  /** A second subject, measured the same way in a process of its own: usually the model in full precision. */
+  baseline: pathSchema.optional(),
+  /** Whether the history keeps it. */
   remember: z.boolean().default(true),
 });
 export type BenchmarkInput = z.infer<typeof benchmarkInputSchema>;

@@ -4,7 +4,12 @@ import { nativeEnvironmentSchema } from '../contract/environment.ts';
 import { errorPayloadSchema } from '../contract/error-payload.ts';
 import { generationCalls, generationResultSchema } from '../contract/generation.ts';
 import { jobProgressSchema } from '../contract/jobs.ts';
-import { perplexityInputSchema, perplexityResultSchema } from '../contract/measurement.ts';
+import {
+  benchmarkSettingsSchema,
+  benchmarkSubjectSchema,
+  perplexityInputSchema,
+  perplexityResultSchema,
+} from '../contract/measurement.ts';
 import { modelCalls } from '../contract/models.ts';
 import { layerReportSchema, quantizationCalls } from '../contract/quantization.ts';
 
@@ -21,6 +26,7 @@ export const taskSchemas = {
     input: z.union([generationCalls.generate.input, generationCalls.chat.input]),
     result: generationResultSchema,
   },
+  benchmark: { input: benchmarkSettingsSchema, result: benchmarkSubjectSchema },
   perplexity: { input: perplexityInputSchema, result: perplexityResultSchema.omit({ runId: true }) },
   estimate: { input: quantizationCalls.estimate.input, result: quantizationCalls.estimate.output },
   inspect: { input: modelCalls.inspect.input, result: modelCalls.inspect.output },

@@ -119,6 +119,35 @@ describe('generate', () => {
   });
 });
 
+describe('benchmark', () => {
+  test('measures a model and a baseline the same way, each in a process of its own', async () => {
+    const result = await runCli(
+      [
+        ...['benchmark', bundled.model, '--baseline', bundled.model, '--prompt-tokens', '16,4096'],
+        ...['--depths', '0', '--generate-tokens', '4', '--repetitions', '1', '--json'],
+      ],
+      environment,
+    );
+    expect(result.exitCode).toBe(0);
+    const figures = {
+      prefillTokensPerSecond: { 16: expect.any(Number) },
+      decodeTokensPerSecond: { 0: expect.any(Number) },
+      kernelPath: 'onnxruntime-cpu',
+      stable: false,
+      conditions: expect.objectContaining({ omittedPromptTokens: [4096] }),
+    };
+    const measured = onlyJson(result);
+    expect(measured).toMatchObject({ ...figures, baseline: figures });
+    expect(measured.peakRssBytes).toBeGreaterThan(measured.modelBytes as number);
+  });
+
+  test('lengths that do not fit the model are wrong usage', async () => {
+    const result = await runCli(['benchmark', bundled.model, '--prompt-tokens', '4096'], environment);
+    expect(result).toMatchObject({ exitCode: 2, stdout: '' });
+    expect(result.stderr).toContain('512');
+  });
+});
+
 describe('perplexity', () => {
   const text = asset('data/tinystories-sample/tinystories_sample.txt');
   const stories = asset('models/stories260k/hf');

@@ -1,6 +1,6 @@
+import { processMemory } from '../../measure/memory.ts';
 import { perplexity } from '../../measure/perplexity.ts';
 import type { TaskFunction } from './control.ts';
-import { peakRssBytes } from './peak-memory.ts';
 import { contextFor } from './quantization-settings.ts';
 import { openSubject } from './subject.ts';
 import { readWindows } from './text-windows.ts';
@@ -43,7 +43,7 @@ export const perplexityTask: TaskFunction<'perplexity'> = async (input, control)
         });
       },
     });
-    return { ...measured, model: subject.path, peakRssBytes: peakRssBytes() };
+    return { ...measured, model: subject.path, peakRssBytes: processMemory().peakRssBytes };
   } finally {
     await subject.close();
   }

@@ -22,6 +22,8 @@ export interface Subject {
   /** Files of the model. */
   modelBytes: number;
   loadMs: number;
+  /** Closes the files alone, where the model was closed already. */
+  closeSource(): void;
   close(): Promise<void>;
 }
 
@@ -60,6 +62,7 @@ export async function openSubject(
       chatTemplate: source.chatTemplate,
       modelBytes: source.fileBytes,
       loadMs: performance.now() - startedAt,
+      closeSource: () => source.close(),
       async close() {
         await model.close();
         source.close();
