@@ -27,25 +27,22 @@ export function assemble(
   const available = withPrefix(family, described, stored, problems);
   const architecture = decideHead(family, described, reader, available, problems);
   const weights = new Map<string, WeightLocation>();
-  const missing: ExpectedTensor[] = [];
+  const missing: string[] = [];
   let parameterCount = 0;
   const expected = expectedTensors(architecture, family);
   for (const tensor of expected) {
     const location = available.get(tensor.name);
-    if (location === undefined) missing.push(tensor);
+    if (location === undefined) missing.push(tensor.name);
     else if (checkTensor(tensor, location, reader.fileName, problems)) {
       weights.set(tensor.name, location);
       parameterCount += location.shape.reduce((product, size) => product * size, 1);
     }
   }
-  if (missing.length > 0) {
-    const names = missing.slice(0, MAX_LISTED_NAMES).map((t) => `${t.label} ${t.part} (${t.name})`);
-    const more = missing.length > MAX_LISTED_NAMES ? ` and ${missing.length - MAX_LISTED_NAMES} more` : '';
+  if (missing.length > 0)
     problems.error(
       'tensor-missing',
-      `${names.join(', ')}${more} ${missing.length === 1 ? 'is' : 'are'} missing`,
+      `${missing.length === 1 ? 'one tensor is' : `${missing.length} tensors are`} missing: ${list(missing)}`,
     );
-  }
   checkUnused(family, architecture, reader, expected, available, problems);
   if (problems.errorCount > errorsBefore) return null;
   return { architecture, weights, parameterCount };
@@ -164,7 +161,7 @@ function checkUnused(
   if (beyond.length > 0)
     problems.error(
       'tensor-extra',
-      `${reader.fileName} says num_hidden_layers ${architecture.blocks.length} but layer ${beyond.map(layerOf).reduce((a, b) => Math.max(a, b))} is stored; the weights belong to another model`,
+      `${reader.fileName} says num_hidden_layers ${architecture.blocks.length} but tensors with layer index ${beyond.map(layerOf).reduce((a, b) => Math.max(a, b))} are stored; the weights belong to another model`,
     );
   const biases = unused.filter(
     (name) => !beyond.includes(name) && name.endsWith('.bias') && modules.has(name.replace(/\.bias$/, '')),
@@ -178,6 +175,11 @@ function checkUnused(
   if (rest.length > 0)
     problems.warning(
       'tensor-unused',
-      `${rest.length === 1 ? 'one tensor is' : `${rest.length} tensors are`} not used: ${rest.slice(0, MAX_LISTED_NAMES).map(quote).join(', ')}${rest.length > MAX_LISTED_NAMES ? ', …' : ''}`,
+      `${rest.length === 1 ? 'one tensor is' : `${rest.length} tensors are`} not used: ${list(rest)}`,
     );
+}
+
+/** The first few names of a list, quoted. */
+function list(names: readonly string[]): string {
+  return `${names.slice(0, MAX_LISTED_NAMES).map(quote).join(', ')}${names.length > MAX_LISTED_NAMES ? ', …' : ''}`;
 }

@@ -9,6 +9,7 @@ export class ConfigReader {
   readonly fileName: string;
   readonly problems: ProblemList;
   failed = false;
+  readonly #unsound = new Set<string>();
 
   constructor(config: Readonly<Record<string, unknown>>, problems: ProblemList, fileName = 'config.json') {
     this.config = config;
@@ -35,19 +36,30 @@ export class ConfigReader {
     this.problems.warning(code, `${this.fileName}: ${message}`);
   }
 
+  /** True when none of the fields had a problem, so that checks across them mean something. */
+  sound(...keys: string[]): boolean {
+    return keys.every((key) => !this.#unsound.has(key));
+  }
+
+  #fieldError(key: string, code: string, message: string): void {
+    this.#unsound.add(key);
+    this.error(code, `${key} ${message}`);
+  }
+
   /** A whole number in [min, max]; without a fallback (or with undefined) the field is required. */
   integer(key: string, range: { min?: number; max: number; fallback?: number | undefined }): number {
     const value = this.raw(key);
     const min = range.min ?? 1;
     if (value === undefined) {
       if (range.fallback !== undefined) return range.fallback;
-      this.error('config-missing', `${key} is missing`);
+      this.#fieldError(key, 'config-missing', 'is missing');
       return min;
     }
     if (!Number.isSafeInteger(value) || (value as number) < min || (value as number) > range.max) {
-      this.error(
+      this.#fieldError(
+        key,
         'config-range',
-        `${key} is ${show(value)}; it must be a whole number from ${count(min)} to ${count(range.max)}`,
+        `is ${show(value)}; it must be a whole number from ${count(min)} to ${count(range.max)}`,
       );
       return min;
     }
@@ -59,11 +71,11 @@ export class ConfigReader {
     const value = this.raw(key);
     if (value === undefined) {
       if (fallback !== undefined) return fallback;
-      this.error('config-missing', `${key} is missing`);
+      this.#fieldError(key, 'config-missing', 'is missing');
       return 1;
     }
     if (typeof value !== 'number' || !Number.isFinite(value) || value <= 0) {
-      this.error('config-range', `${key} is ${show(value)}; it must be a number above 0`);
+      this.#fieldError(key, 'config-range', `is ${show(value)}; it must be a number above 0`);
       return 1;
     }
     return value;
@@ -73,7 +85,7 @@ export class ConfigReader {
     const value = this.raw(key);
     if (value === undefined) return fallback;
     if (typeof value !== 'boolean') {
-      this.error('config-range', `${key} is ${show(value)}; it must be true or false`);
+      this.#fieldError(key, 'config-range', `is ${show(value)}; it must be true or false`);
       return fallback;
     }
     return value;
@@ -83,7 +95,7 @@ export class ConfigReader {
     const value = this.raw(key);
     if (value === undefined) return fallback;
     if (typeof value !== 'string') {
-      this.error('config-range', `${key} is ${show(value)}; it must be a string`);
+      this.#fieldError(key, 'config-range', `is ${show(value)}; it must be a string`);
       return fallback;
     }
     return value;
@@ -96,7 +108,11 @@ export class ConfigReader {
     const ids: unknown[] = Array.isArray(value) ? value : [value];
     const wrong = ids.find((id) => !Number.isSafeInteger(id) || (id as number) < 0);
     if (wrong !== undefined || ids.includes(null)) {
-      this.error('config-range', `${key} is ${show(value)}; it must be a token id or a list of token ids`);
+      this.#fieldError(
+        key,
+        'config-range',
+        `is ${show(value)}; it must be a token id or a list of token ids`,
+      );
       return [];
     }
     const outside = (ids as number[]).find((id) => id >= vocabularySize);

@@ -33,8 +33,16 @@ export function readHuggingFaceFolder(
 ): OpenedParts | null {
   const folder = new ModelFolder(folderPath, problems);
   const config = folder.readJson('config.json', MAX_CONFIG_BYTES, { uniqueDepth: 2 });
-  if (config === null && !folder.exists('config.json'))
-    problems.error('not-found', 'config.json is missing; a Hugging Face model folder has one');
+  if (!folder.exists('config.json')) {
+    const gguf = folder.names().find((name) => name.toLowerCase().endsWith('.gguf'));
+    problems.error(
+      'not-found',
+      gguf === undefined
+        ? 'config.json is missing; a Hugging Face model folder has one'
+        : `config.json is missing; to use ${gguf}, give the path of that file`,
+    );
+    if (gguf !== undefined) return null;
+  }
   const generationConfig = folder.readJson('generation_config.json', MAX_CONFIG_BYTES);
   const reader = config === null ? null : new ConfigReader(config, problems);
   const described = reader === null ? null : describeModel(reader);

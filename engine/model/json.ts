@@ -27,8 +27,8 @@ export function parseJsonObject(
   let value: unknown;
   try {
     value = JSON.parse(text);
-  } catch (cause) {
-    throw new JsonError(`is not valid JSON: ${quote((cause as Error).message).slice(1, -1)}`);
+  } catch {
+    throw new JsonError('is not valid JSON');
   }
   if (!isRecord(value)) throw new JsonError('is not a JSON object');
   if (duplicate !== null) throw new JsonError(`names ${quote(duplicate)} twice`);

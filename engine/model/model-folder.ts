@@ -18,9 +18,9 @@ export class ModelFolder {
     this.path = realpathSync(folder);
     this.#problems = problems;
     this.#allowedRoots = [this.path];
-    const snapshots = path.dirname(this.path);
-    if (path.basename(snapshots) === 'snapshots')
-      this.#allowedRoots.push(path.join(path.dirname(snapshots), 'blobs'));
+    const parts = this.path.split(path.sep);
+    const snapshots = parts.lastIndexOf('snapshots');
+    if (snapshots > 0) this.#allowedRoots.push([...parts.slice(0, snapshots), 'blobs'].join(path.sep));
   }
 
   /** Names of the entries, links and broken ones included. */

@@ -86,7 +86,7 @@ async function readModel(
 /** By the name, or by the first bytes where the name says nothing (files of a Hub cache are named by their hash). */
 function isGguf(file: string): boolean {
   if (file.toLowerCase().endsWith('.gguf')) return true;
-  if (!statSync(file).isFile() || statSync(file).size < 4) return false;
+  if (statSync(file).size < 4) return false;
   const source = new FileSource(file, path.basename(file));
   try {
     return Buffer.from(readBytes(source, 0, 4)).toString('latin1') === 'GGUF';
@@ -98,8 +98,13 @@ function isGguf(file: string): boolean {
 function locate(modelPath: string): { real: string; isFolder: boolean } {
   try {
     const real = realpathSync(modelPath);
-    return { real, isFolder: statSync(real).isDirectory() };
+    const stats = statSync(real);
+    // Opening a pipe or a device would wait or act.
+    if (!stats.isDirectory() && !stats.isFile())
+      throw new DBellError('invalid-model', `${modelPath}: this is neither a folder nor a regular file`);
+    return { real, isFolder: stats.isDirectory() };
   } catch (cause) {
+    if (cause instanceof DBellError) throw cause;
     const { code } = cause as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ENOTDIR')
       throw new DBellError('not-found', `${modelPath}: there is no such file or folder`, { cause });

@@ -76,6 +76,11 @@ export function show(value: unknown): string {
   return text.length > 120 ? `${text.slice(0, 120)}…` : text;
 }
 
+/** A number with its noun: `1 byte`, `2,048 bytes`. */
+export function plural(value: number | bigint, noun: string): string {
+  return `${count(value)} ${noun}${Number(value) === 1 ? '' : 's'}`;
+}
+
 /** Integers with thousands separators: `4,294,967,296`. */
 export function count(value: number | bigint): string {
   return value.toLocaleString('en-US');

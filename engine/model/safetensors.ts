@@ -1,7 +1,7 @@
 import { type ByteSource, readBytes } from './byte-source.ts';
 import { isRecord, JsonError, parseJsonObject } from './json.ts';
 import { MAX_DIMENSIONS, MAX_EXACT, MAX_JSON_HEADER_BYTES, MAX_NAME_BYTES, MAX_TENSORS } from './limits.ts';
-import { count, ProblemList, quote, show } from './problems.ts';
+import { count, ProblemList, plural, quote, show } from './problems.ts';
 import type { StoredType } from './source.ts';
 
 /** Bytes of an element of each type that may stand in a safetensors file. */
@@ -198,7 +198,7 @@ function checkCoverage(
     else if (tensor.position > end)
       problems.error(
         'data-gap',
-        `${source.name}: ${count(tensor.position - end)} bytes before tensor ${quote(name)} belong to no tensor`,
+        `${source.name}: before tensor ${quote(name)} lie ${plural(tensor.position - end, 'byte')} of no tensor`,
       );
     if (tensor.position + tensor.bytes > end) {
       end = tensor.position + tensor.bytes;
@@ -208,6 +208,6 @@ function checkCoverage(
   if (end !== source.size)
     problems.error(
       'data-gap',
-      `${source.name}: ${count(source.size - end)} bytes after the last tensor belong to no tensor`,
+      `${source.name}: after the last tensor lie ${plural(source.size - end, 'byte')} of no tensor`,
     );
 }

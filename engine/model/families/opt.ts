@@ -42,7 +42,7 @@ export const opt: Family = {
     const before = reader.boolean('do_layer_norm_before', true);
     const removeFinalNorm = reader.boolean('_remove_final_layer_norm', false);
     const activation = readActivation(reader, 'activation_function', 'relu');
-    if (!reader.failed && hiddenSize % headCount !== 0)
+    if (reader.sound('hidden_size', 'num_attention_heads') && hiddenSize % headCount !== 0)
       reader.error(
         'config-contradiction',
         `hidden_size ${hiddenSize} is not a multiple of num_attention_heads ${headCount}`,

@@ -44,7 +44,7 @@ export function describeRotaryDecoder(
   const epsilon = readEpsilon(reader);
   const activation = readActivation(reader, 'hidden_act', 'silu');
   const headDimension = readHeadDimension(reader, hiddenSize, headCount);
-  if (headCount % keyValueHeadCount !== 0)
+  if (reader.sound('num_attention_heads', 'num_key_value_heads') && headCount % keyValueHeadCount !== 0)
     reader.error(
       'config-contradiction',
       `num_attention_heads ${headCount} is not a multiple of num_key_value_heads ${keyValueHeadCount}`,
@@ -156,13 +156,14 @@ function readEpsilon(reader: ConfigReader): number {
   if (!reader.has('rms_norm_eps'))
     reader.warning('config-default', `rms_norm_eps is missing; ${fallback} is used, as transformers does`);
   const epsilon = reader.positive('rms_norm_eps', fallback);
-  if (epsilon >= 1) reader.error('config-range', `rms_norm_eps is ${epsilon}; it must be below 1`);
+  if (reader.sound('rms_norm_eps') && epsilon >= 1)
+    reader.error('config-range', `rms_norm_eps is ${epsilon}; it must be below 1`);
   return epsilon;
 }
 
 function readHeadDimension(reader: ConfigReader, hiddenSize: number, headCount: number): number {
   if (!reader.has('head_dim') && hiddenSize % headCount !== 0) {
-    if (!reader.failed)
+    if (reader.sound('hidden_size', 'num_attention_heads'))
       reader.error(
         'config-contradiction',
         `hidden_size ${hiddenSize} is not a multiple of num_attention_heads ${headCount} and no head_dim is given`,
@@ -173,7 +174,7 @@ function readHeadDimension(reader: ConfigReader, hiddenSize: number, headCount: 
     max: MAX_HEAD_DIMENSION,
     fallback: Math.floor(hiddenSize / headCount),
   });
-  if (!reader.failed && headDimension % 2 !== 0)
+  if (reader.sound('hidden_size', 'num_attention_heads', 'head_dim') && headDimension % 2 !== 0)
     reader.error(
       'config-range',
       `the head dimension ${headDimension} is odd; a rotary embedding needs pairs of dimensions`,
