@@ -1,7 +1,7 @@
 import type { Architecture } from '../model/architecture.ts';
 import { columnScaledStages, columnScaleFeeds, rotaryFeeds, weightFeeds } from './feeds.ts';
 import { assertFinite } from './finite.ts';
-import { causalMask } from './graphs/attention.ts';
+import { cachedMask } from './graphs/attention.ts';
 import { buildBlockGraph, describeBorder } from './graphs/block-graph.ts';
 import type { KeyValueCache } from './key-value-cache.ts';
 import { type RotaryTables, rotaryTables } from './rotary.ts';
@@ -11,7 +11,7 @@ import type { ActivationBits, BlockWeights, ColumnScales } from './types.ts';
 /** New positions that go through a block at once: enough for the matrix products to run at full speed, and their scores stay small. */
 export const positionsPerChunk = 256;
 
-/** Runs blocks on new positions behind a KV cache; the number of positions is free, so prefill and decode are the same graph. */
+/** Runs blocks on new positions behind a KV cache: one at a time in decode, any number in prefill. */
 export class CachedBlockRunner {
   private readonly architecture: Architecture;
   private readonly threads: number;
@@ -40,7 +40,6 @@ export class CachedBlockRunner {
   ): Promise<Float32Array> {
     const { architecture } = this;
     const { hiddenSize } = architecture;
-    const session = await this.session(columnScales);
     const fixed = {
       ...weightFeeds(architecture, blockIndex, weights),
       ...columnScaleFeeds(architecture, columnScales),
@@ -50,6 +49,7 @@ export class CachedBlockRunner {
     for (let begin = 0; begin < total; begin += positionsPerChunk) {
       const rows = Math.min(positionsPerChunk, total - begin);
       const chunk = hidden.subarray(begin * hiddenSize, (begin + rows) * hiddenSize);
+      const session = await this.session(rows === 1 ? 'one' : 'many', columnScales);
       const outputs = await session.run({
         ...fixed,
         ...this.positionFeeds(cache, rows),
@@ -71,12 +71,12 @@ export class CachedBlockRunner {
   private positionFeeds(cache: KeyValueCache, rows: number): Record<string, Feed> {
     const begin = cache.positions;
     const end = begin + rows;
-    const reach = this.architecture.slidingWindow ?? end;
-    const firstKey = Math.max(0, begin - reach + 1);
+    const { capacity } = cache;
+    const mask = cachedMask(begin, rows, capacity, this.architecture.slidingWindow ?? end);
     return {
-      ...cache.latest(begin - firstKey),
+      ...cache.feeds(),
       ...rotaryFeeds(this.rotaryUpTo(end), begin, rows),
-      'attention.mask': { data: causalMask(begin, end, firstKey, reach), shape: [rows, end - firstKey] },
+      'attention.mask': { data: mask, shape: [rows, capacity + rows] },
     };
   }
 
@@ -89,9 +89,9 @@ export class CachedBlockRunner {
     return this.rotary;
   }
 
-  private async session(columnScales: ColumnScales | undefined): Promise<GraphSession> {
+  private async session(rows: 'one' | 'many', columnScales: ColumnScales | undefined): Promise<GraphSession> {
     const columnScaled = columnScaledStages(columnScales);
-    const key = columnScaled.join();
+    const key = [rows, ...columnScaled].join();
     let session = this.sessions.get(key);
     if (!session) {
       const graph = buildBlockGraph(this.architecture, {
@@ -102,7 +102,7 @@ export class CachedBlockRunner {
         absMax: [],
         inputs: [],
         gram: false,
-        attention: { kind: 'cached' },
+        attention: { kind: 'cached', rows },
       });
       session = await GraphSession.create(graph, 'a block with a KV cache', this.threads);
       this.sessions.set(key, session);

@@ -1,18 +1,20 @@
 import type { Architecture } from '../model/architecture.ts';
 import type { Feed } from './session.ts';
 
-/** Positions that a new cache has room for; it doubles when they run out, up to its limit. */
-const initialPositions = 256;
+/**
+ * Room grows by so many positions. Blocks read the whole room, filled or not, so much more than is needed would cost time.
+ */
+const positionsPerStep = 256;
 
 /**
- * Keys (rotated) and values of one block for the positions seen so far. Position-major, so that the filled part is one contiguous view which
- * onnxruntime reads in place: `[position, keyValueHeads, headDimension]`.
+ * Keys (rotated) and values of one block for the positions seen so far, `[keyValueHeads, capacity, headDimension]` each, so that onnxruntime
+ * multiplies them in place.
  */
 export class KeyValueCache {
-  private readonly rowSize: number;
   private readonly heads: number;
   private readonly headDimension: number;
   private readonly limit: number;
+  private room: number;
   private keys: Float32Array;
   private values: Float32Array;
   private filled = 0;
@@ -21,15 +23,19 @@ export class KeyValueCache {
   constructor(architecture: Architecture, limit: number) {
     this.heads = architecture.keyValueHeadCount;
     this.headDimension = architecture.headDimension;
-    this.rowSize = this.heads * this.headDimension;
     this.limit = limit;
-    const capacity = Math.min(initialPositions, limit);
-    this.keys = new Float32Array(capacity * this.rowSize);
-    this.values = new Float32Array(capacity * this.rowSize);
+    this.room = Math.min(positionsPerStep, limit);
+    this.keys = new Float32Array(this.heads * this.room * this.headDimension);
+    this.values = new Float32Array(this.keys.length);
   }
 
   get positions(): number {
     return this.filled;
+  }
+
+  /** Positions that there is room for now. */
+  get capacity(): number {
+    return this.room;
   }
 
   get byteLength(): number {
@@ -38,40 +44,64 @@ export class KeyValueCache {
 
   /** Appends keys and values of new positions, `[rows, keyValueHeads, headDimension]` each. */
   append(keys: Float32Array, values: Float32Array): void {
-    const rows = keys.length / this.rowSize;
+    const rows = keys.length / (this.heads * this.headDimension);
     this.reserve(this.filled + rows);
-    this.keys.set(keys, this.filled * this.rowSize);
-    this.values.set(values, this.filled * this.rowSize);
+    this.scatter(keys, this.keys, rows);
+    this.scatter(values, this.values, rows);
     this.filled += rows;
   }
 
-  /** The last `count` positions as graph inputs, without a copy. */
-  latest(count: number): { 'cache.key': Feed; 'cache.value': Feed } {
-    const shape = [count, this.heads, this.headDimension];
-    const begin = (this.filled - count) * this.rowSize;
-    const end = this.filled * this.rowSize;
+  /** The whole room as graph inputs, without a copy; what lies behind `positions` means nothing and has to be masked. */
+  feeds(): { 'cache.key': Feed; 'cache.value': Feed } {
+    const shape = [this.heads, this.room, this.headDimension];
     return {
-      'cache.key': { data: this.keys.subarray(begin, end), shape },
-      'cache.value': { data: this.values.subarray(begin, end), shape },
+      'cache.key': { data: this.keys, shape },
+      'cache.value': { data: this.values, shape },
     };
   }
 
-  /** Forgets the positions from `count` on. */
+  /** Forgets the positions from `count` on, and gives their room back. */
   truncate(count: number): void {
     this.filled = Math.min(this.filled, count);
+    this.resize(this.filled);
+  }
+
+  /** `[rows, heads, headDimension]` to each head's place behind its filled positions. */
+  private scatter(from: Float32Array, to: Float32Array, rows: number): void {
+    const { heads, headDimension } = this;
+    for (let row = 0; row < rows; row++) {
+      for (let head = 0; head < heads; head++) {
+        const begin = (row * heads + head) * headDimension;
+        to.set(
+          from.subarray(begin, begin + headDimension),
+          (head * this.room + this.filled + row) * headDimension,
+        );
+      }
+    }
   }
 
   private reserve(positions: number): void {
-    let capacity = this.keys.length / this.rowSize;
-    if (positions <= capacity) return;
-    while (capacity < positions) capacity *= 2;
-    capacity = Math.min(capacity, this.limit);
-    const grown = (old: Float32Array): Float32Array => {
-      const array = new Float32Array(capacity * this.rowSize);
-      array.set(old.subarray(0, this.filled * this.rowSize));
+    if (positions > this.room) this.resize(positions);
+  }
+
+  /** Makes room for `positions`, rounded up to whole steps; what is filled stays. */
+  private resize(positions: number): void {
+    const steps = Math.max(1, Math.ceil(positions / positionsPerStep));
+    const room = Math.min(steps * positionsPerStep, this.limit);
+    if (room === this.room) return;
+    const moved = (old: Float32Array): Float32Array => {
+      const array = new Float32Array(this.heads * room * this.headDimension);
+      for (let head = 0; head < this.heads; head++) {
+        const begin = head * this.room * this.headDimension;
+        array.set(
+          old.subarray(begin, begin + this.filled * this.headDimension),
+          head * room * this.headDimension,
+        );
+      }
       return array;
     };
-    this.keys = grown(this.keys);
-    this.values = grown(this.values);
+    this.keys = moved(this.keys);
+    this.values = moved(this.values);
+    this.room = room;
   }
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { addGramOutputs, gramPanels, PanelGramAccumulator } from '../../engine/float/gram.ts';
-import { causalMask, maskedScore } from '../../engine/float/graphs/attention.ts';
+import { cachedMask, causalMask, maskedScore } from '../../engine/float/graphs/attention.ts';
 import { addColumnAbsMax, addFakeQuantization } from '../../engine/float/graphs/parts.ts';
 import { GraphBuilder } from '../../engine/float/onnx/graph-builder.ts';
 import { inverseFrequencies } from '../../engine/float/rotary.ts';
@@ -121,6 +121,28 @@ test('the causal mask lets a query see itself and what reach allows before it', 
       for (let key = firstKey; key < end; key++) {
         const seen = key <= query && key > query - reach;
         expect(mask[(query - begin) * keys + key - firstKey]).toBe(seen ? 0 : Math.fround(maskedScore));
+      }
+  }
+});
+
+test('the mask behind a cache hides what is not filled, what is out of reach and what comes later', () => {
+  for (const [begin, rows, capacity, reach] of [
+    [0, 3, 4, 100],
+    [4, 1, 4, 100],
+    [5, 4, 8, 3],
+    [7, 1, 8, 1],
+    [2, 5, 8, 4],
+  ] as const) {
+    const mask = cachedMask(begin, rows, capacity, reach);
+    const width = capacity + rows;
+    expect(mask).toHaveLength(rows * width);
+    for (let row = 0; row < rows; row++)
+      for (let column = 0; column < width; column++) {
+        const query = begin + row;
+        const filled = column < begin || column >= capacity;
+        const key = column < capacity ? column : begin + column - capacity;
+        const seen = filled && key <= query && key > query - reach;
+        expect(mask[row * width + column]).toBe(seen ? 0 : Math.fround(maskedScore));
       }
   }
 });

@@ -84,7 +84,7 @@ export function addHeads(
  *
  * @param query `[queries, heads, headDimension]`
  * @param key `[keyValueHeads, keys, headDimension]`, and `value` the same
- * @param mask broadcastable to `[keyValueHeads, group, queries, keys]`, or null
+ * @param mask `[queries, keys]`, added to the scores of every head
  * @returns `[queries, heads · headDimension]`
  */
 function addTile(
@@ -93,7 +93,7 @@ function addTile(
   query: string,
   key: string,
   value: string,
-  mask: string | null,
+  mask: string,
 ): string {
   const { headCount, keyValueHeadCount, headDimension } = architecture;
   const group = headCount / keyValueHeadCount;
@@ -104,20 +104,16 @@ function addTile(
     -1,
     headDimension,
   );
-  let scores = graph.node('FusedMatMul', [stacked, key], {
-    domain: 'com.microsoft',
-    attributes: { transB: int(1), alpha: float(1 / Math.sqrt(headDimension)) },
+  const scores = addScores(graph, headDimension, stacked, key);
+  // [keyValueHeads, group · queries, keys] → [keyValueHeads, group, queries, keys] and back; the mask's own extents serve as the last two.
+  const maskShape = graph.node('Shape', [mask]);
+  const split = graph.concat([graph.constantInts(keyValueHeadCount, group), maskShape], 0);
+  const masked = graph.node('Add', [graph.node('Reshape', [scores, split]), mask]);
+  const keys = graph.slice(maskShape, 0, 1, 2);
+  const joined = graph.concat([graph.constantInts(keyValueHeadCount, -1), keys], 0);
+  const weights = graph.node('Softmax', [graph.node('Reshape', [masked, joined])], {
+    attributes: { axis: int(-1) },
   });
-  if (mask) {
-    // [keyValueHeads, group · queries, keys] → [keyValueHeads, group, queries, keys] and back; the mask's own extents serve as the last two.
-    const maskShape = graph.node('Shape', [mask]);
-    const split = graph.concat([graph.constantInts(keyValueHeadCount, group), maskShape], 0);
-    const masked = graph.node('Add', [graph.node('Reshape', [scores, split]), mask]);
-    const keys = graph.slice(maskShape, 0, 1, 2);
-    const joined = graph.concat([graph.constantInts(keyValueHeadCount, -1), keys], 0);
-    scores = graph.node('Reshape', [masked, joined]);
-  }
-  const weights = graph.node('Softmax', [scores], { attributes: { axis: int(-1) } });
   const mixed = graph.node('MatMul', [weights, value]);
   const separate = graph.reshape(mixed, keyValueHeadCount, group, -1, headDimension);
   return graph.reshape(graph.transpose(separate, 2, 0, 1, 3), -1, headCount * headDimension);
@@ -170,28 +166,86 @@ export function causalMask(begin: number, end: number, firstKey: number, reach: 
 }
 
 /**
- * Attention of new positions over cached ones and themselves. Inputs `cache.key` and `cache.value` `[past, keyValueHeads, headDimension]`,
- * `attention.mask` `[rows, past + rows]`; the new keys and values are outputs `new.key` and `new.value` `[rows, keyValueHeads, headDimension]`.
+ * Attention of new positions over cached ones and themselves. Inputs `cache.key` and `cache.value`
+ * `[keyValueHeads, capacity, headDimension]`, of which `attention.mask` `[rows, capacity + rows]` hides what is not filled; the new keys and values are
+ * outputs `new.key` and `new.value` `[rows, keyValueHeads, headDimension]`.
+ *
+ * @param rows `one` reads the cache in place; `many` joins cache and new keys first, which costs a copy that more rows amortise
  */
 export function addCachedAttention(
   graph: GraphBuilder,
   architecture: Architecture,
+  rows: 'one' | 'many',
   heads: { query: string; key: string; value: string },
 ): string {
   const { keyValueHeadCount, headDimension } = architecture;
-  const shape = (positions: string) => [positions, keyValueHeadCount, headDimension];
-  graph.output(heads.key, 'new.key', 'float32', shape('rows'));
-  graph.output(heads.value, 'new.value', 'float32', shape('rows'));
-  const join = (name: string, fresh: string): string => {
-    const all = graph.concat([graph.input(name, 'float32', shape('past')), fresh], 0);
-    return graph.transpose(all, 1, 0, 2);
+  const cacheShape = [keyValueHeadCount, 'capacity', headDimension];
+  const newShape = ['rows', keyValueHeadCount, headDimension];
+  const cache = {
+    key: graph.input('cache.key', 'float32', cacheShape),
+    value: graph.input('cache.value', 'float32', cacheShape),
+    mask: graph.input('attention.mask', 'float32', ['rows', 'total']),
   };
+  graph.output(heads.key, 'new.key', 'float32', newShape);
+  graph.output(heads.value, 'new.value', 'float32', newShape);
+  const byHead = (value: string): string => graph.transpose(value, 1, 0, 2);
+  const fresh = { key: byHead(heads.key), value: byHead(heads.value) };
+  if (rows === 'one') return addOnePosition(graph, architecture, heads.query, cache, fresh);
   return addTile(
     graph,
     architecture,
     heads.query,
-    join('cache.key', heads.key),
-    join('cache.value', heads.value),
-    graph.input('attention.mask', 'float32', ['rows', 'total']),
+    graph.concat([cache.key, fresh.key], 1),
+    graph.concat([cache.value, fresh.value], 1),
+    cache.mask,
   );
+}
+
+/** One query over cache and itself: scores and mixed values of the two parts are computed apart and put together. */
+function addOnePosition(
+  graph: GraphBuilder,
+  architecture: Architecture,
+  query: string,
+  cache: { key: string; value: string; mask: string },
+  fresh: { key: string; value: string },
+): string {
+  const { headCount, keyValueHeadCount, headDimension } = architecture;
+  const grouped = graph.reshape(query, keyValueHeadCount, headCount / keyValueHeadCount, headDimension);
+  const scores = graph.concat(
+    [
+      addScores(graph, headDimension, grouped, cache.key),
+      addScores(graph, headDimension, grouped, fresh.key),
+    ],
+    2,
+  );
+  const masked = graph.node('Add', [scores, cache.mask]);
+  const weights = graph.node('Softmax', [masked], { attributes: { axis: int(-1) } });
+  const mixed = graph.node('Add', [
+    graph.node('MatMul', [graph.slice(weights, 2, 0, -1), cache.value]),
+    graph.node('MatMul', [graph.slice(weights, 2, -1, Number.MAX_SAFE_INTEGER), fresh.value]),
+  ]);
+  return graph.reshape(mixed, 1, headCount * headDimension);
+}
+
+/** q kᵀ / sqrt(headDimension). */
+function addScores(graph: GraphBuilder, headDimension: number, query: string, key: string): string {
+  return graph.node('FusedMatMul', [query, key], {
+    domain: 'com.microsoft',
+    attributes: { transB: int(1), alpha: float(1 / Math.sqrt(headDimension)) },
+  });
+}
+
+/**
+ * Scores to add for new positions [begin, begin + rows) behind a cache of `capacity` positions of which `begin` are filled; row-major
+ * `[rows, capacity + rows]`. What may be seen is as in `causalMask`.
+ */
+export function cachedMask(begin: number, rows: number, capacity: number, reach: number): Float32Array {
+  const width = capacity + rows;
+  const mask = new Float32Array(rows * width).fill(maskedScore);
+  for (let row = 0; row < rows; row++) {
+    const firstKey = Math.max(0, begin + row - reach + 1);
+    mask.fill(0, row * width + Math.min(firstKey, begin), row * width + begin);
+    mask.fill(0, row * width + capacity + Math.max(0, firstKey - begin), row * width + capacity + row + 1);
+  }
+  return mask;
 }

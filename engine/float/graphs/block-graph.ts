@@ -39,8 +39,8 @@ export interface BlockGraphOptions {
   inputs: readonly StageName[];
   /** Gram panels of the input of stage `to`, after column scale and quantization. */
   gram: boolean;
-  /** A whole window of so many positions; or new positions behind a KV cache, their number decided by each run. */
-  attention: { kind: 'window'; context: number } | { kind: 'cached' };
+  /** A whole window of so many positions; or new positions behind a KV cache, one or a number that each run decides. */
+  attention: { kind: 'window'; context: number } | { kind: 'cached'; rows: 'one' | 'many' };
 }
 
 /** What stands between two nodes of the block: names of graph values. */
@@ -173,7 +173,7 @@ class BlockGraph {
     const attended =
       options.attention.kind === 'window'
         ? addWindowAttention(graph, architecture, options.attention.context, heads)
-        : addCachedAttention(graph, architecture, heads);
+        : addCachedAttention(graph, architecture, options.attention.rows, heads);
     this.enter('attention-out', attended);
   }
 
