@@ -133,7 +133,10 @@ export async function runItems(
       figures = await item.run({ scratch: options.scratch, log: (message) => console.log(`   ${message}`) });
     } catch (thrown) {
       // Results are committed: they name files, not where they lie on this machine.
-      error = (thrown instanceof Error ? thrown.message : String(thrown)).replaceAll(/(?:\/[^\s/:]+)+\//g, '…/');
+      error = (thrown instanceof Error ? thrown.message : String(thrown)).replaceAll(
+        /(?:\/[^\s/:]+)+\//g,
+        '…/',
+      );
     }
     const passed = error === undefined && figures.every((figure) => figure.pass !== false);
     for (const figure of figures) {
