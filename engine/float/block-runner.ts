@@ -1,7 +1,8 @@
 import { DBellError } from '../contract/errors.ts';
 import type { Architecture, StageName } from '../model/architecture.ts';
+import { packing } from '../native/packing.ts';
 import { columnScaledStages, columnScaleFeeds, rotaryFeeds, weightFeeds } from './feeds.ts';
-import { assertFinite, firstNonFinite } from './finite.ts';
+import { assertFinite } from './finite.ts';
 import { PanelGramAccumulator } from './gram.ts';
 import {
   type BlockGraphOptions,
@@ -53,7 +54,8 @@ export class OnnxBlockRunner implements BlockRunner {
       absMax,
       inputs,
     });
-    if (firstNonFinite(outputs.out!) >= 0) await this.blameStage(blockIndex, weights, hidden, options);
+    if (packing.firstNonFinite(outputs.out!) >= 0)
+      await this.blameStage(blockIndex, weights, hidden, options);
     const pick = (prefix: string, stages: StageName[]) =>
       Object.fromEntries(stages.map((stage) => [stage, outputs[`${prefix}.${stage}`]!]));
     return { hidden: outputs.out!, absMax: pick('absMax', absMax), inputs: pick('input', inputs) };

@@ -56,7 +56,7 @@ export class PanelGramAccumulator implements GramAccumulator {
 
   /** Adds one window's panels, each `[rows, columns]`, in the order of `panels`. */
   add(panels: readonly Float32Array[], rows: number): void {
-    for (const [index, panel] of panels.entries()) addToFloat64(this.sums[index]!, panel);
+    for (const [index, panel] of panels.entries()) numerics.addToFloat64(this.sums[index]!, panel);
     this.rowCount += rows;
   }
 
@@ -75,12 +75,4 @@ export class PanelGramAccumulator implements GramAccumulator {
     }
     return matrix;
   }
-}
-
-function addToFloat64(accumulator: Float64Array, addend: Float32Array): void {
-  if (typeof numerics.addToFloat64 === 'function') {
-    numerics.addToFloat64(accumulator, addend);
-    return;
-  }
-  for (let index = 0; index < addend.length; index++) accumulator[index]! += addend[index]!;
 }
