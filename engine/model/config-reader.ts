@@ -9,9 +9,17 @@ export class ConfigReader {
   readonly fileName: string;
   readonly problems: ProblemList;
   failed = false;
+  readonly #sourceNames: Readonly<Record<string, string>>;
   readonly #unsound = new Set<string>();
 
-  constructor(config: Readonly<Record<string, unknown>>, problems: ProblemList, fileName = 'config.json') {
+  /** `sourceNames` says how a field is called where config.json was made from something else, for messages. */
+  constructor(
+    config: Readonly<Record<string, unknown>>,
+    problems: ProblemList,
+    fileName = 'config.json',
+    sourceNames: Readonly<Record<string, string>> = {},
+  ) {
+    this.#sourceNames = sourceNames;
     this.config = config;
     this.problems = problems;
     this.fileName = fileName;
@@ -43,7 +51,7 @@ export class ConfigReader {
 
   #fieldError(key: string, code: string, message: string): void {
     this.#unsound.add(key);
-    this.error(code, `${key} ${message}`);
+    this.error(code, `${this.#sourceNames[key] ?? key} ${message}`);
   }
 
   /** A whole number in [min, max]; without a fallback (or with undefined) the field is required. */

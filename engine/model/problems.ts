@@ -1,3 +1,4 @@
+import path from 'node:path';
 import { DBellError, type ErrorCode } from '../contract/errors.ts';
 import type { ModelProblem } from './source.ts';
 
@@ -47,7 +48,12 @@ export class ProblemList {
     const more = this.errorCount - 1;
     const tail =
       more === 0 ? '' : ` (and ${more} more ${more === 1 ? 'problem' : 'problems'}; inspect lists all)`;
-    throw new DBellError(errorCodeOf(first), `${modelPath}: ${first.message}${tail}`);
+    // A problem of a file that is the model itself begins with its name already.
+    const name = path.basename(modelPath);
+    const message = first.message.startsWith(`${name}: `)
+      ? first.message.slice(name.length + 2)
+      : first.message;
+    throw new DBellError(errorCodeOf(first), `${modelPath}: ${message}${tail}`);
   }
 
   #add(problem: ModelProblem): void {
@@ -72,7 +78,10 @@ export function quote(text: string): string {
 /** A value from a file as it would stand in JSON, shortened. */
 export function show(value: unknown): string {
   if (value === undefined) return 'absent';
-  const text = JSON.stringify(value) ?? typeof value;
+  const text =
+    JSON.stringify(value, (_, item: unknown) =>
+      typeof item === 'bigint' || (typeof item === 'number' && !Number.isFinite(item)) ? String(item) : item,
+    ) ?? typeof value;
   return text.length > 120 ? `${text.slice(0, 120)}…` : text;
 }
 

@@ -1,9 +1,11 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { MemorySource } from '../../engine/model/byte-source.ts';
 import { openModel } from '../../engine/model/open.ts';
 import type { StoredType } from '../../engine/model/source.ts';
 import { storedLayout } from '../../engine/model/stored-types.ts';
+import { WeightReader } from '../../engine/model/weights.ts';
 import { asset } from '../assets.ts';
 
 const fixtures = path.resolve(import.meta.dirname, '../fixtures/model');
@@ -31,6 +33,27 @@ describe.each(readdirSync(path.join(fixtures, 'gguf-blocks')))('blocks of %s', (
     // The fixture reaches both the ordinary and the hostile values, or it proves little.
     expect(expected.some((value) => Number.isFinite(value) && value !== 0)).toBe(true);
   });
+});
+
+test('an infinite scale of a block is found when the weight is read', () => {
+  const bytes = new Uint8Array(2 * 20);
+  bytes[20 + 1] = 0x7c;
+  const reader = new WeightReader(
+    new Map([
+      [
+        'w',
+        {
+          source: new MemorySource(bytes, 'model.gguf'),
+          storedType: 'Q4_1',
+          shape: [2, 32],
+          position: 0,
+          bytes: 40,
+        },
+      ],
+    ]),
+  );
+  expect(reader.readRows('w', 0, 1)).toEqual(new Float32Array(32));
+  expect(() => reader.read('w')).toThrow('model.gguf: tensor "w" holds NaN at [1, 0]; the file is damaged');
 });
 
 test.each(readdirSync(path.join(fixtures, 'gguf')))(

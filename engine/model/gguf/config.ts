@@ -12,6 +12,19 @@ const modelClasses: Record<string, string> = {
   qwen3: 'Qwen3ForCausalLM',
 };
 
+/** Fields of config.json and the metadata they come from, behind the architecture's name. */
+export const ggufFields = {
+  hidden_size: 'embedding_length',
+  intermediate_size: 'feed_forward_length',
+  num_hidden_layers: 'block_count',
+  num_attention_heads: 'attention.head_count',
+  num_key_value_heads: 'attention.head_count_kv',
+  max_position_embeddings: 'context_length',
+  rms_norm_eps: 'attention.layer_norm_rms_epsilon',
+  rope_theta: 'rope.freq_base',
+  vocab_size: 'vocab_size',
+};
+
 /**
  * Makes config.json from a GGUF's metadata, so that the family reads both formats alike. What the metadata leave out (biases) is taken from the
  * tensors that are there. Only fields that the metadata hold are set: what is missing is reported by the family. Null where problems were recorded
@@ -77,17 +90,10 @@ export function configFromGguf(
     tie_word_embeddings: !has('output.weight'),
   };
   const set = (key: string, value: GgufValue | undefined) => {
-    if (value !== undefined) config[key] = typeof value === 'number' ? shortest(value) : value;
+    if (value !== undefined) config[key] = showable(value);
   };
-  set('hidden_size', get('embedding_length'));
-  set('intermediate_size', get('feed_forward_length'));
-  set('num_hidden_layers', get('block_count'));
-  set('num_attention_heads', get('attention.head_count'));
-  set('num_key_value_heads', get('attention.head_count_kv'));
-  set('max_position_embeddings', get('context_length'));
-  set('rms_norm_eps', get('attention.layer_norm_rms_epsilon'));
-  set('rope_theta', get('rope.freq_base'));
-  set('vocab_size', get('vocab_size') ?? vocabularySize(metadata));
+  for (const [field, key] of Object.entries(ggufFields)) set(field, get(key));
+  config.vocab_size ??= vocabularySize(metadata);
   const headDimension = keyLength ?? quotient(config.hidden_size, config.num_attention_heads);
   set('head_dim', headDimension);
   setTokenIds(config, metadata);

@@ -8,7 +8,7 @@ import { type GgufTokenizer, tokenizerFromGguf } from '../gguf-tokenizer.ts';
 import type { OpenedParts } from '../opened-model.ts';
 import { count, type ProblemList, quote } from '../problems.ts';
 import { type WeightLocation, WeightReader } from '../weights.ts';
-import { configFromGguf } from './config.ts';
+import { configFromGguf, ggufFields } from './config.ts';
 import { type GgufHeader, parseGgufHeader } from './header.ts';
 import type { GgufMetadata } from './metadata.ts';
 import { huggingFaceName } from './names.ts';
@@ -36,13 +36,17 @@ export function readGgufFile(
   const ropeFactors = readRopeFactors(header, source, problems);
   const config = configFromGguf(header, ropeFactors, source.name, problems);
   if (config === null) return null;
-  const reader = new ConfigReader(config, problems, `${source.name} metadata`);
+  const architectureName = String(header.metadata.get('general.architecture'));
+  const sourceNames = Object.fromEntries(
+    Object.entries(ggufFields).map(([field, key]) => [field, `${architectureName}.${key}`]),
+  );
+  const reader = new ConfigReader(config, problems, 'the metadata', sourceNames);
   const described = describeModel(reader);
   const tokenizer = readTokenizer(header.metadata, config.vocab_size, source.name, problems);
   if (described === null || problems.hasErrors || tokenizer === null) return null;
 
   const { architecture } = described;
-  const isInterleaved = header.metadata.get('general.architecture') === 'llama';
+  const isInterleaved = architectureName === 'llama';
   const stored = new Map<string, WeightLocation>();
   for (const [name, tensor] of header.tensors) {
     if (name === ROPE_FACTORS) continue;
