@@ -91,6 +91,8 @@ export const packageQualitySchema = z.strictObject({
   /** SHA-256 of config.json, which in turn holds the hashes of the other files. */
   configSha256: sha256,
   sourceFingerprint: sha256,
+  /** As the source names it. */
+  license: z.string().nullable(),
   calibration: z.record(z.string(), z.unknown()),
   layers: z.array(layerQualitySchema),
   linears: z.strictObject({

@@ -1,0 +1,81 @@
+import type { Architecture } from '../model/architecture.ts';
+import type { PackageQuality, QuantizationConfig } from './schema.ts';
+
+/** Layers with the largest error that the card lists; quality.json has all of them. */
+const listedLayers = 5;
+
+/** README.md of a package: what it is, how large, how good, how to run it. Depends on config.json and quality.json alone. */
+export function modelCard(inputs: {
+  quantization: QuantizationConfig;
+  quality: PackageQuality;
+  architecture: Architecture;
+}): string {
+  const { quantization, quality, architecture } = inputs;
+  const { license } = quality;
+  const { recipe } = quantization;
+  const { linears, total } = quality;
+  const front = ['---', 'library_name: dbell', ...(license === null ? [] : [`license: ${yaml(license)}`])];
+  front.push('tags:', '- dbell', '- quantized', '---');
+  const worst = [...quality.layers]
+    .sort((a, b) => b.relativeError - a.relativeError || (a.name < b.name ? -1 : 1))
+    .slice(0, listedLayers);
+  const nominal =
+    linears.nominalBitsPerWeight === null ? '' : ` (nominal ${linears.nominalBitsPerWeight.toFixed(2)})`;
+  const lines = [
+    ...front,
+    '',
+    `# A ${architecture.modelType} model packed with DBell Studio`,
+    '',
+    `The linear layers of this model are stored at ${linears.storedBitsPerWeight.toFixed(3)} bits a weight${nominal}, counted from the bytes on disk with every scale, mask and padding byte. It runs with \`dbell generate\` on a CPU; other programs need a reader for the format that config.json names (\`quant_method\` "dbell").`,
+    '',
+    '| | |',
+    '|---|---|',
+    `| recipe | ${cell(recipe.name)} |`,
+    `| activations | ${quantization.activation_bits === 16 ? 'not quantized' : `${quantization.activation_bits} bits`} |`,
+    `| embedding and head | ${quantization.embedding_bits} bits${quantization.tied_head ? ', one shared table' : ''} |`,
+    `| parameters | ${grouped(total.parameters)} |`,
+    `| model.safetensors | ${grouped(total.modelBytes)} bytes, ${total.storedBitsPerParameter.toFixed(3)} bits a parameter |`,
+    `| source | SHA-256 ${quality.sourceFingerprint} |`,
+    '',
+  ];
+  if (quality.perplexities.length > 0) {
+    lines.push(
+      '## Perplexity',
+      '',
+      '| text | perplexity | activation bits | context | windows | scored tokens |',
+      '|---|---|---|---|---|---|',
+    );
+    for (const entry of quality.perplexities)
+      lines.push(
+        `| ${cell(entry.textName)} | ${entry.perplexity.toFixed(4)} | ${entry.activationBits} | ${entry.context} | ${entry.windows} | ${grouped(entry.tokens)} |`,
+      );
+    lines.push('');
+  }
+  lines.push(
+    '## Layers with the largest error',
+    '',
+    'Relative error of the outputs over the calibration inputs; quality.json has every layer.',
+    '',
+    '| layer | output error | weight error | stored bits |',
+    '|---|---|---|---|',
+    ...worst.map(
+      (layer) =>
+        `| ${cell(layer.name)} | ${layer.relativeError.toFixed(4)} | ${layer.weightRelativeError.toFixed(4)} | ${layer.storedBitsPerWeight.toFixed(3)} |`,
+    ),
+    '',
+  );
+  return lines.join('\n');
+}
+
+function grouped(value: number): string {
+  return String(value).replace(/\B(?=(\d{3})+(?!\d))/g, ',');
+}
+
+/** Text from a file within a table: no new column, line or markup. */
+function cell(text: string): string {
+  return text.replace(/[\r\n]+/g, ' ').replace(/[\\|`<>[\]*_]/g, (character) => `\\${character}`);
+}
+
+function yaml(text: string): string {
+  return JSON.stringify(text);
+}

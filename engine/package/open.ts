@@ -1,0 +1,201 @@
+import { realpathSync, statSync } from 'node:fs';
+import { DBellError } from '../contract/errors.ts';
+import type { FileSource } from '../model/byte-source.ts';
+import { readTokenizerFiles } from '../model/huggingface-tokenizer-files.ts';
+import { MAX_CONFIG_BYTES } from '../model/limits.ts';
+import { ModelFolder } from '../model/model-folder.ts';
+import { count, ProblemList, quote } from '../model/problems.ts';
+import { modelFileName } from './layout.ts';
+import { maximumQualityBytes } from './limits.ts';
+import { OpenedPackage, type PackageParts } from './opened-package.ts';
+import { storedBytesOf } from './quality.ts';
+import { type PackageQuality, packageQualitySchema, type QuantizationConfig } from './schema.ts';
+import {
+  describePackage,
+  firstIssue,
+  fitEntries,
+  locateTensors,
+  readQuantizationConfig,
+} from './structure.ts';
+import type { PackageSource } from './types.ts';
+import { ValueChecker } from './values.ts';
+
+export interface OpenPackageOptions {
+  /**
+   * Reads every value once: finite, in range, padding zero. Without it only config and headers are checked; then values are whatever the file
+   * holds, but no read leaves the file. Default true.
+   */
+  checkValues?: boolean;
+}
+
+/**
+ * Opens a packed model (docs/format.md) and checks it against a hostile or damaged file. Throws DBellError `not-found` where there is no such folder and
+ * `invalid-package` with the first problem; `inspectPackage` lists all.
+ */
+export async function openPackage(packagePath: string, options?: OpenPackageOptions): Promise<PackageSource> {
+  const { opened, problems } = inspectPackage(packagePath, options);
+  const first = problems.items.find((problem) => problem.severity === 'error');
+  if (first === undefined && opened !== null) return opened;
+  opened?.close();
+  const more = problems.errorCount - 1;
+  const tail = more > 0 ? ` (and ${more} more ${more === 1 ? 'problem' : 'problems'}; verify lists all)` : '';
+  throw new DBellError('invalid-package', `${packagePath}: ${first?.message ?? 'cannot be read'}${tail}`);
+}
+
+/** Like openPackage, but collects what is wrong; `opened` is null where the structure does not allow reading. The caller closes it. */
+export function inspectPackage(
+  packagePath: string,
+  options?: OpenPackageOptions,
+): { opened: OpenedPackage | null; problems: ProblemList } {
+  const problems = new ProblemList();
+  const parts = readParts(locate(packagePath), problems);
+  if (parts === null) return { opened: null, problems };
+  const opened = new OpenedPackage(parts);
+  if (options?.checkValues === false) return { opened, problems };
+  try {
+    const checker = new ValueChecker(parts.file, problems);
+    for (const linear of opened.linears.values()) checker.linear(linear);
+    for (const table of new Set([opened.embedding, opened.head])) checker.table(table);
+    for (const location of opened.floats.values()) checker.float(location);
+    return { opened, problems };
+  } catch (error) {
+    opened.close();
+    throw error;
+  }
+}
+
+function locate(packagePath: string): string {
+  try {
+    const real = realpathSync(packagePath);
+    if (statSync(real).isDirectory()) return real;
+  } catch (cause) {
+    throw new DBellError('not-found', `${packagePath}: there is no such folder`, { cause });
+  }
+  throw new DBellError('invalid-package', `${packagePath}: a packed model is a folder`);
+}
+
+function readParts(folderPath: string, problems: ProblemList): PackageParts | null {
+  const folder = new ModelFolder(folderPath, problems);
+  if (!folder.exists('config.json')) {
+    problems.error('file-missing', 'config.json is missing; this is not a packed model');
+    return null;
+  }
+  const config = folder.readJson('config.json', MAX_CONFIG_BYTES, { uniqueDepth: 4 });
+  if (config === null) return null;
+  const quantization = readQuantizationConfig(config, problems);
+  if (quantization === null) return null;
+  const generationConfig = folder.readJson('generation_config.json', MAX_CONFIG_BYTES);
+  const sizes = checkFiles(folder, quantization, problems);
+  const quality = readQuality(folder, quantization, problems);
+  const described = describePackage(config, quantization, generationConfig, problems);
+  if (described === null || sizes === null || quality === null) return null;
+  const { architecture, family } = described;
+  const entries = fitEntries(architecture, family, quantization, problems);
+  const tokenizer = readTokenizerFiles(folder, architecture.vocabularySize, problems);
+  if (entries === null || tokenizer === null || problems.hasErrors) return null;
+  const file: FileSource | null = folder.open(modelFileName);
+  if (file === null) return null;
+  try {
+    const locations = locateTensors(file, entries, problems);
+    if (locations !== null) {
+      return {
+        path: folder.path,
+        file,
+        packageBytes: sizes.packageBytes,
+        config,
+        generationConfig,
+        architecture,
+        quantization,
+        quality,
+        entries,
+        locations,
+        warnings: problems.items,
+        ...tokenizer,
+      };
+    }
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+  file.close();
+  return null;
+}
+
+/** Every file that config.json lists is there, a regular file within the folder, of the size it says. */
+function checkFiles(
+  folder: ModelFolder,
+  quantization: QuantizationConfig,
+  problems: ProblemList,
+): { packageBytes: number } | null {
+  const errorsBefore = problems.errorCount;
+  if (!Object.hasOwn(quantization.files, modelFileName))
+    problems.error('config-damaged', `config.json: quantization_config.files lacks ${modelFileName}`);
+  let packageBytes = 0;
+  const sizeOf = (name: string): number | null => {
+    if (!folder.exists(name)) {
+      problems.error('file-missing', `${name} is missing; copy the package again`);
+      return null;
+    }
+    const real = folder.resolve(name);
+    return real === null ? null : statSync(real).size;
+  };
+  for (const [name, { bytes }] of Object.entries(quantization.files)) {
+    if (!/^[^/\\\0]{1,255}$/.test(name) || name.startsWith('..')) {
+      problems.error(
+        'config-damaged',
+        `config.json: quantization_config.files has ${quote(name)}, which is no file name`,
+      );
+      continue;
+    }
+    const size = sizeOf(name);
+    if (size === null) continue;
+    packageBytes += size;
+    if (size !== bytes)
+      problems.error(
+        'file-size',
+        `${name} has ${count(size)} bytes but config.json says ${count(bytes)}; it was cut or changed, copy the package again`,
+      );
+  }
+  for (const name of ['config.json', 'quality.json', 'README.md'])
+    if (name !== 'README.md' || folder.exists(name)) packageBytes += sizeOf(name) ?? 0;
+  return problems.errorCount > errorsBefore ? null : { packageBytes };
+}
+
+/** quality.json, whose figures must be those that follow from config.json. */
+function readQuality(
+  folder: ModelFolder,
+  quantization: QuantizationConfig,
+  problems: ProblemList,
+): PackageQuality | null {
+  const raw = folder.readJson('quality.json', maximumQualityBytes);
+  if (raw === null) return null;
+  const parsed = packageQualitySchema.safeParse(raw);
+  if (!parsed.success) {
+    problems.error('quality-damaged', `quality.json: ${firstIssue(parsed.error)}`);
+    return null;
+  }
+  const quality = parsed.data;
+  const layers = new Map(quality.layers.map((layer) => [layer.name, layer]));
+  let linears = 0;
+  for (const [name, entry] of Object.entries(quantization.tensors)) {
+    if (entry.layout !== 'grid' && entry.layout !== 'structured') continue;
+    linears += 1;
+    const layer = layers.get(name);
+    const storedBytes = storedBytesOf(name, entry);
+    if (layer === undefined)
+      problems.error('quality-damaged', `quality.json: layer ${quote(name)} is missing`);
+    else if (layer.storedBytes !== storedBytes)
+      problems.error(
+        'quality-damaged',
+        `quality.json: layer ${quote(name)} says ${count(layer.storedBytes)} stored bytes but the file holds ${count(storedBytes)}`,
+      );
+    else continue;
+    return null;
+  }
+  if (linears === quality.layers.length) return quality;
+  problems.error(
+    'quality-damaged',
+    `quality.json has ${quality.layers.length} layers, config.json ${linears}`,
+  );
+  return null;
+}

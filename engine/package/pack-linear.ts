@@ -1,0 +1,229 @@
+import { DBellError } from '../contract/errors.ts';
+import { packing } from '../native/packing.ts';
+import {
+  blockCount,
+  columnsPerBlock,
+  type GridLinear,
+  type QuantizedLinear,
+  type StructuredLinear,
+} from '../quantize/quantized-linear.ts';
+import {
+  maskBytesPerBlock,
+  planeCountOf,
+  plannedTensors,
+  rowGroupCount,
+  rowsPerGroup,
+  structuredLevelCount,
+} from './layout.ts';
+import type { TensorEntry } from './schema.ts';
+
+export type LinearEntry = Extract<TensorEntry, { layout: 'grid' | 'structured' }>;
+
+/** How a linear is to be described in `quantization_config.tensors`. */
+export function entryOf(linear: QuantizedLinear): LinearEntry {
+  const shared = {
+    shape: [linear.outFeatures, linear.inFeatures] as [number, number],
+    column_scale: linear.columnScale !== null,
+    bias: linear.bias !== null,
+  };
+  if (linear.layout === 'structured') return { layout: 'structured', planes: 2, ...shared };
+  return {
+    layout: 'grid',
+    levels: linear.levels,
+    planes: planeCountOf(linear.levels),
+    offsets: linear.offsets !== null,
+    ...shared,
+  };
+}
+
+/**
+ * Packs a linear: bytes of each tensor of `plannedTensors(linear.name, entryOf(linear))`, in that order, without padding at the end. Throws DBellError
+ * `internal` where the linear contradicts itself (lengths, codes), `unsupported-model` where a value does not fit its stored type.
+ */
+export function packLinear(linear: QuantizedLinear): Uint8Array[] {
+  checkLengths(linear);
+  const entry = entryOf(linear);
+  const { outFeatures, inFeatures } = linear;
+  checkCodes(linear);
+  const planes = packing.packPlanes(linear.codes, outFeatures, inFeatures, entry.planes);
+  const tensors = [planes];
+  if (linear.layout === 'grid') {
+    tensors.push(packRowValues(linear, linear.scales, 1, 'scale'));
+    if (linear.offsets !== null) tensors.push(packRowValues(linear, linear.offsets, 1, 'offset'));
+  } else {
+    tensors.push(packRowValues(linear, linear.levels, structuredLevelCount, 'level'));
+    tensors.push(packMask(linear.salientColumns));
+  }
+  for (const [part, values] of [
+    ['column scale', linear.columnScale],
+    ['bias', linear.bias],
+  ] as const) {
+    if (values === null) continue;
+    const bad = packing.firstNonFinite(values);
+    if (bad !== -1)
+      throw new DBellError('unsupported-model', `${linear.name}: ${part} ${bad} is ${values[bad]}`);
+    tensors.push(bytesOf(values));
+  }
+  return tensors;
+}
+
+/** Rebuilds the linear from the tensors that packLinear gave (bytes without padding). Bytes are not checked here. */
+export function unpackLinear(name: string, entry: LinearEntry, tensors: Uint8Array[]): QuantizedLinear {
+  const [outFeatures, inFeatures] = entry.shape;
+  const byName = new Map(
+    plannedTensors(name, entry).map((planned, index) => [planned.name, tensors[index]] as const),
+  );
+  const part = (suffix: string): Uint8Array => {
+    const bytes = byName.get(`${name}.dbell.${suffix}`);
+    if (bytes === undefined) throw new Error(`${name}: no bytes for ${suffix}`);
+    return bytes;
+  };
+  const codes = packing.unpackPlanes(part('planes'), outFeatures, inFeatures, entry.planes);
+  const base = {
+    name,
+    outFeatures,
+    inFeatures,
+    bias: entry.bias ? float32Of(part('bias')) : null,
+    columnScale: entry.column_scale ? float32Of(part('column_scale')) : null,
+  };
+  const rowValues = (suffix: string, perBlock: number): Uint16Array =>
+    unpackRowValues(halfsOf(part(suffix)), outFeatures, inFeatures, perBlock);
+  if (entry.layout === 'structured') {
+    return {
+      ...base,
+      layout: 'structured',
+      codes,
+      levels: rowValues('levels', structuredLevelCount),
+      salientColumns: unpackMask(part('salient_mask'), inFeatures),
+    };
+  }
+  return {
+    ...base,
+    layout: 'grid',
+    levels: entry.levels,
+    codes,
+    scales: rowValues('scales', 1),
+    offsets: entry.offsets ? rowValues('offsets', 1) : null,
+  };
+}
+
+function checkLengths(linear: QuantizedLinear): void {
+  const { outFeatures, inFeatures } = linear;
+  const blocks = blockCount(inFeatures);
+  const lengths: [string, number | undefined, number][] = [
+    ['codes', linear.codes.length, outFeatures * inFeatures],
+    ['bias', linear.bias?.length, outFeatures],
+    ['column scale', linear.columnScale?.length, inFeatures],
+  ];
+  if (linear.layout === 'grid') {
+    lengths.push(['scales', linear.scales.length, outFeatures * blocks]);
+    lengths.push(['offsets', linear.offsets?.length, outFeatures * blocks]);
+  } else {
+    lengths.push(['levels', linear.levels.length, outFeatures * blocks * structuredLevelCount]);
+    lengths.push(['salient columns', linear.salientColumns.length, inFeatures]);
+  }
+  for (const [what, actual, expected] of lengths) {
+    if (actual !== undefined && actual !== expected)
+      throw new DBellError(
+        'internal',
+        `${linear.name}: ${what} has ${actual} elements, expected ${expected}`,
+      );
+  }
+}
+
+/** A code that needs more planes than there are would lose its high bits unseen. */
+function checkCodes(linear: QuantizedLinear): void {
+  const { codes, inFeatures } = linear;
+  const levels = linear.layout === 'grid' ? linear.levels : 4;
+  for (let index = 0; index < codes.length; index += 1) {
+    const code = codes[index] ?? 0;
+    if (code < levels) continue;
+    throw new DBellError(
+      'internal',
+      `${linear.name}: code ${code} at row ${Math.floor(index / inFeatures)}, column ${index % inFeatures} is not below ${levels}`,
+    );
+  }
+}
+
+/** `[out, blocks, perBlock]` → `[rowGroups, blocks, perBlock, 16]`, padding rows zero. */
+function packRowValues(
+  linear: GridLinear | StructuredLinear,
+  values: Uint16Array,
+  perBlock: number,
+  what: string,
+): Uint8Array {
+  const perRow = blockCount(linear.inFeatures) * perBlock;
+  const bad = packing.firstNonFinite(values);
+  if (bad !== -1) {
+    throw new DBellError(
+      'unsupported-model',
+      `${linear.name}: a ${what} of row ${Math.floor(bad / perRow)}, block ${Math.floor((bad % perRow) / perBlock)} does not fit fp16 (largest finite value 65504)`,
+    );
+  }
+  const target = new Uint16Array(rowGroupCount(linear.outFeatures) * perRow * rowsPerGroup);
+  for (let row = 0; row < linear.outFeatures; row += 1) {
+    const base = Math.floor(row / rowsPerGroup) * perRow * rowsPerGroup + (row % rowsPerGroup);
+    for (let index = 0; index < perRow; index += 1) {
+      target[base + index * rowsPerGroup] = values[row * perRow + index] ?? 0;
+    }
+  }
+  return bytesOf(target);
+}
+
+function unpackRowValues(
+  stored: Uint16Array,
+  outFeatures: number,
+  inFeatures: number,
+  perBlock: number,
+): Uint16Array {
+  const perRow = blockCount(inFeatures) * perBlock;
+  const values = new Uint16Array(outFeatures * perRow);
+  for (let row = 0; row < outFeatures; row += 1) {
+    const base = Math.floor(row / rowsPerGroup) * perRow * rowsPerGroup + (row % rowsPerGroup);
+    for (let index = 0; index < perRow; index += 1) {
+      values[row * perRow + index] = stored[base + index * rowsPerGroup] ?? 0;
+    }
+  }
+  return values;
+}
+
+/** `[in]` of 0 and 1 → `[blocks, 16]`, bit b of byte k ↔ column 8k + b of the block. */
+function packMask(salientColumns: Uint8Array): Uint8Array {
+  const mask = new Uint8Array(blockCount(salientColumns.length) * maskBytesPerBlock);
+  for (let column = 0; column < salientColumns.length; column += 1) {
+    if (salientColumns[column] === 0) continue;
+    const index = maskByteOf(column);
+    mask[index] = (mask[index] ?? 0) | (1 << (column % 8));
+  }
+  return mask;
+}
+
+function unpackMask(mask: Uint8Array, inFeatures: number): Uint8Array {
+  const salientColumns = new Uint8Array(inFeatures);
+  for (let column = 0; column < inFeatures; column += 1) {
+    salientColumns[column] = ((mask[maskByteOf(column)] ?? 0) >> (column % 8)) & 1;
+  }
+  return salientColumns;
+}
+
+function maskByteOf(column: number): number {
+  return (
+    Math.floor(column / columnsPerBlock) * maskBytesPerBlock + Math.floor((column % columnsPerBlock) / 8)
+  );
+}
+
+/** Numbers as they stand in memory; every supported machine is little-endian, as the format is. */
+export function bytesOf(values: Float32Array | Uint16Array | Int8Array): Uint8Array {
+  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+}
+
+/** A view where the alignment allows it, else a copy. */
+export function halfsOf(bytes: Uint8Array): Uint16Array {
+  const aligned = bytes.byteOffset % 2 === 0 ? bytes : bytes.slice();
+  return new Uint16Array(aligned.buffer, aligned.byteOffset, Math.floor(aligned.byteLength / 2));
+}
+
+export function float32Of(bytes: Uint8Array): Float32Array {
+  const aligned = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
+  return new Float32Array(aligned.buffer, aligned.byteOffset, Math.floor(aligned.byteLength / 4));
+}

@@ -1,0 +1,53 @@
+import { DBellError } from '../contract/errors.ts';
+import type { LayerReport } from '../quantize/sink.ts';
+import { padded, plannedTensors, valueBytesOf } from './layout.ts';
+import { formatVersion, type LayerQuality, type PackageQuality, type TensorEntry } from './schema.ts';
+
+/** Bytes that an entry takes in model.safetensors, padding included. */
+export function storedBytesOf(name: string, entry: TensorEntry): number {
+  return plannedTensors(name, entry).reduce((sum, tensor) => sum + padded(valueBytesOf(tensor)), 0);
+}
+
+/** quality.json of a fresh package. Bits are 8 · bytes on disk / weights (method.md section 5). */
+export function summariseQuality(inputs: {
+  configSha256: string;
+  sourceFingerprint: string;
+  license: string | null;
+  calibration: Record<string, unknown>;
+  reports: LayerReport[];
+  tensors: Record<string, TensorEntry>;
+  nominalBitsPerWeight: number | null;
+  parameters: number;
+  modelBytes: number;
+}): PackageQuality {
+  const { configSha256, sourceFingerprint, license, calibration, reports, tensors, parameters, modelBytes } =
+    inputs;
+  const reportOf = new Map(reports.map((report) => [report.name, report]));
+  const layers: LayerQuality[] = [];
+  for (const [name, entry] of Object.entries(tensors)) {
+    if (entry.layout !== 'grid' && entry.layout !== 'structured') continue;
+    const report = reportOf.get(name);
+    if (report === undefined) throw new DBellError('internal', `there is no report about ${name}`);
+    const weights = entry.shape[0] * entry.shape[1];
+    const storedBytes = storedBytesOf(name, entry);
+    layers.push({ ...report, weights, storedBytes, storedBitsPerWeight: (8 * storedBytes) / weights });
+  }
+  const weights = layers.reduce((sum, layer) => sum + layer.weights, 0);
+  const storedBytes = layers.reduce((sum, layer) => sum + layer.storedBytes, 0);
+  return {
+    formatVersion,
+    configSha256,
+    sourceFingerprint,
+    license,
+    calibration,
+    layers,
+    linears: {
+      weights,
+      storedBytes,
+      storedBitsPerWeight: (8 * storedBytes) / weights,
+      nominalBitsPerWeight: inputs.nominalBitsPerWeight,
+    },
+    total: { parameters, modelBytes, storedBitsPerParameter: (8 * modelBytes) / parameters },
+    perplexities: [],
+  };
+}

@@ -1,0 +1,168 @@
+import type { ByteSource } from '../model/byte-source.ts';
+import { type ProblemList, quote } from '../model/problems.ts';
+import { packing } from '../native/packing.ts';
+import { columnsPerBlock } from '../quantize/quantized-linear.ts';
+import { bytesPerLine, columnsPerTableGroup, maskBytesPerBlock, rowsPerGroup } from './layout.ts';
+import { checkChunkBytes } from './limits.ts';
+import { float32Of, halfsOf } from './pack-linear.ts';
+import type { PackedLinear, PackedTable, TensorLocation } from './types.ts';
+
+/**
+ * Checks the stored values themselves: padding is zero, codes are below their levels, fp16 and float32 values are finite. Files are read in pieces;
+ * planes only where a fault is possible (an unused code or padding exists). The first fault of each tensor is recorded.
+ */
+export class ValueChecker {
+  readonly #file: ByteSource;
+  readonly #problems: ProblemList;
+  /** Values that the checker has looked at, in bytes. */
+  checkedBytes = 0;
+
+  constructor(file: ByteSource, problems: ProblemList) {
+    this.#file = file;
+    this.#problems = problems;
+  }
+
+  linear(linear: PackedLinear): void {
+    this.#planes(linear);
+    this.#tail(linear.planes);
+    if (linear.layout === 'grid') {
+      this.#rowValues(linear, linear.scales, 1);
+      if (linear.offsets !== null) this.#rowValues(linear, linear.offsets, 1);
+    } else {
+      this.#rowValues(linear, linear.levels, 7);
+      this.#mask(linear.salientMask, linear.inFeatures);
+    }
+    for (const location of [linear.columnScale, linear.bias]) if (location !== null) this.float(location);
+  }
+
+  table(table: PackedTable): void {
+    if (table.bits === 16) {
+      this.float(table.values);
+      return;
+    }
+    this.float(table.scales);
+    this.#tableCodes(table.codes, table.columns);
+  }
+
+  /** F16 or F32 values are finite and what follows them is zero. */
+  float(location: TensorLocation): void {
+    for (const { bytes, begin } of this.#pieces(location)) {
+      const values = location.dtype === 'F16' ? halfsOf(bytes) : float32Of(bytes);
+      const bad = packing.firstNonFinite(values);
+      if (bad === -1) continue;
+      const index = begin / values.BYTES_PER_ELEMENT + bad;
+      this.#fault(location, `value ${index} is not finite`);
+      break;
+    }
+    this.#tail(location);
+  }
+
+  #planes(linear: PackedLinear): void {
+    const { outFeatures, inFeatures, planeCount, planes } = linear;
+    const levels = linear.layout === 'grid' ? linear.levels : 4;
+    const everyCodeValid = levels === 2 ** planeCount;
+    if (everyCodeValid && outFeatures % rowsPerGroup === 0 && inFeatures % 32 === 0) return;
+    const groupBytes = linear.lines * planeCount * bytesPerLine;
+    const groupsPerPiece = Math.max(1, Math.floor(checkChunkBytes / groupBytes));
+    for (let group = 0; group < linear.rowGroups; group += groupsPerPiece) {
+      const groups = Math.min(groupsPerPiece, linear.rowGroups - group);
+      const rows = Math.min(groups * rowsPerGroup, outFeatures - group * rowsPerGroup);
+      const bytes = this.#read(planes.offset + group * groupBytes, groups * groupBytes);
+      const fault = packing.checkPlanes(bytes, rows, inFeatures, planeCount, levels);
+      if (fault === null) continue;
+      const at = `row ${group * rowsPerGroup + fault.row}, column ${fault.column}`;
+      this.#fault(
+        planes,
+        fault.kind === 'padding-not-zero'
+          ? `the padding at ${at} of [${outFeatures}, ${inFeatures}] is not zero`
+          : `code ${fault.code} at ${at} is not below ${levels}`,
+      );
+      return;
+    }
+  }
+
+  /** `[rowGroups, blocks, perBlock, 16]`: finite, rows beyond the last are zero. */
+  #rowValues(linear: PackedLinear, location: TensorLocation, perBlock: number): void {
+    const perGroup = linear.blocks * perBlock * rowsPerGroup;
+    for (const { bytes, begin } of this.#pieces(location)) {
+      const values = halfsOf(bytes);
+      const bad = packing.firstNonFinite(values);
+      if (bad !== -1) {
+        const index = begin / 2 + bad;
+        const row = Math.floor(index / perGroup) * rowsPerGroup + (index % rowsPerGroup);
+        const block = Math.floor((index % perGroup) / (perBlock * rowsPerGroup));
+        this.#fault(location, `the value of row ${row}, block ${block} is not finite`);
+        return;
+      }
+    }
+    const rowsInLast = linear.outFeatures - (linear.rowGroups - 1) * rowsPerGroup;
+    if (rowsInLast < rowsPerGroup) {
+      const last = halfsOf(this.#read(location.offset + (linear.rowGroups - 1) * perGroup * 2, perGroup * 2));
+      const set = last.findIndex((value, index) => index % rowsPerGroup >= rowsInLast && value !== 0);
+      if (set !== -1) {
+        const row = (linear.rowGroups - 1) * rowsPerGroup + (set % rowsPerGroup);
+        this.#fault(location, `the padding row ${row} of ${linear.outFeatures} rows is not zero`);
+        return;
+      }
+    }
+    this.#tail(location);
+  }
+
+  #mask(location: TensorLocation, inFeatures: number): void {
+    const mask = this.#read(location.offset, location.valueBytes);
+    for (let column = inFeatures; column < (mask.length / maskBytesPerBlock) * columnsPerBlock; column += 1) {
+      if ((((mask[column >> 3] ?? 0) >> (column & 7)) & 1) === 0) continue;
+      this.#fault(location, `the padding column ${column} of ${inFeatures} columns is marked salient`);
+      return;
+    }
+    this.#tail(location);
+  }
+
+  #tableCodes(location: TensorLocation, columns: number): void {
+    const rowBytes = Math.ceil(columns / columnsPerTableGroup) * columnsPerTableGroup;
+    const rows = location.valueBytes / rowBytes;
+    const step = Math.max(1, Math.floor(checkChunkBytes / rowBytes));
+    for (let begin = 0; begin < rows; begin += step) {
+      const codes = this.#read(location.offset + begin * rowBytes, Math.min(step, rows - begin) * rowBytes);
+      for (let index = 0; index < codes.length; index += 1) {
+        const code = codes[index];
+        const column = index % rowBytes;
+        if (code === 0 || (code !== 0x80 && column < columns)) continue;
+        const row = begin + Math.floor(index / rowBytes);
+        this.#fault(
+          location,
+          column >= columns
+            ? `the padding column ${column} of row ${row} is not zero`
+            : `code -128 at row ${row}, column ${column} is out of range (-127 to 127)`,
+        );
+        return;
+      }
+    }
+    this.#tail(location);
+  }
+
+  /** Bytes between the last value and the next tensor. */
+  #tail(location: TensorLocation): void {
+    const bytes = location.byteLength - location.valueBytes;
+    if (bytes > 0 && this.#read(location.offset + location.valueBytes, bytes).some((byte) => byte !== 0))
+      this.#fault(location, 'the padding behind the values is not zero');
+  }
+
+  *#pieces(location: TensorLocation): Generator<{ bytes: Uint8Array; begin: number }> {
+    for (let begin = 0; begin < location.valueBytes; begin += checkChunkBytes) {
+      const length = Math.min(checkChunkBytes, location.valueBytes - begin);
+      yield { bytes: this.#read(location.offset + begin, length), begin };
+    }
+  }
+
+  #read(position: number, length: number): Uint8Array {
+    const bytes = new Uint8Array(length);
+    this.#file.readInto(position, bytes);
+    this.checkedBytes += length;
+    return bytes;
+  }
+
+  #fault(location: TensorLocation, what: string): void {
+    this.#problems.error('value', `model.safetensors: tensor ${quote(location.name)}: ${what}`);
+  }
+}
