@@ -1,6 +1,6 @@
 import type { BlockWeights, ColumnScales } from '../float/types.ts';
 import type { Architecture } from '../model/architecture.ts';
-import type { ModelSource, TokenizerDefinition } from '../model/source.ts';
+import type { ModelProblem, ModelSource, TokenizerDefinition } from '../model/source.ts';
 import type { QuantizedLinear } from '../quantize/quantized-linear.ts';
 import type { PackageQuality, QuantizationConfig } from './schema.ts';
 
@@ -124,6 +124,7 @@ export interface PackageSource {
    */
   readonly floats: ReadonlyMap<string, TensorLocation>;
   readonly storedBitsPerWeight: number;
+  readonly warnings: ModelProblem[];
   /** Exactly what was packed. Throws DBellError `not-found` for a name that is no quantized linear. */
   readLinear(name: string): QuantizedLinear;
   /** Raw stored bytes of a location without the padding. */

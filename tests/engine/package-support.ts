@@ -1,0 +1,213 @@
+import path from 'node:path';
+import { linearsOf } from '../../engine/model/architecture.ts';
+import { openModel } from '../../engine/model/open.ts';
+import type { SeededRandom } from '../../engine/model/seeded-random.ts';
+import type { ModelSource } from '../../engine/model/source.ts';
+import { packing } from '../../engine/native/packing.ts';
+import { createPackageSink } from '../../engine/package/sink.ts';
+import { blockCount, type QuantizedLinear } from '../../engine/quantize/quantized-linear.ts';
+import type { Recipe } from '../../engine/quantize/recipe.ts';
+import type { QuantizationSink, QuantizedBlock } from '../../engine/quantize/sink.ts';
+
+export const tinyModels = path.resolve(import.meta.dirname, '../fixtures/model/tiny');
+
+export interface LinearKind {
+  layout: 'grid' | 'structured';
+  levels?: number;
+  offsets?: boolean;
+  bias?: boolean;
+  columnScale?: boolean;
+}
+
+/** Uniform in [−1, 1). */
+export function signedUniform(random: SeededRandom): number {
+  return random.nextUint32() / 2 ** 31 - 1;
+}
+
+function randomFloats(random: SeededRandom, length: number): Float32Array {
+  return Float32Array.from({ length }, () => signedUniform(random));
+}
+
+function halfsFrom(values: Float32Array): Uint16Array {
+  return packing.floatsToHalfs(values).halfs;
+}
+
+/** A linear of random codes and values, every field that the kind asks for. */
+export function randomLinear(
+  name: string,
+  outFeatures: number,
+  inFeatures: number,
+  kind: LinearKind,
+  random: SeededRandom,
+): QuantizedLinear {
+  const blocks = blockCount(inFeatures);
+  const base = {
+    name,
+    outFeatures,
+    inFeatures,
+    bias: kind.bias ? randomFloats(random, outFeatures) : null,
+    columnScale: kind.columnScale ? randomFloats(random, inFeatures) : null,
+  };
+  const levels = kind.layout === 'grid' ? (kind.levels ?? 2) : 4;
+  const codes = Uint8Array.from({ length: outFeatures * inFeatures }, () => random.nextUint32() % levels);
+  if (kind.layout === 'structured')
+    return {
+      ...base,
+      layout: 'structured',
+      codes,
+      levels: halfsFrom(randomFloats(random, outFeatures * blocks * 7)),
+      salientColumns: Uint8Array.from({ length: inFeatures }, () => random.nextUint32() % 2),
+    };
+  return {
+    ...base,
+    layout: 'grid',
+    levels,
+    codes,
+    scales: halfsFrom(randomFloats(random, outFeatures * blocks)),
+    offsets: kind.offsets ? halfsFrom(randomFloats(random, outFeatures * blocks)) : null,
+  };
+}
+
+/** Plain rounding of a weight to `levels` per row and block; the plainest thing that is a real quantization. */
+export function roundedLinear(
+  name: string,
+  weight: Float32Array,
+  outFeatures: number,
+  inFeatures: number,
+  levels: number,
+): { linear: QuantizedLinear & { layout: 'grid' }; dequantized: Float32Array } {
+  const blocks = blockCount(inFeatures);
+  const scales = new Float32Array(outFeatures * blocks);
+  const offsets = new Float32Array(outFeatures * blocks);
+  const blockOf = (row: number, column: number) => row * blocks + Math.floor(column / 128);
+  for (let row = 0; row < outFeatures; row += 1)
+    for (let block = 0; block < blocks; block += 1) {
+      const begin = row * inFeatures + block * 128;
+      const values = weight.subarray(begin, Math.min(begin + 128, (row + 1) * inFeatures));
+      const low = Math.min(...values);
+      const high = Math.max(...values);
+      scales[row * blocks + block] = (high - low) / (levels - 1);
+      offsets[row * blocks + block] = (high + low) / 2;
+    }
+  const scaleBits = halfsFrom(scales);
+  const offsetBits = halfsFrom(offsets);
+  const r = packing.halfsToFloats(scaleBits);
+  const m = packing.halfsToFloats(offsetBits);
+  const codes = new Uint8Array(weight.length);
+  const dequantized = new Float32Array(weight.length);
+  const centre = (levels - 1) / 2;
+  for (let index = 0; index < weight.length; index += 1) {
+    const at = blockOf(Math.floor(index / inFeatures), index % inFeatures);
+    const code = r[at] === 0 ? 0 : Math.round(((weight[index] ?? 0) - m[at]!) / r[at]! + centre);
+    codes[index] = Math.min(levels - 1, Math.max(0, code));
+    dequantized[index] = Math.fround(Math.fround(r[at]! * (codes[index]! - centre)) + m[at]!);
+  }
+  const linear = {
+    ...{ name, outFeatures, inFeatures, bias: null, columnScale: null },
+    ...{ layout: 'grid' as const, levels, codes, scales: scaleBits, offsets: offsetBits },
+  };
+  return { linear, dequantized };
+}
+
+/** Quantizes every linear of a source by plain rounding, with T = 2^±1 folded into norms or kept as column scale where asked for. */
+export function roundedBlocks(
+  source: ModelSource,
+  options: { levels?: number; transform?: boolean } = {},
+): QuantizedBlock[] {
+  const { levels = 16, transform = false } = options;
+  return source.architecture.blocks.map((block) => {
+    const result: QuantizedBlock = { index: block.index, linears: [], floatTensors: new Map(), reports: [] };
+    for (const stage of block.stages) {
+      const width = stage.linears[0]!.inFeatures;
+      const scale = Float32Array.from({ length: width }, (_, column) =>
+        transform ? (column % 2 ? 2 : -0.5) : 1,
+      );
+      const norm = stage.foldableNorm;
+      if (transform && norm?.weight)
+        for (const name of [norm.weight, norm.bias])
+          if (name !== null)
+            result.floatTensors.set(name, {
+              shape: [width],
+              values: source.readFloat32(name).map((value, column) => value / scale[column]!),
+            });
+      for (const { name, outFeatures, inFeatures, bias } of stage.linears) {
+        const original = source.readFloat32(`${name}.weight`);
+        const transformed = original.map((value, index) => value * scale[index % inFeatures]!);
+        const { linear, dequantized } = roundedLinear(name, transformed, outFeatures, inFeatures, levels);
+        let error = 0;
+        let norm2 = 0;
+        original.forEach((value, index) => {
+          error += (value - dequantized[index]! / scale[index % inFeatures]!) ** 2;
+          norm2 += value ** 2;
+        });
+        result.linears.push({
+          ...linear,
+          bias: bias === null ? null : source.readFloat32(bias),
+          columnScale: transform && !norm?.weight ? scale.map((value) => 1 / value) : null,
+        });
+        result.reports.push({
+          name,
+          relativeError: error / norm2,
+          weightRelativeError: error / norm2,
+          notes: [],
+        });
+      }
+    }
+    return result;
+  });
+}
+
+export const testRecipe: Recipe = {
+  name: 'rtn-4',
+  transform: { kind: 'none' },
+  binarizer: { kind: 'uniform', bits: 4 },
+  compensation: { kind: 'none', damping: 0.01, hessian: 'per-stage' },
+  activationBits: 8,
+  blockSize: 128,
+  nominalBitsPerWeight: 4,
+};
+
+export const testCalibration = { windowCount: 2, context: 64, fingerprint: 'a'.repeat(64) };
+
+export interface PackOptions {
+  levels?: number;
+  transform?: boolean;
+  embeddingBits?: 16 | 8;
+  /** Called with each block before it is written. */
+  edit?: (block: QuantizedBlock) => void;
+}
+
+/** Writes all blocks into `${out}.partial`. */
+export function writeBlocks(source: ModelSource, out: string, options: PackOptions = {}): QuantizationSink {
+  const sink = createPackageSink({ workDirectory: `${out}.partial`, outputDirectory: out });
+  for (const block of roundedBlocks(source, options)) {
+    options.edit?.(block);
+    sink.writeBlock(block);
+  }
+  return sink;
+}
+
+export function finishOptions(source: ModelSource, options: PackOptions = {}) {
+  return {
+    source,
+    recipe: testRecipe,
+    embeddingBits: options.embeddingBits ?? (16 as const),
+    calibration: testCalibration,
+  };
+}
+
+/** Packs a tiny model; returns the package's path. */
+export async function packTinyModel(model: string, out: string, options: PackOptions = {}): Promise<string> {
+  const source = await openModel(path.join(tinyModels, model));
+  try {
+    const sink = writeBlocks(source, out, options);
+    return (await sink.finish(finishOptions(source, options))).path;
+  } finally {
+    source.close();
+  }
+}
+
+/** Names of all quantized linears of a model. */
+export function linearNames(source: ModelSource): string[] {
+  return source.architecture.blocks.flatMap((block) => linearsOf(block).map((linear) => linear.name));
+}
