@@ -24,6 +24,7 @@ export class OnnxBlockRunner implements BlockRunner {
   private readonly threads: number;
   private readonly rotary: RotaryTables | null;
   private readonly sessions = new Map<string, GraphSession>();
+  private isClosed = false;
 
   constructor(architecture: Architecture, context: number, threads: number) {
     this.architecture = architecture;
@@ -77,7 +78,7 @@ export class OnnxBlockRunner implements BlockRunner {
     this.checkFinite(outputs.nextStageInput!, blockIndex, stage);
     state.stageInput = outputs.nextStageInput!;
     if (outputs.nextResidual) state.residual = outputs.nextResidual;
-    if (options.gram) this.addGram(options.gram, stage, outputs);
+    if (options.gram) this.addGram(options.gram, blockIndex, stage, outputs);
   }
 
   async leaveBlock(
@@ -91,13 +92,23 @@ export class OnnxBlockRunner implements BlockRunner {
     return outputs.out!;
   }
 
+  get closed(): boolean {
+    return this.isClosed;
+  }
+
   async close(): Promise<void> {
+    this.isClosed = true;
     const sessions = [...this.sessions.values()];
     this.sessions.clear();
     for (const session of sessions) await session.close();
   }
 
-  private addGram(gram: GramAccumulator, stage: StageName, outputs: Record<string, Float32Array>): void {
+  private addGram(
+    gram: GramAccumulator,
+    blockIndex: number,
+    stage: StageName,
+    outputs: Record<string, Float32Array>,
+  ): void {
     if (!(gram instanceof PanelGramAccumulator))
       throw new DBellError('internal', 'a Gram accumulator comes from FloatEngine.newGram');
     const size = stageInputSize(this.architecture, stage);
@@ -106,10 +117,11 @@ export class OnnxBlockRunner implements BlockRunner {
         'internal',
         `the Gram accumulator has size ${gram.size}, stage ${stage} has ${size} columns`,
       );
-    gram.add(
-      gram.panels.map((panel) => outputs[panel.name]!),
-      this.context,
-    );
+    const panels = gram.panels.map((panel) => outputs[panel.name]!);
+    // Finite activations beyond 1e18 have squares that are not.
+    for (const [index, { rows }] of gram.panels.entries())
+      assertFinite(panels[index]!, rows, `block ${blockIndex}: XᵀX of ${describeBorder(stage)}`);
+    gram.add(panels, this.context);
   }
 
   private async run(
@@ -146,6 +158,8 @@ export class OnnxBlockRunner implements BlockRunner {
   }
 
   private async session(options: BlockGraphOptions): Promise<GraphSession> {
+    if (this.isClosed)
+      throw new DBellError('internal', `the block runner of context ${this.context} is closed`);
     const key = JSON.stringify(options);
     let session = this.sessions.get(key);
     if (!session) {

@@ -77,7 +77,7 @@ class OnnxFloatEngine implements FloatEngine {
     if (!Number.isInteger(context) || context < 1)
       throw new DBellError('invalid-input', `context is ${context}; it must be a whole number from 1 on`);
     let runner = this.runners.get(context);
-    if (!runner) {
+    if (!runner || runner.closed) {
       runner = new OnnxBlockRunner(this.source.architecture, context, this.threads);
       this.runners.set(context, runner);
     }

@@ -12,7 +12,7 @@ export function assertFinite(values: Float32Array, rows: number, place: string):
   const width = values.length / rows;
   throw new DBellError(
     'invalid-model',
-    `${place} is ${values[index]} at token ${Math.floor(index / width)} of ${rows}, column ${index % width}; ` +
+    `${place} is ${values[index]} at row ${Math.floor(index / width)} of ${rows}, column ${index % width}; ` +
       'the activations leave the range of float32 for this text, so these weights cannot be used',
   );
 }

@@ -1,6 +1,7 @@
 import { DBellError } from '../contract/errors.ts';
 import type { Architecture } from '../model/architecture.ts';
 import type { ModelSource } from '../model/source.ts';
+import { assertFinite } from './finite.ts';
 import { addFakeQuantization, addNorm } from './graphs/parts.ts';
 import { GraphBuilder, int } from './onnx/graph-builder.ts';
 import { type Feed, GraphSession } from './session.ts';
@@ -71,7 +72,9 @@ export class Head {
     return Object.values(this.weights ?? {}).reduce((sum, feed) => sum + feed.data.byteLength, 0);
   }
 
-  /** Natural-log losses of ids[1…] given hidden states `[ids.length, hiddenSize]`: `[ids.length − 1]`. */
+  /**
+   * Natural-log losses of ids[1…] given hidden states `[ids.length, hiddenSize]`: `[ids.length − 1]`. Throws DBellError `invalid-model` where one is not finite.
+   */
   async tokenLosses(hidden: Float32Array, ids: Int32Array): Promise<Float32Array> {
     const { hiddenSize, vocabularySize } = this.source.architecture;
     if (hidden.length !== ids.length * hiddenSize)
@@ -94,6 +97,7 @@ export class Head {
       });
       for (let row = 0; row < rows; row++) losses[begin + row] = -logProbability![row]!;
     }
+    if (losses.length > 0) assertFinite(losses, losses.length, 'the loss');
     return losses;
   }
 

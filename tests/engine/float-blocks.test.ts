@@ -149,3 +149,22 @@ describe.each(Object.entries(variants))('%s', (_, options) => {
     },
   );
 });
+
+test('results do not depend on the number of threads', async () => {
+  const source = tinyModel({ hiddenSize: 256, intermediateSize: 768, headDimension: 64 });
+  const ids = randomIds(300, 50, 5);
+  const results: { hidden: Float32Array; inputs: object; gram: Float64Array }[] = [];
+  for (const threads of [1, 2, 3]) {
+    const each = await createFloatEngine(source, { threads });
+    const runner = await each.blockRunner(ids.length);
+    const hidden = each.embed(ids);
+    const options = { activationBits: 8 } as const;
+    const gram = each.newGram(256);
+    await runner.enterStage(0, 'attention-in', each.loadBlock(0), { hidden }, { ...options, gram });
+    const whole = await runner.forwardWithTaps(0, each.loadBlock(0), hidden, { ...options, inputs: stages });
+    results.push({ hidden: whole.hidden, inputs: whole.inputs, gram: gram.matrix() });
+    await each.close();
+  }
+  expect(results[1]).toEqual(results[0]);
+  expect(results[2]).toEqual(results[0]);
+});

@@ -27,7 +27,7 @@ test.each([
   const weights = engine.loadBlock(1);
   const hidden = engine.embed(randomIds(6, 50, 1));
   const message = new RegExp(
-    `^block 1: ${place} is (NaN|-?Infinity) at token \\d of 6, column \\d+; the activations leave the range of float32`,
+    `^block 1: ${place} is (NaN|-?Infinity) at row \\d of 6, column \\d+; the activations leave the range of float32`,
   );
   await expect(runner.forward(1, weights, hidden, { activationBits: 16 })).rejects.toThrow(message);
   const state: StageState = { hidden };
@@ -92,4 +92,40 @@ test('a Gram accumulator of another size is refused; one of the right size count
   let diagonal = 0;
   for (let row = 0; row < 5; row++) diagonal += state.stageInput![row * 24]! ** 2;
   expect(gram.matrix()[0]).toBeCloseTo(diagonal, 5);
+});
+
+test('activations whose squares overflow are refused before they spoil the Gram matrix', async () => {
+  const { source, engine } = await setUp();
+  source.tensorData.get('model.layers.0.input_layernorm.weight')!.fill(1e20);
+  const runner = await engine.blockRunner(5);
+  const state: StageState = { hidden: engine.embed(randomIds(5, 50, 1)) };
+  const gram = engine.newGram(24);
+  await expect(
+    runner.enterStage(0, 'attention-in', engine.loadBlock(0), state, { activationBits: 16, gram }),
+  ).rejects.toThrow(
+    /^block 0: XᵀX of the input of stage attention-in is -?Infinity at row 0 of 6, column 0;/,
+  );
+  expect(gram.tokens).toBe(0);
+});
+
+test('a closed runner refuses work, and the engine gives a new one', async () => {
+  const { engine } = await setUp();
+  const runner = await engine.blockRunner(5);
+  const hidden = engine.embed(randomIds(5, 50, 1));
+  const out = await runner.forward(0, engine.loadBlock(0), hidden, { activationBits: 16 });
+  await runner.close();
+  await expect(runner.forward(0, engine.loadBlock(0), hidden, { activationBits: 16 })).rejects.toThrow(
+    'the block runner of context 5 is closed',
+  );
+  const another = await engine.blockRunner(5);
+  expect(await another.forward(0, engine.loadBlock(0), hidden, { activationBits: 16 })).toEqual(out);
+});
+
+test('losses that are not finite are refused', async () => {
+  const { source, engine } = await setUp();
+  source.tensorData.get('model.norm.weight')!.fill(3e38);
+  const ids = randomIds(4, 50, 1);
+  await expect(engine.tokenLosses(engine.embed(ids), ids)).rejects.toThrow(
+    /^the loss is (NaN|Infinity) at row 0 of 3/,
+  );
 });

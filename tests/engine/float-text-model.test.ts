@@ -148,7 +148,7 @@ test('weights that overflow are reported with their block, and the cache forgets
   const model = track(await createFloatTextModel(source, { threads: 1 }));
   const session = track(await model.createSession());
   await expect(session.feed(randomIds(3, 50, 1))).rejects.toThrow(
-    /^block 1: the block's output is (NaN|-?Infinity) at token 0 of 3, column \d+; /,
+    /^block 1: the block's output is (NaN|-?Infinity) at row 0 of 3, column \d+; /,
   );
   expect(session.position).toBe(0);
 });
