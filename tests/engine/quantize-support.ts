@@ -1,0 +1,208 @@
+import { createHash } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import type { TokenWindows } from '../../engine/calibration/windows.ts';
+import { createFloatEngine } from '../../engine/float/engine.ts';
+import type { BlockWeights, ColumnScales, FloatEngine } from '../../engine/float/types.ts';
+import type { StageName } from '../../engine/model/architecture.ts';
+import { openModel } from '../../engine/model/open.ts';
+import type { ModelSource } from '../../engine/model/source.ts';
+import { createTokenizer } from '../../engine/model/tokenizer-huggingface.ts';
+import { numerics } from '../../engine/native/numerics.ts';
+import { type QuantizeOptions, quantize } from '../../engine/quantize/pipeline.ts';
+import type { QuantizedLinear } from '../../engine/quantize/quantized-linear.ts';
+import { resolveRecipe } from '../../engine/quantize/resolve-recipe.ts';
+import type { PackageSummary, QuantizationSink, QuantizedBlock } from '../../engine/quantize/sink.ts';
+
+/** First N windows of a text whose documents stand between lines `<|endoftext|>`, each preceded by the separator. */
+export function textWindows(
+  source: ModelSource,
+  textPath: string,
+  separatorId: number | null,
+  windowCount: number,
+  context: number,
+): TokenWindows {
+  const tokenizer = createTokenizer(source.tokenizer);
+  const text = readFileSync(textPath, 'utf8');
+  const ids: number[] = [];
+  let documentCount = 0;
+  for (const document of text.split('<|endoftext|>')) {
+    const stripped = document.replace(/^\n+|\n+$/g, '');
+    if (stripped === '') continue;
+    if (separatorId !== null) ids.push(separatorId);
+    ids.push(...tokenizer.encode(stripped));
+    documentCount += 1;
+    if (ids.length >= windowCount * context) break;
+  }
+  return idWindows(ids, windowCount, context, {
+    name: path.basename(textPath),
+    textSha256: createHash('sha256').update(text).digest('hex'),
+    documentCount,
+    totalTokens: ids.length,
+    separatorId,
+  });
+}
+
+/** Windows from ids that lie one after another. */
+export function idWindows(
+  ids: number[],
+  windowCount: number,
+  context: number,
+  source?: TokenWindows['source'],
+): TokenWindows {
+  const used = Int32Array.from(ids.slice(0, windowCount * context));
+  if (used.length < windowCount * context) throw new Error('the text is too short for these windows');
+  return {
+    ids: used,
+    windowCount,
+    context,
+    source: source ?? {
+      name: 'ids',
+      textSha256: createHash('sha256').update(used).digest('hex'),
+      documentCount: 1,
+      totalTokens: used.length,
+      separatorId: null,
+    },
+    selection: { kind: 'first' },
+    fingerprint: createHash('sha256').update(used).update(`${windowCount},${context}`).digest('hex'),
+  };
+}
+
+/** Keeps blocks in memory: for tests of what is computed, not of what is stored. */
+export class MemorySink implements QuantizationSink {
+  readonly blocks = new Map<number, QuantizedBlock>();
+  finished = 0;
+
+  storedBlocks(): number[] {
+    return [...this.blocks.keys()];
+  }
+
+  writeBlock(block: QuantizedBlock): void {
+    this.blocks.set(block.index, block);
+  }
+
+  async finish(): Promise<PackageSummary> {
+    this.finished += 1;
+    return { path: 'memory', storedBitsPerWeight: 0, bytes: 0 };
+  }
+}
+
+/** What a linear's stored bits stand for, `[out, in]`, in the space of its (transformed) input. */
+export function dequantize(linear: QuantizedLinear): Float32Array {
+  const { outFeatures, inFeatures } = linear;
+  return linear.layout === 'grid'
+    ? numerics.dequantizeGrid(
+        linear.codes,
+        linear.scales,
+        linear.offsets,
+        linear.levels,
+        outFeatures,
+        inFeatures,
+      )
+    : numerics.dequantizeStructured(
+        linear.codes,
+        linear.levels,
+        linear.salientColumns,
+        outFeatures,
+        inFeatures,
+      );
+}
+
+/** Perplexity of the model with the given blocks replaced by their quantized versions, on the float path. */
+export async function perplexity(
+  source: ModelSource,
+  engine: FloatEngine,
+  windows: TokenWindows,
+  quantized: ReadonlyMap<number, QuantizedBlock>,
+  activationBits: 16 | 8 | 6 | 4,
+): Promise<number> {
+  const runner = await engine.blockRunner(windows.context);
+  const window = (index: number): Int32Array =>
+    windows.ids.subarray(index * windows.context, (index + 1) * windows.context);
+  const hidden = Array.from({ length: windows.windowCount }, (_, index) => engine.embed(window(index)));
+  for (const block of source.architecture.blocks) {
+    const weights: BlockWeights = engine.loadBlock(block.index);
+    const columnScales: ColumnScales = {};
+    const stored = quantized.get(block.index);
+    for (const [name, tensor] of stored?.floatTensors ?? []) weights.set(name, tensor.values);
+    for (const linear of stored?.linears ?? []) {
+      weights.set(`${linear.name}.weight`, dequantize(linear));
+      const stage = block.stages.find((each) => each.linears.some((member) => member.name === linear.name));
+      if (stage && linear.columnScale) columnScales[stage.name satisfies StageName] = linear.columnScale;
+    }
+    const bits = stored ? activationBits : 16;
+    for (const [index, state] of hidden.entries()) {
+      hidden[index] = await runner.forward(block.index, weights, state, {
+        activationBits: bits,
+        columnScales,
+      });
+    }
+  }
+  let total = 0;
+  let count = 0;
+  for (const [index, state] of hidden.entries()) {
+    const losses = await engine.tokenLosses(state, window(index));
+    for (const loss of losses) total += loss;
+    count += losses.length;
+  }
+  return Math.exp(total / count);
+}
+
+export function temporaryFolder(): { path: string; remove(): void } {
+  const folder = mkdtempSync(path.join(tmpdir(), 'dbell-quantize-'));
+  return { path: folder, remove: () => rmSync(folder, { recursive: true, force: true }) };
+}
+
+/** Quantizes a model folder into memory. */
+export async function quantizeInMemory(
+  modelPath: string,
+  settings: {
+    recipe: string;
+    set?: Record<string, string>;
+    activationBits?: 16 | 8 | 6 | 4;
+    windows(source: ModelSource): TokenWindows | null;
+    evaluation?(source: ModelSource): TokenWindows;
+  } & Partial<Pick<QuantizeOptions, 'onProgress' | 'onWarning' | 'collectHistograms' | 'threads'>>,
+): Promise<{ sink: MemorySink; perplexity: number | null; durationMs: number }> {
+  const source = await openModel(modelPath);
+  const threads = settings.threads ?? 2;
+  const engine = await createFloatEngine(source, { threads });
+  const folder = temporaryFolder();
+  try {
+    const activationBits = settings.activationBits ?? 16;
+    const recipe = resolveRecipe(
+      settings.recipe,
+      settings.set ?? {},
+      activationBits,
+      source.architecture.family,
+    );
+    const sink = new MemorySink();
+    const started = performance.now();
+    await quantize({
+      ...settings,
+      source,
+      windows: settings.windows(source),
+      recipe,
+      embeddingBits: 16,
+      engine,
+      sink,
+      workDirectory: path.join(folder.path, 'out.partial'),
+      seed: 0,
+      threads,
+    });
+    const durationMs = performance.now() - started;
+    const evaluation = settings.evaluation?.(source);
+    return {
+      sink,
+      durationMs,
+      perplexity: evaluation
+        ? await perplexity(source, engine, evaluation, sink.blocks, activationBits)
+        : null,
+    };
+  } finally {
+    await engine.close();
+    source.close();
+    folder.remove();
+  }
+}
