@@ -1,4 +1,5 @@
 import { performance } from 'node:perf_hooks';
+import { floatMemoryEstimate } from '../float/memory-estimate.ts';
 import type { FloatEngine } from '../float/types.ts';
 import { type Architecture, type Block, type Linear, linearsOf } from '../model/architecture.ts';
 import { blockForwardOperations, blockOperations, stageWidth } from './cost-model.ts';
@@ -22,7 +23,9 @@ export interface QuantizationEstimate {
     blockWeights: number;
     /** Gram matrix, Hessian and its factor of the widest stage. */
     hessians: number;
-    /** One window's hidden states and what a block computes between them, attention scores included. */
+    /** Activations inside onnxruntime's sessions, attention scores included. */
+    onnxruntime: number;
+    /** Hidden states and stage inputs of a window, as read and as computed. */
     window: number;
     total: number;
   };
@@ -49,7 +52,6 @@ const measuredSpread = { low: 0.7, high: 1.8 };
 
 const float16Bytes = 2;
 const float32Bytes = 4;
-const float64Bytes = 8;
 /** Every tensor of a package is padded to a multiple of this (docs/format.md). */
 const tensorAlignment = 64;
 
@@ -137,21 +139,24 @@ function memoryBytes(inputs: EstimateInputs, block: Block): QuantizationEstimate
   const largest = Math.max(0, ...sizes);
   // Float and transformed or dequantized; of the linear at hand also the working copy, codes and float result.
   const blockWeights = float32Bytes * (2 * weights + 2 * largest) + largest;
-  const widths = block.stages.map(stageWidth);
-  const widest = Math.max(0, ...widths);
+  const float = floatMemoryEstimate(architecture, context);
+  const { gramAccumulators, gramMatrices, sessionScratch } = float;
+  const perBlock = recipe.compensation.hessian === 'per-block';
   let hessians = 0;
   if (usesHessians(recipe)) {
-    const held = recipe.compensation.hessian === 'per-block' ? widths : [widest];
-    // Panels of the upper triangle (5/8) for each Gram matrix held; the full matrix, a working copy and the factor for one.
-    hessians = held.reduce((sum, width) => sum + 0.625 * float64Bytes * width * width, 0);
-    hessians += (2 * float64Bytes + 2 * float32Bytes) * widest * widest;
+    const accumulators = Object.values(gramAccumulators);
+    const widestMatrix = Math.max(...Object.values(gramMatrices));
+    hessians = perBlock ? accumulators.reduce((sum, bytes) => sum + bytes, 0) : Math.max(...accumulators);
+    // H itself, a working copy in float64, and the factor before and after its inversion in float32.
+    hessians += 3 * widestMatrix;
   }
-  const streams = streamCount(recipe);
-  const perToken = 6 * architecture.hiddenSize + 4 * widest;
-  const scores = architecture.headCount * context * context;
-  const window = streams > 0 ? float32Bytes * (context * perToken + scores) : 0;
-  const total = baseProcessBytes + blockWeights + hessians + window;
-  return { base: baseProcessBytes, blockWeights, hessians, window, total };
+  let onnxruntime = 0;
+  if (usesFloatStream(recipe) || (usesHessians(recipe) && perBlock)) onnxruntime += sessionScratch.wholeBlock;
+  if (usesHessians(recipe)) onnxruntime += sessionScratch.pieces;
+  // What is read, what is computed from it, and what the collector has not taken back yet.
+  const window = streamCount(recipe) > 0 ? 3 * float.windowState : 0;
+  const total = baseProcessBytes + blockWeights + hessians + onnxruntime + window;
+  return { base: baseProcessBytes, blockWeights, hessians, onnxruntime, window, total };
 }
 
 /** What the job will need. Bytes of the package follow from the format; memory and time are estimates. */

@@ -150,7 +150,7 @@ function checkMemory({ memoryBytes }: QuantizationEstimate): string[] {
   // In a container the limit is what it may use, not what the machine has; 0 means none.
   const limit = process.constrainedMemory();
   const total = limit > 0 ? Math.min(limit, totalmem()) : totalmem();
-  const needed = `about ${megabytes(memoryBytes.total)} of memory are needed (one block's weights ${megabytes(memoryBytes.blockWeights)}, Hessians ${megabytes(memoryBytes.hessians)}, one window ${megabytes(memoryBytes.window)})`;
+  const needed = `about ${megabytes(memoryBytes.total)} of memory are needed (one block's weights ${megabytes(memoryBytes.blockWeights)}, Hessians ${megabytes(memoryBytes.hessians)}, activations ${megabytes(memoryBytes.onnxruntime + memoryBytes.window)})`;
   if (memoryBytes.total > total) {
     throw new DBellError(
       'out-of-memory',

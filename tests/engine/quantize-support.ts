@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import type { TokenWindows } from '../../engine/calibration/windows.ts';
+import { readTokenWindows } from '../../engine/calibration/read-windows.ts';
+import { fingerprintOf, type TokenWindows } from '../../engine/calibration/windows.ts';
 import { createFloatEngine } from '../../engine/float/engine.ts';
 import type { BlockWeights, ColumnScales, FloatEngine } from '../../engine/float/types.ts';
 import type { StageName } from '../../engine/model/architecture.ts';
@@ -15,57 +16,39 @@ import type { QuantizedLinear } from '../../engine/quantize/quantized-linear.ts'
 import { resolveRecipe } from '../../engine/quantize/resolve-recipe.ts';
 import type { PackageSummary, QuantizationSink, QuantizedBlock } from '../../engine/quantize/sink.ts';
 
-/** First N windows of a text whose documents stand between lines `<|endoftext|>`, each preceded by the separator. */
+/** First N windows of a text, separated as reference-values are. */
 export function textWindows(
   source: ModelSource,
   textPath: string,
   separatorId: number | null,
   windowCount: number,
   context: number,
-): TokenWindows {
-  const tokenizer = createTokenizer(source.tokenizer);
-  const text = readFileSync(textPath, 'utf8');
-  const ids: number[] = [];
-  let documentCount = 0;
-  for (const document of text.split('<|endoftext|>')) {
-    const stripped = document.replace(/^\n+|\n+$/g, '');
-    if (stripped === '') continue;
-    if (separatorId !== null) ids.push(separatorId);
-    ids.push(...tokenizer.encode(stripped));
-    documentCount += 1;
-    if (ids.length >= windowCount * context) break;
-  }
-  return idWindows(ids, windowCount, context, {
-    name: path.basename(textPath),
-    textSha256: createHash('sha256').update(text).digest('hex'),
-    documentCount,
-    totalTokens: ids.length,
+): Promise<TokenWindows> {
+  return readTokenWindows(textPath, createTokenizer(source.tokenizer), {
+    context,
+    choice: { kind: 'first', count: windowCount },
     separatorId,
   });
 }
 
 /** Windows from ids that lie one after another. */
-export function idWindows(
-  ids: number[],
-  windowCount: number,
-  context: number,
-  source?: TokenWindows['source'],
-): TokenWindows {
+export function idWindows(ids: number[], windowCount: number, context: number): TokenWindows {
   const used = Int32Array.from(ids.slice(0, windowCount * context));
-  if (used.length < windowCount * context) throw new Error('the text is too short for these windows');
+  if (used.length < windowCount * context) throw new Error('too few ids for these windows');
   return {
     ids: used,
     windowCount,
     context,
-    source: source ?? {
+    source: {
       name: 'ids',
       textSha256: createHash('sha256').update(used).digest('hex'),
       documentCount: 1,
+      cutDocumentCount: 0,
       totalTokens: used.length,
       separatorId: null,
     },
     selection: { kind: 'first' },
-    fingerprint: createHash('sha256').update(used).update(`${windowCount},${context}`).digest('hex'),
+    fingerprint: fingerprintOf(used, windowCount, context),
   };
 }
 
@@ -161,8 +144,8 @@ export async function quantizeInMemory(
     recipe: string;
     set?: Record<string, string>;
     activationBits?: 16 | 8 | 6 | 4;
-    windows(source: ModelSource): TokenWindows | null;
-    evaluation?(source: ModelSource): TokenWindows;
+    windows(source: ModelSource): Promise<TokenWindows> | TokenWindows | null;
+    evaluation?(source: ModelSource): Promise<TokenWindows>;
   } & Partial<Pick<QuantizeOptions, 'onProgress' | 'onWarning' | 'collectHistograms' | 'threads'>>,
 ): Promise<{ sink: MemorySink; perplexity: number | null; durationMs: number }> {
   const source = await openModel(modelPath);
@@ -182,7 +165,7 @@ export async function quantizeInMemory(
     await quantize({
       ...settings,
       source,
-      windows: settings.windows(source),
+      windows: await settings.windows(source),
       recipe,
       embeddingBits: 16,
       engine,
@@ -192,7 +175,7 @@ export async function quantizeInMemory(
       threads,
     });
     const durationMs = performance.now() - started;
-    const evaluation = settings.evaluation?.(source);
+    const evaluation = await settings.evaluation?.(source);
     return {
       sink,
       durationMs,
