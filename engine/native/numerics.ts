@@ -67,7 +67,12 @@ export interface NativeNumerics {
     saturatedValues: number;
   };
 
-  /** BiLLM's structured binarization (method.md section 2); codes, levels and mask as in quantize/quantized-linear.ts. */
+  /**
+   * BiLLM's structured binarization (method.md section 2); codes, levels and mask as in quantize/quantized-linear.ts. Without a factor U_jj counts as 1.
+   * Salient columns: 1 … min(maximumSalientColumns, width − 1) of a block, none in a block of one column. sign(0) = +1. Scales are mean deviations from the mean as
+   * stored; codes are chosen with the levels as stored. With `column` compensation the groups stay those of the block's start.
+   * `weighted-weight` weighs column j by 1 / U_jj² (with `magnitude` importance: all the same). Throws as quantizeUniform does.
+   */
   quantizeStructured(
     weight: Float32Array,
     outFeatures: number,
@@ -82,7 +87,13 @@ export interface NativeNumerics {
       compensation: 'none' | 'reference' | 'block' | 'column';
       blockSize: number;
     },
-  ): { codes: Uint8Array; levels: Uint16Array; salientColumns: Uint8Array };
+  ): {
+    codes: Uint8Array;
+    levels: Uint16Array;
+    salientColumns: Uint8Array;
+    /** Levels that did not fit fp16 and were cut to ±65504. */
+    saturatedValues: number;
+  };
 
   /** Float32 weights of a grid linear from what is stored (quantize/quantized-linear.ts), `[out, in]`. */
   dequantizeGrid(

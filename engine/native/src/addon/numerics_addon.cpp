@@ -10,6 +10,7 @@
 #include "numerics/inverse_cholesky.h"
 #include "numerics/layer_errors.h"
 #include "numerics/loops.h"
+#include "numerics/structured_binarization.h"
 #include "numerics/uniform_grid.h"
 
 namespace dbell {
@@ -170,6 +171,46 @@ Napi::Value quantize_uniform(const Napi::CallbackInfo& info) {
   });
 }
 
+numerics::StructuredOptions structured_options(const Arguments& arguments, const Napi::Object& options) {
+  numerics::StructuredOptions result;
+  result.importance =
+      static_cast<numerics::Importance>(arguments.word(options, "importance", {"hessian", "magnitude"}));
+  result.search_on = static_cast<numerics::SearchOn>(
+      arguments.word(options, "searchOn", {"importance", "weight", "weighted-weight"}));
+  result.maximum_salient_columns = arguments.integer(options, "maximumSalientColumns", 0, largest_block);
+  const Napi::Value percentiles = options.Get("splitPercentiles");
+  if (!percentiles.IsObject()) arguments.fail("splitPercentiles is missing");
+  const Napi::Object split = percentiles.As<Napi::Object>();
+  result.first_percentile = arguments.number(split, "first");
+  result.last_percentile = arguments.number(split, "last");
+  result.percentile_count = arguments.integer(split, "count", 1, largest_block);
+  for (const double percentile : {result.first_percentile, result.last_percentile})
+    if (percentile < 0 || percentile > 100) arguments.fail("splitPercentiles must lie within 0 to 100");
+  result.percentiles_over_zeros =
+      arguments.word(options, "percentilesOver", {"non-salient", "all-with-zeros"}) == 1;
+  result.compensation = compensation_option(arguments, options);
+  result.block_size = arguments.integer(options, "blockSize", 1, largest_block);
+  return result;
+}
+
+Napi::Value quantize_structured(const Napi::CallbackInfo& info) {
+  const Arguments arguments(info, "quantizeStructured");
+  const std::size_t out_features = arguments.count(1, "outFeatures");
+  const std::size_t in_features = arguments.count(2, "inFeatures");
+  const float* weight = arguments.floats(0, "weight", out_features * in_features);
+  const float* factor = arguments.floats_or_null(3, "factor", in_features * in_features);
+  const numerics::StructuredOptions options = structured_options(arguments, arguments.options(4));
+  return guarded(arguments, info, [&]() -> Napi::Value {
+    const auto result = numerics::quantize_structured(weight, out_features, in_features, factor, options);
+    Napi::Object object = Napi::Object::New(info.Env());
+    object.Set("codes", to_array<Napi::Uint8Array>(info.Env(), result.codes));
+    object.Set("levels", to_array<Napi::Uint16Array>(info.Env(), result.levels));
+    object.Set("salientColumns", to_array<Napi::Uint8Array>(info.Env(), result.salient_columns));
+    object.Set("saturatedValues", static_cast<double>(result.saturated));
+    return object;
+  });
+}
+
 Napi::Value dequantize_grid(const Napi::CallbackInfo& info) {
   const Arguments arguments(info, "dequantizeGrid");
   const std::size_t out_features = arguments.count(4, "outFeatures");
@@ -241,6 +282,7 @@ Napi::Value numerics_instruction_set(const Napi::CallbackInfo& info) {
 void register_numerics(Napi::Env env, Napi::Object exports) {
   exports.Set("inverseCholesky", Napi::Function::New(env, inverse_cholesky));
   exports.Set("quantizeUniform", Napi::Function::New(env, quantize_uniform));
+  exports.Set("quantizeStructured", Napi::Function::New(env, quantize_structured));
   exports.Set("dequantizeGrid", Napi::Function::New(env, dequantize_grid));
   exports.Set("dequantizeStructured", Napi::Function::New(env, dequantize_structured));
   exports.Set("layerErrors", Napi::Function::New(env, layer_errors));

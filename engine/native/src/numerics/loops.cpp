@@ -11,9 +11,10 @@ DBELL_DECLARE_LOOPS(avx2)
 DBELL_DECLARE_LOOPS(avx512)
 #endif
 
-#define DBELL_LOOPS_OF(set)                                                         \
-  {                                                                                 \
-    #set, set::subtract_product_float, set::subtract_product_double, set::quantize_uniform \
+#define DBELL_LOOPS_OF(set)                                                                                          \
+  {                                                                                                                  \
+    #set, set::subtract_product_float, set::subtract_product_double, set::quantize_uniform, set::salient_errors,     \
+        set::split_errors, set::quantize_structured                                                                  \
   }
 
 namespace dbell::numerics {

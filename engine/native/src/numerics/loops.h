@@ -39,6 +39,39 @@ struct UniformOutput {
   std::size_t blocks_stride;
 };
 
+/// What the searches of the structured binarization look at: a block's values V (weights or importances), row-major.
+struct SearchRows {
+  const float* values;
+  std::size_t stride;
+  std::size_t rows;
+  /// The columns that take part, as offsets from the block's first, `[count]`.
+  const std::uint32_t* columns;
+  std::size_t count;
+  /// Weight of each of these columns in the error, `[count]`.
+  const float* column_weights;
+};
+
+/// A structured block's searches are done: which columns are salient, which entries belong to the concentrated group.
+struct StructuredPlan {
+  /// Offsets from the block's first column, ascending.
+  const std::uint32_t* ordinary;
+  std::size_t ordinary_count;
+  const std::uint32_t* salient;
+  std::size_t salient_count;
+  /// |V| up to the threshold is concentrated.
+  const float* values;
+  std::size_t values_stride;
+  float threshold;
+};
+
+struct StructuredOutput {
+  std::uint8_t* codes;
+  std::size_t codes_stride;
+  /// 7 levels of this block in the first row.
+  std::uint16_t* levels;
+  std::size_t levels_stride;
+};
+
 struct Loops {
   const char* name;
 
@@ -50,6 +83,13 @@ struct Loops {
 
   /// One block of a uniform grid with `levels` levels (2: mean and scale).
   RowsReport (*quantize_uniform)(const BlockRows& block, int levels, const UniformOutput& output);
+
+  /// errors[k − 1] = squared error, summed over the rows, if the first k of the columns are binarized twice (second order) and the rest once, k = 1 … maximum.
+  void (*salient_errors)(const SearchRows& search, std::size_t maximum, double* errors);
+  /// errors[p] = squared error, summed over the rows, if |V| ≤ thresholds[p] and the rest are binarized apart.
+  void (*split_errors)(const SearchRows& search, const float* thresholds, std::size_t count, double* errors);
+  /// One block of structured binarization by a finished plan.
+  RowsReport (*quantize_structured)(const BlockRows& block, const StructuredPlan& plan, const StructuredOutput& output);
 };
 
 const Loops& loops();

@@ -9,4 +9,7 @@
   void subtract_product_double(double* c, std::size_t c_stride, const double* a, std::size_t a_stride,                \
                                const double* b, std::size_t b_stride, std::size_t m, std::size_t n, std::size_t k);   \
   RowsReport quantize_uniform(const BlockRows& block, int levels, const UniformOutput& output);                       \
+  void salient_errors(const SearchRows& search, std::size_t maximum, double* errors);                                 \
+  void split_errors(const SearchRows& search, const float* thresholds, std::size_t count, double* errors);            \
+  RowsReport quantize_structured(const BlockRows& block, const StructuredPlan& plan, const StructuredOutput& output); \
   }
