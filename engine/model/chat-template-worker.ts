@@ -47,7 +47,9 @@ function render({ template, variables, maxLength }: RenderRequest): RenderReply 
   try {
     program = parse(tokenize(template, { lstrip_blocks: true, trim_blocks: true }));
   } catch (error) {
-    return { kind: 'invalid-template', message: messageOf(error) };
+    // The parser stumbles over a template that ends too early instead of saying so.
+    const message = error instanceof TypeError ? 'it ends in the middle of a tag or block' : messageOf(error);
+    return { kind: 'invalid-template', message };
   }
   try {
     const environment = new Environment();
