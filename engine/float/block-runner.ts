@@ -4,6 +4,7 @@ import { packing } from '../native/packing.ts';
 import { columnScaledStages, columnScaleFeeds, rotaryFeeds, weightFeeds } from './feeds.ts';
 import { assertFinite } from './finite.ts';
 import { PanelGramAccumulator } from './gram.ts';
+import { windowMask } from './graphs/attention.ts';
 import {
   type BlockGraphOptions,
   type Border,
@@ -23,6 +24,7 @@ export class OnnxBlockRunner implements BlockRunner {
   private readonly architecture: Architecture;
   private readonly threads: number;
   private readonly rotary: RotaryTables | null;
+  private readonly mask: Feed;
   private readonly sessions = new Map<string, GraphSession>();
   private isClosed = false;
 
@@ -31,6 +33,7 @@ export class OnnxBlockRunner implements BlockRunner {
     this.context = context;
     this.threads = threads;
     this.rotary = rotaryTables(architecture, context);
+    this.mask = windowMask(architecture, context);
   }
 
   async forward(
@@ -146,6 +149,7 @@ export class OnnxBlockRunner implements BlockRunner {
       ...weightFeeds(architecture, blockIndex, weights),
       ...columnScaleFeeds(architecture, options.columnScales),
       ...rotaryFeeds(this.rotary, 0, context),
+      'attention.mask': this.mask,
       hidden: { data: state.hidden, shape: [context, architecture.hiddenSize] },
     };
     if (state.residual) feeds.residual = { data: state.residual, shape: [context, architecture.hiddenSize] };

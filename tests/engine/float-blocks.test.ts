@@ -168,3 +168,31 @@ test('results do not depend on the number of threads', async () => {
   expect(results[1]).toEqual(results[0]);
   expect(results[2]).toEqual(results[0]);
 });
+
+test.each([
+  [1, null],
+  [127, null],
+  [128, null],
+  [129, null],
+  [300, null],
+  [300, 1],
+  [300, 100],
+  [300, 128],
+  [300, 200],
+  [257, 300],
+])(
+  'a context of %i with a sliding window of %s equals the plain reference',
+  async (context, slidingWindow) => {
+    const { source, engine } = await setUp({
+      slidingWindow,
+      hiddenSize: 8,
+      headDimension: 4,
+      position: rope({ kind: 'none' }, 4),
+    });
+    const hidden = engine.embed(randomIds(context, 50, 6));
+    const runner = await engine.blockRunner(context);
+    const out = await runner.forward(0, engine.loadBlock(0), hidden, { activationBits: 16 });
+    const expected = new ReferenceModel(source).block(0, toMatrix(hidden, 8)).out.flat();
+    expect(relativeMaximumError(out, expected)).toBeLessThan(3e-6);
+  },
+);

@@ -119,9 +119,28 @@ function addTile(
   return graph.reshape(graph.transpose(separate, 2, 0, 1, 3), -1, headCount * headDimension);
 }
 
+/** Extents of the mask that the tiles of a window share: the rows of a tile, the most keys that a tile sees. */
+function windowMaskShape(architecture: Architecture, context: number): { rows: number; keys: number } {
+  const rows = Math.min(queriesPerTile, context);
+  return { rows, keys: Math.min(context, rows + (architecture.slidingWindow ?? context) - 1) };
+}
+
+/** The input `attention.mask` of window attention, row-major `[rows, keys]` as its shape says. */
+export function windowMask(
+  architecture: Architecture,
+  context: number,
+): { data: Float32Array; shape: [number, number] } {
+  const { rows, keys } = windowMaskShape(architecture, context);
+  const reach = architecture.slidingWindow ?? context;
+  return { data: causalMask(keys - rows, keys, 0, reach), shape: [rows, keys] };
+}
+
 /**
  * Causal attention of a whole window; heads as `addHeads` gives them, result `[context, heads · headDimension]`. A position sees itself and the
  * `slidingWindow − 1` before it, or all before it where there is none.
+ *
+ * What a query may see depends on how far the key lies before it, so all tiles share one mask and take from its lower right corner what they need. It
+ * is an input: as constants, the tiles' masks would be unfolded into hundreds of megabytes for long contexts.
  */
 export function addWindowAttention(
   graph: GraphBuilder,
@@ -131,12 +150,13 @@ export function addWindowAttention(
 ): string {
   const key = graph.transpose(heads.key, 1, 0, 2);
   const value = graph.transpose(heads.value, 1, 0, 2);
-  const reach = architecture.slidingWindow ?? context;
+  const maskShape = windowMaskShape(architecture, context);
+  const mask = graph.input('attention.mask', 'float32', [maskShape.rows, maskShape.keys]);
   const tiles: string[] = [];
   for (let begin = 0; begin < context; begin += queriesPerTile) {
     const end = Math.min(begin + queriesPerTile, context);
-    const firstKey = Math.max(0, begin - reach + 1);
-    const mask = causalMask(begin, end, firstKey, reach);
+    const firstKey = Math.max(0, end - maskShape.keys);
+    const lastRows = graph.slice(mask, 0, maskShape.rows - (end - begin), maskShape.rows);
     tiles.push(
       addTile(
         graph,
@@ -144,7 +164,7 @@ export function addWindowAttention(
         graph.slice(heads.query, 0, begin, end),
         graph.slice(key, 1, firstKey, end),
         graph.slice(value, 1, firstKey, end),
-        graph.constant('float32', [end - begin, end - firstKey], mask),
+        graph.slice(lastRows, 1, maskShape.keys - (end - firstKey), maskShape.keys),
       ),
     );
   }
