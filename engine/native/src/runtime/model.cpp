@@ -1,0 +1,269 @@
+#include "runtime/model.h"
+
+#include <cmath>
+#include <cstring>
+
+#include "common/half.h"
+#include "runtime/error.h"
+
+namespace dbell {
+namespace {
+
+/// No size of a model comes near; keeps products of two sizes and an element width inside 64 bits.
+constexpr std::uint64_t kMaximumExtent = std::uint64_t{1} << 28;
+
+[[noreturn]] void refuse(const std::string& message) { throw RuntimeError("invalid-package", message); }
+
+std::size_t extent(std::uint64_t value, const std::string& what) {
+  if (value == 0 || value > kMaximumExtent) refuse(what + " is " + std::to_string(value) + "; it must lie between 1 and " + std::to_string(kMaximumExtent));
+  return static_cast<std::size_t>(value);
+}
+
+void expect_equal(std::uint64_t value, std::uint64_t expected, const std::string& what) {
+  if (value != expected) refuse(what + " is " + std::to_string(value) + "; the architecture needs " + std::to_string(expected));
+}
+
+std::size_t ceil_div(std::size_t a, std::size_t b) { return (a + b - 1) / b; }
+
+const float* floats(const MappedFile& file, const std::optional<ByteRange>& range, std::size_t count) {
+  if (!range) return nullptr;
+  return static_cast<const float*>(file.at(*range, count * sizeof(float), alignof(float)));
+}
+
+const std::uint16_t* halves(const MappedFile& file, const std::optional<ByteRange>& range, std::size_t count, const std::string& what) {
+  if (!range) refuse(what + " is missing");
+  return static_cast<const std::uint16_t*>(file.at(*range, count * sizeof(std::uint16_t), alignof(std::uint16_t)));
+}
+
+void check_finite(const float* values, std::size_t count, const std::string& what) {
+  for (std::size_t i = 0; values != nullptr && i < count; ++i) {
+    if (!std::isfinite(values[i])) refuse(what + "[" + std::to_string(i) + "] is not finite");
+  }
+}
+
+Linear open_linear(const MappedFile& file, const LinearDescription& description, std::size_t out, std::size_t in) {
+  Linear linear;
+  linear.name = description.name;
+  expect_equal(description.out_features, out, description.name + ": number of rows");
+  expect_equal(description.in_features, in, description.name + ": number of columns");
+  PackedLinear& packed = linear.packed;
+  packed.layout = description.layout;
+  packed.out_features = out;
+  packed.in_features = in;
+  packed.row_groups = ceil_div(out, kRowsPerGroup);
+  packed.lines = ceil_div(in, kColumnsPerLine);
+  packed.blocks = ceil_div(in, kColumnsPerBlock);
+  const bool is_grid = description.layout == LinearLayout::grid;
+  packed.levels = is_grid ? description.levels : 4;
+  if (packed.levels < 2 || packed.levels > 256) refuse(description.name + ": " + std::to_string(packed.levels) + " levels; 2 to 256 are possible");
+  packed.plane_count = 1;
+  while ((1 << packed.plane_count) < packed.levels) ++packed.plane_count;
+  expect_equal(static_cast<std::uint64_t>(description.plane_count), static_cast<std::uint64_t>(packed.plane_count), description.name + ": number of planes");
+  const std::size_t plane_bytes = packed.row_groups * packed.lines * static_cast<std::size_t>(packed.plane_count) * kLineBytes;
+  packed.planes = static_cast<const std::uint8_t*>(file.at(description.planes, plane_bytes, kLineBytes));
+  const std::size_t per_row_and_block = packed.row_groups * packed.blocks * kRowsPerGroup;
+  if (is_grid) {
+    packed.scales = halves(file, description.scales, per_row_and_block, description.name + ": scales");
+    if (description.offsets) packed.offsets = halves(file, description.offsets, per_row_and_block, description.name + ": offsets");
+  } else {
+    packed.structured_values =
+        halves(file, description.structured_values, per_row_and_block * kStructuredValues, description.name + ": levels");
+    if (!description.salient_mask) refuse(description.name + ": the mask of salient columns is missing");
+    linear.salient_mask = static_cast<const std::uint8_t*>(file.at(*description.salient_mask, packed.blocks * kColumnsPerBlock / 8, 1));
+    linear.salient_bytes.resize(packed.blocks * kColumnsPerBlock);
+    linear.salient_quads.assign(packed.blocks, 0);
+    for (std::size_t j = 0; j < in; ++j) {
+      if (((linear.salient_mask[j / 8] >> (j % 8)) & 1) == 0) continue;
+      linear.salient_bytes[j] = 0xFF;
+      linear.salient_quads[j / kColumnsPerBlock] |= 1u << (j % kColumnsPerBlock / 4);
+    }
+  }
+  linear.bias.resize(packed.row_groups * kRowsPerGroup);
+  if (const float* bias = floats(file, description.bias, out)) {
+    check_finite(bias, out, description.name + ".bias");
+    std::memcpy(linear.bias.data(), bias, out * sizeof(float));
+  }
+  packed.bias = linear.bias.data();
+  linear.column_scale = floats(file, description.column_scale, in);
+  check_finite(linear.column_scale, in, description.name + ".column_scale");
+  return linear;
+}
+
+/// Linears that read the same input must quantize it the same way.
+void add_linear(Stage& stage, Linear linear) {
+  if (stage.linears.empty()) {
+    stage.in_features = linear.packed.in_features;
+  } else {
+    const Linear& first = stage.linears.front();
+    const bool is_same = first.column_scale == nullptr || linear.column_scale == nullptr
+                             ? first.column_scale == linear.column_scale
+                             : std::memcmp(first.column_scale, linear.column_scale, stage.in_features * sizeof(float)) == 0;
+    if (!is_same) refuse(linear.name + " and " + first.name + " read the same input but have different column scales");
+  }
+  stage.linears.push_back(std::move(linear));
+}
+
+Norm open_norm(const MappedFile& file, const NormDescription& description, std::size_t size, const std::string& what) {
+  Norm norm;
+  norm.is_rms = description.is_rms;
+  norm.epsilon = static_cast<float>(description.epsilon);
+  if (!(norm.epsilon >= 0) || !std::isfinite(norm.epsilon)) refuse(what + ": epsilon must be a number from 0 on");
+  norm.size = size;
+  norm.weight = floats(file, description.weight, size);
+  norm.bias = floats(file, description.bias, size);
+  check_finite(norm.weight, size, what + " weight");
+  check_finite(norm.bias, size, what + " bias");
+  return norm;
+}
+
+Table open_table(const MappedFile& file, const TableDescription& description, std::size_t rows, std::size_t columns, const std::string& what) {
+  expect_equal(description.rows, rows, what + ": number of rows");
+  expect_equal(description.columns, columns, what + ": number of columns");
+  Table table{};
+  table.type = description.type;
+  table.rows = rows;
+  table.columns = columns;
+  switch (description.type) {
+    case TableType::f32:
+      table.values = file.at(description.values, std::uint64_t{rows} * columns * sizeof(float), alignof(float));
+      break;
+    case TableType::f16:
+      table.values = file.at(description.values, std::uint64_t{rows} * columns * sizeof(std::uint16_t), alignof(std::uint16_t));
+      break;
+    case TableType::q8:
+      table.groups = ceil_div(columns, kColumnsPerTableGroup);
+      table.values = file.at(description.values, std::uint64_t{rows} * table.groups * kColumnsPerTableGroup, 1);
+      table.scales = halves(file, description.scales, rows * table.groups, what + ": scales");
+      break;
+  }
+  return table;
+}
+
+Block open_block(const Model& model, const BlockDescription& description, std::size_t index) {
+  const MappedFile& file = *model.file;
+  const std::string prefix = "block " + std::to_string(index) + ": ";
+  const std::size_t query_size = model.head_count * model.head_dimension, key_size = model.key_value_head_count * model.head_dimension;
+  Block block;
+  block.attention_norm = open_norm(file, description.attention_norm, model.hidden_size, prefix + "attention norm");
+  block.mlp_norm = open_norm(file, description.mlp_norm, model.hidden_size, prefix + "mlp norm");
+  if (description.query_norm) {
+    block.query_norm = std::make_unique<Norm>(open_norm(file, *description.query_norm, model.head_dimension, prefix + "query norm"));
+  }
+  if (description.key_norm) {
+    block.key_norm = std::make_unique<Norm>(open_norm(file, *description.key_norm, model.head_dimension, prefix + "key norm"));
+  }
+  add_linear(block.attention_in, open_linear(file, description.q, query_size, model.hidden_size));
+  add_linear(block.attention_in, open_linear(file, description.k, key_size, model.hidden_size));
+  add_linear(block.attention_in, open_linear(file, description.v, key_size, model.hidden_size));
+  add_linear(block.attention_out, open_linear(file, description.o, model.hidden_size, query_size));
+  if (description.gate.has_value() != model.is_gated) refuse(prefix + "some blocks have a gate and others have none");
+  if (description.gate) add_linear(block.mlp_in, open_linear(file, *description.gate, model.intermediate_size, model.hidden_size));
+  add_linear(block.mlp_in, open_linear(file, description.up, model.intermediate_size, model.hidden_size));
+  add_linear(block.mlp_out, open_linear(file, description.down, model.hidden_size, model.intermediate_size));
+  return block;
+}
+
+}  // namespace
+
+std::unique_ptr<Model> open_model(const ModelDescription& description, const KernelTable& kernels) {
+  auto model = std::make_unique<Model>();
+  model->file = std::make_unique<MappedFile>(description.path);
+  const MappedFile& file = *model->file;
+  model->kernels = &kernels;
+  model->hidden_size = extent(description.hidden_size, "hidden size");
+  model->intermediate_size = extent(description.intermediate_size, "intermediate size");
+  model->head_count = extent(description.head_count, "number of heads");
+  model->key_value_head_count = extent(description.key_value_head_count, "number of key and value heads");
+  model->head_dimension = extent(description.head_dimension, "head dimension");
+  model->vocabulary_size = extent(description.vocabulary_size, "vocabulary size");
+  model->context_length = extent(description.context_length, "context length");
+  model->embedding_size = extent(description.embedding_size, "embedding size");
+  extent(std::uint64_t{model->head_count} * model->head_dimension, "heads times head dimension");
+  if (model->head_count % model->key_value_head_count != 0) {
+    refuse(std::to_string(model->head_count) + " heads are not a multiple of " + std::to_string(model->key_value_head_count) + " key and value heads");
+  }
+  if (description.sliding_window > kMaximumExtent) refuse("sliding window is " + std::to_string(description.sliding_window));
+  model->sliding_window = static_cast<std::size_t>(description.sliding_window);
+  model->has_post_norms = description.has_post_norms;
+  model->activation = description.activation;
+  model->inverse_frequencies = description.inverse_frequencies;
+  if (model->inverse_frequencies.empty() == !description.positions) refuse("positions must be either rotary or learned");
+  if (2 * model->inverse_frequencies.size() > model->head_dimension) {
+    refuse("the rotary embedding has " + std::to_string(2 * model->inverse_frequencies.size()) + " dimensions; a head has " + std::to_string(model->head_dimension));
+  }
+  check_finite(model->inverse_frequencies.data(), model->inverse_frequencies.size(), "inverse frequencies");
+  if (description.positions) {
+    if (description.position_offset > kMaximumExtent) refuse("position offset is " + std::to_string(description.position_offset));
+    model->position_offset = static_cast<std::size_t>(description.position_offset);
+    model->positions = std::make_unique<Table>(
+        open_table(file, *description.positions, model->context_length + model->position_offset, model->hidden_size, "learned positions"));
+  }
+  model->embedding = open_table(file, description.embedding, model->vocabulary_size, model->embedding_size, "embedding");
+  model->head = open_table(file, description.head, model->vocabulary_size, model->embedding_size, "head");
+  model->head_bias = floats(file, description.head_bias, model->vocabulary_size);
+  check_finite(model->head_bias, model->vocabulary_size, "head bias");
+  if (description.project_in) {
+    model->project_in = std::make_unique<Table>(open_table(file, *description.project_in, model->hidden_size, model->embedding_size, "project_in"));
+  }
+  if (description.project_out) {
+    model->project_out = std::make_unique<Table>(open_table(file, *description.project_out, model->embedding_size, model->hidden_size, "project_out"));
+  }
+  for (const Table* table : {model->project_in.get(), model->project_out.get()}) {
+    if (table == nullptr) {
+      expect_equal(model->embedding_size, model->hidden_size, "embedding size without project_in and project_out");
+    } else if (table->type == TableType::q8) {
+      refuse("project_in and project_out must be float");
+    }
+  }
+  if (description.final_norm) {
+    model->final_norm = std::make_unique<Norm>(open_norm(file, *description.final_norm, model->hidden_size, "final norm"));
+  }
+  if (description.blocks.empty()) refuse("the model has no blocks");
+  model->is_gated = description.blocks.front().gate.has_value();
+  for (const BlockDescription& block : description.blocks) model->blocks.push_back(open_block(*model, block, model->blocks.size()));
+  return model;
+}
+
+const Linear& Model::linear(const std::string& name) const {
+  for (const Block& block : blocks) {
+    for (const Stage* stage : {&block.attention_in, &block.attention_out, &block.mlp_in, &block.mlp_out}) {
+      for (const Linear& linear : stage->linears) {
+        if (linear.name == name) return linear;
+      }
+    }
+  }
+  throw RuntimeError("not-found", "the package has no quantized linear named " + name);
+}
+
+std::size_t Model::copied_bytes() const {
+  std::size_t bytes = 0;
+  for (const Block& block : blocks) {
+    for (const Stage* stage : {&block.attention_in, &block.attention_out, &block.mlp_in, &block.mlp_out}) {
+      for (const Linear& linear : stage->linears) {
+        bytes += linear.bias.bytes() + linear.salient_bytes.bytes() + linear.salient_quads.size() * sizeof(std::uint32_t);
+      }
+    }
+  }
+  return bytes;
+}
+
+void read_table_row(const Table& table, std::size_t row, float* out) {
+  for (std::size_t j = 0; j < table.columns; ++j) {
+    switch (table.type) {
+      case TableType::f32:
+        out[j] = static_cast<const float*>(table.values)[row * table.columns + j];
+        break;
+      case TableType::f16:
+        out[j] = half_to_float(static_cast<const std::uint16_t*>(table.values)[row * table.columns + j]);
+        break;
+      case TableType::q8: {
+        const std::size_t group = j / kColumnsPerTableGroup;
+        const std::int8_t code = static_cast<const std::int8_t*>(table.values)[row * table.groups * kColumnsPerTableGroup + j];
+        out[j] = half_to_float(table.scales[row * table.groups + group]) * static_cast<float>(code);
+        break;
+      }
+    }
+  }
+}
+
+}  // namespace dbell

@@ -1,0 +1,112 @@
+#include "runtime/verification.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "runtime/error.h"
+
+namespace dbell {
+namespace {
+
+void copy_rows(const float* in, std::size_t in_stride, std::size_t rows, std::size_t width, float* out, std::size_t out_stride) {
+  for (std::size_t t = 0; t < rows; ++t) std::memcpy(out + t * out_stride, in + t * in_stride, width * sizeof(float));
+}
+
+}  // namespace
+
+std::vector<float> verify_linear(const KernelTable& kernels, const Linear& linear, const float* x, std::size_t tokens, int activation_bits) {
+  // A stage of this linear alone; it borrows the mapped tensors.
+  Stage stage;
+  stage.in_features = linear.packed.in_features;
+  stage.linears.emplace_back();
+  Linear& copy = stage.linears.front();
+  copy.name = linear.name;
+  copy.packed = linear.packed;
+  copy.column_scale = linear.column_scale;
+  copy.salient_mask = linear.salient_mask;
+  copy.salient_quads = linear.salient_quads;
+  copy.salient_bytes.resize(linear.salient_bytes.size());
+  if (linear.salient_bytes.size() > 0) std::memcpy(copy.salient_bytes.data(), linear.salient_bytes.data(), linear.salient_bytes.size());
+  const std::size_t out = linear.packed.out_features, stride = padded(out);
+  AlignedBuffer<float> y(tokens * stride);
+  StageInput input;
+  float* outputs[] = {y.data()};
+  run_stage(kernels, stage, x, stage.in_features, tokens, activation_bits, input, outputs, &stride);
+  std::vector<float> result(tokens * out);
+  copy_rows(y.data(), stride, tokens, out, result.data(), out);
+  return result;
+}
+
+QuantizedRows verify_quantization(const KernelTable& kernels, const Linear& linear, const float* x, std::size_t tokens, int activation_bits) {
+  const std::size_t in = linear.packed.in_features, width = linear.packed.blocks * kColumnsPerBlock;
+  StageInput input;
+  quantize_stage_input(kernels, linear.name, x, in, tokens, in, linear.column_scale, activation_bits, input);
+  QuantizedRows rows;
+  rows.scales.assign(input.scales.data(), input.scales.data() + tokens);
+  rows.values.resize(tokens * in);
+  for (std::size_t t = 0; t < tokens; ++t) std::memcpy(rows.values.data() + t * in, input.rows.data() + t * width, in);
+  return rows;
+}
+
+std::vector<std::int32_t> verify_integers(const KernelTable& kernels, const Linear& linear, const std::int8_t* values, std::size_t tokens) {
+  const PackedLinear& packed = linear.packed;
+  const std::size_t in = packed.in_features, stride = packed.row_groups * kRowsPerGroup;
+  StageInput input;
+  input.values.resize(packed.blocks * tokens * kColumnsPerBlock);
+  input.block_sums.resize(packed.blocks * tokens);
+  input.scales.resize(tokens);
+  for (std::size_t t = 0; t < tokens; ++t) {
+    input.scales[t] = 1.0f;
+    for (std::size_t j = 0; j < in; ++j) {
+      const std::int8_t value = values[t * in + j];
+      if (value == -128) throw RuntimeError("invalid-input", "an activation is -128; quantized ones lie between -127 and 127");
+      const std::size_t row = j / kColumnsPerBlock * tokens + t;
+      input.values[row * kColumnsPerBlock + j % kColumnsPerBlock] = value;
+      input.block_sums[row] += value;
+    }
+  }
+  const bool is_grid = packed.layout == LinearLayout::grid;
+  const std::size_t count = is_grid ? kGridIntegers : kStructuredIntegers, row_values = packed.blocks * count;
+  AlignedBuffer<float> y(tokens * stride);
+  std::vector<std::int32_t> integers(tokens * stride * row_values), result(tokens * packed.out_features * row_values);
+  (is_grid ? kernels.grid : kernels.structured)(packed, view_for(linear, 0, tokens, input), 0, packed.row_groups, y.data(), stride, integers.data());
+  for (std::size_t t = 0; t < tokens; ++t) {
+    std::copy_n(integers.data() + t * stride * row_values, packed.out_features * row_values, result.data() + t * packed.out_features * row_values);
+  }
+  return result;
+}
+
+std::vector<float> verify_block(const Model& model, std::size_t index, const float* hidden, std::size_t tokens, int activation_bits) {
+  Session session(model, model.context_length, activation_bits);
+  const std::size_t width = model.hidden_size, stride = padded(width);
+  std::vector<float> result(tokens * width);
+  for (std::size_t first = 0; first < tokens; first += kTokensPerChunk) {
+    const std::size_t count = std::min(kTokensPerChunk, tokens - first);
+    session.prepare(count);
+    copy_rows(hidden + first * width, width, count, width, session.hidden(), stride);
+    session.run_block(index, count);
+    session.advance(count);
+    copy_rows(session.hidden(), stride, count, width, result.data() + first * width, width);
+  }
+  return result;
+}
+
+std::vector<std::vector<float>> verify_hidden_states(const Model& model, const std::int32_t* ids, std::size_t tokens, int activation_bits) {
+  Session session(model, model.context_length, activation_bits);
+  const std::size_t width = model.hidden_size, stride = padded(width);
+  std::vector<std::vector<float>> states(model.blocks.size() + 1, std::vector<float>(tokens * width));
+  for (std::size_t first = 0; first < tokens; first += kTokensPerChunk) {
+    const std::size_t count = std::min(kTokensPerChunk, tokens - first);
+    session.prepare(count);
+    session.embed(ids + first, count);
+    copy_rows(session.hidden(), stride, count, width, states[0].data() + first * width, width);
+    for (std::size_t index = 0; index < model.blocks.size(); ++index) {
+      session.run_block(index, count);
+      copy_rows(session.hidden(), stride, count, width, states[index + 1].data() + first * width, width);
+    }
+    session.advance(count);
+  }
+  return states;
+}
+
+}  // namespace dbell

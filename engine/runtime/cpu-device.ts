@@ -1,0 +1,75 @@
+import { native, type PackedModelHandle, type PackedSessionHandle, runtime } from '../native/runtime.ts';
+import type { PackageSource } from '../package/types.ts';
+import type { ActivationBits, Device, DeviceModel, DeviceSession } from './device.ts';
+import { describeForNative } from './model-description.ts';
+
+/** The native addon's kernels on the CPU; the package is mapped, never copied. */
+export const cpuDevice: Device = {
+  name: 'cpu',
+  async load(source, { activationBits }) {
+    return new CpuModel(source, activationBits);
+  },
+};
+
+class CpuModel implements DeviceModel {
+  readonly kernelPath: string;
+  readonly tokensPerChunk: number;
+  readonly memoryBytes: Readonly<Record<string, number>>;
+  readonly #handle: PackedModelHandle;
+  readonly #activationBits: ActivationBits;
+
+  constructor(source: PackageSource, activationBits: ActivationBits) {
+    const opened = native(() => runtime.packedOpen(describeForNative(source)));
+    this.#handle = opened.handle;
+    this.#activationBits = activationBits;
+    this.kernelPath = activationBits === 16 ? `float-${opened.kernels}` : opened.kernels;
+    this.tokensPerChunk = opened.tokensPerChunk;
+    this.memoryBytes = { weights: opened.mappedBytes, copied: opened.copiedBytes };
+  }
+
+  createSession(contextLength: number): DeviceSession {
+    return new CpuSession(
+      native(() => runtime.packedCreateSession(this.#handle, contextLength, this.#activationBits)),
+    );
+  }
+
+  close(): void {
+    native(() => runtime.packedClose(this.#handle));
+  }
+}
+
+class CpuSession implements DeviceSession {
+  readonly #handle: PackedSessionHandle;
+
+  constructor(handle: PackedSessionHandle) {
+    this.#handle = handle;
+  }
+
+  get position(): number {
+    return native(() => runtime.packedSessionState(this.#handle)).position;
+  }
+
+  get cacheBytes(): number {
+    return native(() => runtime.packedSessionState(this.#handle)).cacheBytes;
+  }
+
+  get scratchBytes(): number {
+    return native(() => runtime.packedSessionState(this.#handle)).scratchBytes;
+  }
+
+  async feed(ids: Int32Array, logits: Float32Array | null): Promise<void> {
+    native(() => runtime.packedFeed(this.#handle, ids, logits));
+  }
+
+  async losses(ids: Int32Array, targets: Int32Array): Promise<Float32Array> {
+    return native(() => runtime.packedLosses(this.#handle, ids, targets));
+  }
+
+  reset(): void {
+    native(() => runtime.packedResetSession(this.#handle));
+  }
+
+  close(): void {
+    native(() => runtime.packedCloseSession(this.#handle));
+  }
+}

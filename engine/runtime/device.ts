@@ -1,0 +1,36 @@
+import type { PackageSource } from '../package/types.ts';
+
+export type ActivationBits = 16 | 8 | 6 | 4;
+
+/**
+ * Something that runs packed models. The CPU is one; a GPU is another. Text models are built on this alone. Calls may block the thread; a device
+ * works on a chunk of at most `tokensPerChunk` tokens at a time, so that whoever drives it can stop in between.
+ */
+export interface Device {
+  readonly name: string;
+  /** Makes a checked package ready to run. The package may be closed afterwards. Throws DBellError. */
+  load(source: PackageSource, options: { activationBits: ActivationBits }): Promise<DeviceModel>;
+}
+
+export interface DeviceModel {
+  /** What computes, such as `avx512vnni`, `generic`, `float-avx2`. */
+  readonly kernelPath: string;
+  readonly tokensPerChunk: number;
+  /** Bytes that loading made resident or mapped, itemised. */
+  readonly memoryBytes: Readonly<Record<string, number>>;
+  createSession(contextLength: number): DeviceSession;
+  close(): void;
+}
+
+export interface DeviceSession {
+  readonly position: number;
+  readonly cacheBytes: number;
+  /** Bytes of the buffers of a chunk. */
+  readonly scratchBytes: number;
+  /** Appends 1 … tokensPerChunk ids; with `logits` `[vocabularySize]` fills it after the last one. */
+  feed(ids: Int32Array, logits: Float32Array | null): Promise<void>;
+  /** Appends as many ids; natural-log losses of targets[i] after ids[0 … i]. */
+  losses(ids: Int32Array, targets: Int32Array): Promise<Float32Array>;
+  reset(): void;
+  close(): void;
+}
