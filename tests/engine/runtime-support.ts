@@ -1,5 +1,3 @@
-import { randomLinear } from './package-support.ts';
-
 /** ‖a − b‖ / ‖b‖ in float64. */
 export function relativeError(a: ArrayLike<number>, b: ArrayLike<number>): number {
   if (a.length !== b.length) throw new Error(`${a.length} values against ${b.length}`);
@@ -17,5 +15,3 @@ export function mean(values: ArrayLike<number>): number {
   for (let index = 0; index < values.length; index += 1) sum += values[index]!;
   return sum / values.length;
 }
-
-export { randomLinear };

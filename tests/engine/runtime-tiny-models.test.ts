@@ -31,7 +31,10 @@ function floatModelOf(source: PackageSource, activationBits: 16 | 8 | 6 | 4) {
 
 const variants = [
   { label: '16 levels', options: { levels: 16 } },
-  { label: '5 levels, transformed, 8-bit tables', options: { levels: 5, transform: true, embeddingBits: 8 as const } },
+  {
+    label: '5 levels, transformed, 8-bit tables',
+    options: { levels: 5, transform: true, embeddingBits: 8 as const },
+  },
 ];
 
 /**
