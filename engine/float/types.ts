@@ -47,8 +47,8 @@ export interface BlockRunner {
     options: BlockRunOptions,
   ): Promise<Float32Array>;
   /**
-   * Whole block; besides the next hidden state gives, for each stage asked for, `max |x_j|` over the window's tokens of the stage's float input,
-   * `[in]`, and on request the stage inputs themselves, `[context, in]`.
+   * Whole block; besides the next hidden state gives, for each stage asked for, `max |x_j|` over the window's tokens of the stage's float input
+   * (before column scale and activation quantization), `[in]`, and on request these inputs themselves, `[context, in]`.
    */
   forwardWithTaps(
     blockIndex: number,

@@ -4,7 +4,8 @@ import { addNorm } from './parts.ts';
 
 /**
  * Attention as plain matrix products on tiles of queries: a tile multiplies only the keys it may see, which skips the upper triangle.
- * Measured as fast as onnxruntime's GroupQueryAttention, and it knows every head dimension and sliding windows.
+ * Measured as fast as onnxruntime's GroupQueryAttention, and it knows every head dimension and sliding windows. At 256 queries the scores of a tile
+ * (heads · queries · keys) no longer stay near the core; at 64 nothing is gained any more.
  */
 export const queriesPerTile = 128;
 
@@ -16,7 +17,8 @@ export const maskedScore = -1e30;
 
 /**
  * Queries and keys get their head norms and the rotary embedding. `value` is `[rows, heads · headDimension]`, the result
- * `[rows, heads, headDimension]`. Inputs `rotary.cosine` and `.sine` are `[1, rows, rotaryDimensions / 2]`.
+ * `[rows, heads, headDimension]`. Inputs `rotary.cosine` and `.sine` are `[rows, 1, rotaryDimensions / 2]`;
+ * dimension i of the rotated part turns together with dimension i + rotaryDimensions / 2.
  */
 function addHeadTransform(
   graph: GraphBuilder,
