@@ -6,6 +6,7 @@ import { canonicalJson } from '../files/json.ts';
 import { maximumPerplexities } from './limits.ts';
 import { modelCard } from './model-card.ts';
 import { openPackage } from './open.ts';
+import { sealed } from './quality.ts';
 import { type PerplexityEntry, perplexityEntrySchema } from './schema.ts';
 
 /** What makes two measurements the same one: then the newer replaces the older. */
@@ -38,7 +39,7 @@ export async function attachPerplexity(packagePath: string, entry: PerplexityEnt
     const perplexities = [...others, checked.data].sort((a, b) =>
       measurementKey(a) < measurementKey(b) ? -1 : 1,
     );
-    const updated = { ...quality, perplexities };
+    const updated = sealed({ ...quality, perplexities });
     writeFileAtomically(path.join(opened.path, 'quality.json'), canonicalJson(updated));
     const card = path.join(opened.path, 'README.md');
     if (existsSync(card))

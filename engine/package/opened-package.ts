@@ -122,6 +122,11 @@ export class OpenedPackage implements PackageSource {
     return this.#read(location.offset, location.valueBytes);
   }
 
+  /** Bytes [begin, begin + length) of a location. */
+  readRange(location: TensorLocation, begin: number, length: number): Uint8Array {
+    return this.#read(location.offset + begin, length);
+  }
+
   readFloat32(name: string): Float32Array {
     const location = this.floats.get(name);
     if (location !== undefined) return this.#floats(location, 0, location.valueBytes);

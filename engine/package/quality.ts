@@ -1,4 +1,6 @@
+import { createHash } from 'node:crypto';
 import { DBellError } from '../contract/errors.ts';
+import { canonicalJson } from '../files/json.ts';
 import type { LayerReport } from '../quantize/sink.ts';
 import { padded, plannedTensors, valueBytesOf } from './layout.ts';
 import { formatVersion, type LayerQuality, type PackageQuality, type TensorEntry } from './schema.ts';
@@ -34,7 +36,7 @@ export function summariseQuality(inputs: {
   }
   const weights = layers.reduce((sum, layer) => sum + layer.weights, 0);
   const storedBytes = layers.reduce((sum, layer) => sum + layer.storedBytes, 0);
-  return {
+  return sealed({
     formatVersion,
     configSha256,
     sourceFingerprint,
@@ -49,5 +51,15 @@ export function summariseQuality(inputs: {
     },
     total: { parameters, modelBytes, storedBitsPerParameter: (8 * modelBytes) / parameters },
     perplexities: [],
-  };
+  });
+}
+
+/** The hash that quality.json holds of itself: of its canonical JSON without the hash. */
+export function qualitySha256(quality: Omit<PackageQuality, 'selfSha256'>): string {
+  const { selfSha256: _, ...rest } = quality as PackageQuality;
+  return createHash('sha256').update(canonicalJson(rest)).digest('hex');
+}
+
+export function sealed(quality: Omit<PackageQuality, 'selfSha256'>): PackageQuality {
+  return { ...quality, selfSha256: qualitySha256(quality) };
 }

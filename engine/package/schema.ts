@@ -88,6 +88,8 @@ export const perplexityEntrySchema = z.strictObject({
 /** quality.json. */
 export const packageQualitySchema = z.strictObject({
   formatVersion: z.literal(formatVersion),
+  /** SHA-256 of this file's canonical JSON without this member (quality.ts). */
+  selfSha256: sha256,
   /** SHA-256 of config.json, which in turn holds the hashes of the other files. */
   configSha256: sha256,
   sourceFingerprint: sha256,

@@ -9,7 +9,8 @@ function rowsPerChunk(columns: number): number {
   return Math.max(1, Math.floor(tableChunkBytes / (4 * columns)));
 }
 
-function* rowChunks(source: ModelSource, name: string, rows: number, columns: number) {
+/** A 2-D tensor in pieces of whole rows. */
+export function* rowChunks(source: ModelSource, name: string, rows: number, columns: number) {
   const step = rowsPerChunk(columns);
   for (let begin = 0; begin < rows; begin += step) {
     const count = Math.min(step, rows - begin);

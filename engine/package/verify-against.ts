@@ -1,0 +1,227 @@
+import type { Stage } from '../model/architecture.ts';
+import { type ProblemList, quote } from '../model/problems.ts';
+import type { ModelSource } from '../model/source.ts';
+import { packing } from '../native/packing.ts';
+import { dequantize } from './dequantize.ts';
+import {
+  fittedScaleTolerance,
+  foldedBiasTolerance,
+  weightErrorFloor,
+  weightErrorTolerance,
+} from './limits.ts';
+import type { OpenedPackage } from './opened-package.ts';
+import { bytesOf } from './pack-linear.ts';
+import { rowChunks } from './tables.ts';
+import type { TensorLocation } from './types.ts';
+
+/**
+ * Compares a package with the model that it was made from. What is stored unchanged must be equal to the bit after the documented rounding; quantized
+ * weights are compared through the error that quality.json states for them.
+ */
+export async function compareWithSource(
+  opened: OpenedPackage,
+  source: ModelSource,
+  problems: ProblemList,
+  onProgress: (share: number) => void,
+): Promise<void> {
+  if (JSON.stringify(opened.architecture) !== JSON.stringify(source.architecture)) {
+    problems.error(
+      'other-model',
+      `the package does not have the architecture of ${source.path}; it was made from another model`,
+    );
+    return;
+  }
+  if ((await source.fingerprint()) !== opened.quality.sourceFingerprint)
+    problems.error(
+      'other-model',
+      `${source.path} is not the file that the package was made from (fingerprints differ)`,
+    );
+  compareTokenizers(opened, source, problems);
+  const folded = foldableNormTensors(opened);
+  for (const [name, location] of opened.floats) {
+    if (folded.has(name)) continue;
+    if (location.dtype === 'F16') compareRows(opened, source, name, { halfs: location }, problems);
+    else compareFloats(name, opened.readFloat32(name), source.readFloat32(name), problems);
+  }
+  for (const table of new Set([opened.embedding, opened.head]))
+    compareRows(opened, source, table.name, table.bits === 16 ? { halfs: table.values } : table, problems);
+  const blocks = opened.architecture.blocks;
+  for (const block of blocks) {
+    for (const stage of block.stages) {
+      compareStage(opened, source, stage, problems);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    onProgress((block.index + 1) / blocks.length);
+  }
+}
+
+function compareTokenizers(opened: OpenedPackage, source: ModelSource, problems: ProblemList): void {
+  for (const [name, bytes] of source.tokenizerFiles) {
+    const stored = opened.tokenizerFiles.get(name);
+    if (stored === undefined || !Buffer.from(bytes).equals(stored))
+      problems.error('tokenizer', `${name} is not the source's`);
+  }
+}
+
+/** Norm tensors that a transform may have been folded into. */
+function foldableNormTensors(opened: OpenedPackage): Set<string> {
+  const names = new Set<string>();
+  if (opened.quantization.recipe.transform.kind === 'none') return names;
+  for (const stage of opened.architecture.blocks.flatMap((block) => block.stages))
+    for (const name of [stage.foldableNorm?.weight, stage.foldableNorm?.bias]) if (name) names.add(name);
+  return names;
+}
+
+function compareFloats(
+  name: string,
+  stored: Float32Array,
+  values: Float32Array,
+  problems: ProblemList,
+): void {
+  const bad = values.findIndex((value, index) => value !== stored[index]);
+  if (bad !== -1)
+    problems.error(
+      'value-differs',
+      `${quote(name)}: value ${bad} is ${stored[bad]}, in the source ${values[bad]}`,
+    );
+}
+
+/** Tables, positions and projections: what the writer would store is what is stored. */
+function compareRows(
+  opened: OpenedPackage,
+  source: ModelSource,
+  name: string,
+  tensors: { halfs: TensorLocation } | { codes: TensorLocation; scales: TensorLocation },
+  problems: ProblemList,
+): void {
+  const [rows = 0, columns = 0] = source.tensors.get(name)?.shape ?? [];
+  for (const { begin, count, values } of rowChunks(source, name, rows, columns)) {
+    const encoded: [TensorLocation, Uint8Array][] = [];
+    if ('halfs' in tensors) encoded.push([tensors.halfs, bytesOf(packing.floatsToHalfs(values).halfs)]);
+    else {
+      const { codes, scales } = packing.quantizeTable8(values, count, columns);
+      encoded.push([tensors.codes, bytesOf(codes)], [tensors.scales, bytesOf(scales)]);
+    }
+    for (const [location, bytes] of encoded) {
+      const rowBytes = bytes.length / count;
+      const stored = opened.readRange(location, begin * rowBytes, bytes.length);
+      if (Buffer.from(stored).equals(bytes)) continue;
+      const at = bytes.findIndex((byte, index) => byte !== stored[index]);
+      problems.error(
+        'value-differs',
+        `${quote(location.name)}: row ${begin + Math.floor(at / rowBytes)} is not what the source gives`,
+      );
+      return;
+    }
+  }
+}
+
+/** Weight error of each linear of a stage, with the column scales that the package applies to its input. */
+function compareStage(opened: OpenedPackage, source: ModelSource, stage: Stage, problems: ProblemList): void {
+  const folded = foldedScale(opened, source, stage, problems);
+  for (const { name, bias } of stage.linears) {
+    const linear = opened.readLinear(name);
+    const weight = source.readFloat32(`${name}.weight`);
+    const quantized = dequantize(linear);
+    const { scale, fitted } = effectiveScale(
+      linear.columnScale,
+      folded,
+      weight,
+      quantized,
+      linear.inFeatures,
+    );
+    const error = weightRelativeError(weight, quantized, scale);
+    const stated =
+      opened.quality.layers.find((layer) => layer.name === name)?.weightRelativeError ?? Number.NaN;
+    const tolerance = fitted ? fittedScaleTolerance : weightErrorTolerance;
+    if (!(Math.abs(error - stated) <= tolerance * stated + weightErrorFloor))
+      problems.error(
+        'weight-error',
+        `${quote(name)}: the weights differ from the source's by ${error.toPrecision(6)} (relative, squared), quality.json says ${stated.toPrecision(6)}`,
+      );
+    if (bias !== null && linear.bias !== null)
+      compareFloats(bias, linear.bias, source.readFloat32(bias), problems);
+  }
+}
+
+/**
+ * c of a stage whose scale was folded into the norm in front: stored weight / source weight; NaN where the source's is zero. Null where nothing was
+ * folded. The norm's bias must have been scaled alike.
+ */
+function foldedScale(
+  opened: OpenedPackage,
+  source: ModelSource,
+  stage: Stage,
+  problems: ProblemList,
+): Float64Array | null {
+  const norm = stage.foldableNorm;
+  if (opened.quantization.recipe.transform.kind === 'none' || norm === null || norm.weight === null)
+    return null;
+  const before = source.readFloat32(norm.weight);
+  const after = opened.readFloat32(norm.weight);
+  const scale = Float64Array.from(before, (value, index) =>
+    value === 0 ? Number.NaN : (after[index] ?? 0) / value,
+  );
+  const lost = before.findIndex((value, index) => (value === 0) !== (after[index] === 0));
+  if (lost !== -1)
+    problems.error(
+      'value-differs',
+      `${quote(norm.weight)}: value ${lost} is ${after[lost]}, in the source ${before[lost]}; no scale makes one of the other`,
+    );
+  if (norm.bias !== null) {
+    const sourceBias = source.readFloat32(norm.bias);
+    const bias = opened.readFloat32(norm.bias);
+    const bad = sourceBias.findIndex((value, index) => {
+      const expected = value * (scale[index] ?? 0);
+      return Math.abs((bias[index] ?? 0) - expected) > foldedBiasTolerance * Math.abs(expected);
+    });
+    if (bad !== -1)
+      problems.error(
+        'value-differs',
+        `${quote(norm.bias)}: value ${bad} is ${bias[bad]}, but the source's ${sourceBias[bad]} scaled like the norm's weight is ${sourceBias[bad]! * scale[bad]!}`,
+      );
+  }
+  return scale;
+}
+
+/** What the stored weights are to be multiplied by, column by column, and whether some of it had to be fitted (least squares). */
+function effectiveScale(
+  columnScale: Float32Array | null,
+  folded: Float64Array | null,
+  weight: Float32Array,
+  quantized: Float32Array,
+  inFeatures: number,
+): { scale: Float64Array; fitted: boolean } {
+  const scale = Float64Array.from({ length: inFeatures }, (_, column) =>
+    columnScale !== null ? (columnScale[column] ?? 1) : folded !== null ? (folded[column] ?? 1) : 1,
+  );
+  let fitted = false;
+  for (let column = 0; column < inFeatures; column += 1) {
+    if (!Number.isNaN(scale[column])) continue;
+    fitted = true;
+    let product = 0;
+    let square = 0;
+    for (let index = column; index < weight.length; index += inFeatures) {
+      product += (weight[index] ?? 0) * (quantized[index] ?? 0);
+      square += (quantized[index] ?? 0) ** 2;
+    }
+    scale[column] = square === 0 ? 0 : product / square;
+  }
+  return { scale, fitted };
+}
+
+/** ‖W − Q·diag(c)‖² / ‖W‖²; 0 for a layer of zeros that came back so. */
+function weightRelativeError(weight: Float32Array, quantized: Float32Array, scale: Float64Array): number {
+  let error = 0;
+  let norm = 0;
+  const columns = scale.length;
+  for (let begin = 0; begin < weight.length; begin += columns)
+    for (let column = 0; column < columns; column += 1) {
+      const value = weight[begin + column] ?? 0;
+      const difference = value - (quantized[begin + column] ?? 0) * (scale[column] ?? 0);
+      error += difference * difference;
+      norm += value * value;
+    }
+  if (norm > 0) return error / norm;
+  return error > 0 ? 1 : 0;
+}

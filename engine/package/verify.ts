@@ -1,0 +1,119 @@
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { canonicalJson } from '../files/json.ts';
+import { FileSource } from '../model/byte-source.ts';
+import { type ProblemList, quote } from '../model/problems.ts';
+import type { ModelSource } from '../model/source.ts';
+import { checkChunkBytes } from './limits.ts';
+import { inspectPackage } from './open.ts';
+import { locationsOf, type OpenedPackage } from './opened-package.ts';
+import { qualitySha256 } from './quality.ts';
+import { compareWithSource } from './verify-against.ts';
+
+export interface VerifyOptions {
+  /** The model that the package was made from: adds the numeric check. */
+  against?: ModelSource;
+  /** Called between pieces of work with the share that is done, 0 … 1; may throw to stop. */
+  onProgress?: (fraction: number) => void;
+}
+
+export interface VerifyReport {
+  ok: boolean;
+  /** Everything that is wrong; at most 100 are kept, the last then says how many more there are. */
+  problems: { code: string; message: string }[];
+  checkedFiles: number;
+  checkedTensors: number;
+  checkedBytes: number;
+}
+
+/**
+ * Checks a package: structure and values (inspectPackage), the hashes of all files, and with `against` the numbers: tables, norms, biases and tokenizer
+ * files are those of the source, and the weight error of every layer, recomputed with the folded scales, is the one that quality.json states. The model card is
+ * for people and is not compared. Throws DBellError `not-found` where there is no such folder, `disk-error` where a file cannot be read.
+ */
+export async function verifyPackage(packagePath: string, options: VerifyOptions = {}): Promise<VerifyReport> {
+  const { against, onProgress } = options;
+  const report: VerifyReport = {
+    ok: false,
+    problems: [],
+    checkedFiles: 0,
+    checkedTensors: 0,
+    checkedBytes: 0,
+  };
+  const { opened, problems } = inspectPackage(packagePath);
+  try {
+    if (opened !== null) {
+      const hashShare = against === undefined ? 1 : 0.3;
+      await checkHashes(opened, problems, report, (share) => onProgress?.(share * hashShare));
+      for (const linear of opened.linears.values()) report.checkedTensors += locationsOf(linear).length;
+      for (const table of new Set([opened.embedding, opened.head]))
+        report.checkedTensors += table.bits === 8 ? 2 : 1;
+      report.checkedTensors += opened.floats.size;
+      if (against !== undefined)
+        await compareWithSource(opened, against, problems, (share) =>
+          onProgress?.(hashShare + share * (1 - hashShare)),
+        );
+    }
+  } finally {
+    opened?.close();
+  }
+  onProgress?.(1);
+  report.problems = problems.items
+    .filter((problem) => problem.severity === 'error')
+    .map(({ code, message }) => ({ code, message }));
+  if (problems.omitted > 0)
+    report.problems.push({ code: 'more', message: `${problems.omitted} more problems are not listed` });
+  report.ok = problems.errorCount === 0;
+  return report;
+}
+
+async function checkHashes(
+  opened: OpenedPackage,
+  problems: ProblemList,
+  report: VerifyReport,
+  onProgress: (share: number) => void,
+): Promise<void> {
+  const { files } = opened.quantization;
+  const total = Object.values(files).reduce((sum, { bytes }) => sum + bytes, 0);
+  for (const [name, { sha256 }] of Object.entries(files)) {
+    const hash = createHash('sha256');
+    const file = new FileSource(path.join(opened.path, name), name);
+    try {
+      const chunk = new Uint8Array(Math.min(checkChunkBytes, file.size));
+      for (let position = 0; position < file.size; position += chunk.length) {
+        const part = chunk.subarray(0, Math.min(chunk.length, file.size - position));
+        file.readInto(position, part);
+        hash.update(part);
+        report.checkedBytes += part.length;
+        onProgress(report.checkedBytes / total);
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    } finally {
+      file.close();
+    }
+    report.checkedFiles += 1;
+    if (hash.digest('hex') !== sha256)
+      problems.error(
+        'hash',
+        `${quote(name)}: its bytes differ from the SHA-256 in config.json; copy the package again`,
+      );
+  }
+  const config = readFileSync(path.join(opened.path, 'config.json'));
+  const quality = readFileSync(path.join(opened.path, 'quality.json'));
+  report.checkedFiles += 2;
+  report.checkedBytes += config.length + quality.length;
+  if (createHash('sha256').update(config).digest('hex') !== opened.quality.configSha256)
+    problems.error(
+      'hash',
+      'config.json: its bytes differ from the SHA-256 in quality.json; copy the package again',
+    );
+  if (
+    qualitySha256(opened.quality) !== opened.quality.selfSha256 ||
+    quality.toString('utf8') !== canonicalJson(opened.quality)
+  )
+    problems.error(
+      'hash',
+      'quality.json: its content differs from the SHA-256 that it holds of itself; copy the package again',
+    );
+}
