@@ -249,7 +249,7 @@ describe('verify finds', () => {
       [
         '"model.norm.weight": value 2 is 9, in the source …',
         '"model.embed_tokens.weight": row 1 is not what the source gives',
-      '"lm_head.weight": row 1 is not what the source gives',
+        '"lm_head.weight": row 1 is not what the source gives',
         '"model.layers.0.self_attn.q_proj.bias": value 3 is 7, in the source …',
       ],
     );
