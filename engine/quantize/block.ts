@@ -17,8 +17,10 @@ import {
 } from '../model/architecture.ts';
 import {
   blockForwardOperations,
+  factorOperations,
   gramOperations,
   isTransformed,
+  piecesPerBlock,
   quantizeOperations,
   stageWidth,
   transformOperations,
@@ -169,8 +171,8 @@ class BlockRun {
       block,
       input,
     });
-    // Four entries and the way out; which of them costs how much does not matter for progress.
-    const passOperations = this.forwardOperations() / (block.stages.length + 1);
+    // Which piece costs how much does not matter for progress.
+    const passOperations = this.forwardOperations() / piecesPerBlock;
     let previous: StageName | null = null;
     try {
       for (const stage of block.stages) {
@@ -286,7 +288,11 @@ class BlockRun {
 
   private async factorize(stage: Stage, gram: Float64Array, tokens: number): Promise<StageHessian> {
     const shared = prepareHessian(gram, stageWidth(stage), tokens, this.job.recipe.compensation.damping);
-    await this.job.reporter.checkControl();
+    const { reporter, windowCount } = this.job;
+    await reporter.advance(factorOperations(stage), {
+      ...plainEvent('calibrate', windowCount, windowCount),
+      stage: stage.name,
+    });
     return shared;
   }
 

@@ -55,7 +55,10 @@ export function isTransformed(stage: Stage): boolean {
   return stage.name === 'attention-in' || stage.name === 'mlp-in';
 }
 
-/** All of a block's work. The last block's outputs are not needed by anyone. */
+/** Pieces of a block's forward pass when it is cut at the stage borders: into each stage, and out of the block. */
+export const piecesPerBlock = 5;
+
+/** All of a block's work. Nobody needs the last block's outputs on the quantized stream. */
 export function blockOperations(
   architecture: Architecture,
   block: Block,
@@ -74,7 +77,10 @@ export function blockOperations(
     }
   }
   if (usesHessians(recipe)) {
-    total += windowCount * forward * (recipe.compensation.hessian === 'per-block' ? 2 : 1);
+    const isLast = block.index + 1 === architecture.blocks.length;
+    const passes = recipe.compensation.hessian === 'per-block' ? 2 : 1;
+    const out = recipe.compensation.hessian === 'per-block' ? 1 : 1 / piecesPerBlock;
+    total += windowCount * forward * (passes - (isLast ? out : 0));
   }
   return total;
 }

@@ -189,3 +189,8 @@ export async function quantizeInMemory(
     folder.remove();
   }
 }
+
+/** Folder of a tiny random model with that option (tests/fixtures/model/README.md). */
+export function tinyModelPath(name: string): string {
+  return path.resolve(import.meta.dirname, '..', 'fixtures', 'model', 'tiny', name);
+}
