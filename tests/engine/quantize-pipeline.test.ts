@@ -203,7 +203,7 @@ describe('pipeline', () => {
       ['rtn-8', 4.16],
       ['rtn-4', 4.7],
       ['gptq-4', 4.5],
-      ['gptq-3', 6],
+      ['gptq-3', 7.5],
     ];
     for (const [recipe, limit] of limits) {
       const result = await quantizeInMemory(stories!, {
