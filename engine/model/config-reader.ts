@@ -109,7 +109,7 @@ export class ConfigReader {
     return value;
   }
 
-  /** A token id, a list of them, or nothing: always a list. Ids must lie in the vocabulary. */
+  /** A token id, a list of them, or nothing: as an ascending list. Ids outside the vocabulary are left out, with a warning. */
   tokenIds(key: string, vocabularySize: number): number[] {
     const value = this.raw(key);
     if (value === undefined) return [];
@@ -130,6 +130,6 @@ export class ConfigReader {
         `${key} ${outside} lies outside the vocabulary of ${count(vocabularySize)}; ignored`,
       );
     }
-    return (ids as number[]).filter((id) => id < vocabularySize);
+    return [...new Set(ids as number[])].filter((id) => id < vocabularySize).sort((a, b) => a - b);
   }
 }

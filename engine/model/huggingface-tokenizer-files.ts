@@ -1,8 +1,10 @@
+import { chooseChatTemplate } from './chat-template.ts';
 import { isRecord } from './json.ts';
 import { MAX_CONFIG_BYTES, MAX_TOKENIZER_BYTES } from './limits.ts';
 import type { ModelFolder } from './model-folder.ts';
 import { count, type ProblemList } from './problems.ts';
 import type { TokenizerDefinition } from './source.ts';
+import { roleTokens } from './tokenizer-definition.ts';
 
 /** What a package copies unchanged. */
 const copiedNames = [
@@ -20,6 +22,8 @@ export interface TokenizerParts {
   tokenizerFiles: Map<string, Uint8Array>;
   chatTemplate: string | null;
   license: string | null;
+  /** Id of the end-of-text token that the tokenizer names. */
+  endOfTextId: number | null;
 }
 
 /** Reads the tokenizer's files and what else a package carries over; null, with problems, where there is no usable tokenizer. */
@@ -48,10 +52,17 @@ export function readTokenizerFiles(
     if (bytes !== null) tokenizerFiles.set(name, bytes);
   }
   if (problems.errorCount > errorsBefore) return null;
+  const templateFile = tokenizerFiles.get('chat_template.jinja');
+  const chat = chooseChatTemplate(
+    templateFile === undefined ? null : Buffer.from(templateFile).toString('utf8'),
+    config,
+  );
+  if (chat.warning !== null) problems.warning('chat-template', chat.warning);
   return {
     tokenizer: { tokenizer, config },
     tokenizerFiles,
-    chatTemplate: chooseChatTemplate(tokenizerFiles.get('chat_template.jinja'), config.chat_template),
+    chatTemplate: chat.template,
+    endOfTextId: endOfTextId(tokenizer, config),
     license: readLicense(folder),
   };
 }
@@ -74,13 +85,16 @@ function checkIds(tokenizer: Record<string, unknown>, vocabularySize: number, pr
     );
 }
 
-/** chat_template.jinja outranks tokenizer_config.json, whose template may be a list of named ones. */
-function chooseChatTemplate(file: Uint8Array | undefined, inline: unknown): string | null {
-  if (file !== undefined) return Buffer.from(file).toString('utf8');
-  if (typeof inline === 'string') return inline;
-  if (!Array.isArray(inline)) return null;
-  const named = inline.find((item) => isRecord(item) && item.name === 'default');
-  return isRecord(named) && typeof named.template === 'string' ? named.template : null;
+/** Id of the tokenizer's own end-of-text token, or null where it names none that exists. */
+function endOfTextId(tokenizer: Record<string, unknown>, config: Record<string, unknown>): number | null {
+  const { endOfText } = roleTokens(config);
+  if (endOfText === null) return null;
+  const added = Array.isArray(tokenizer.added_tokens) ? tokenizer.added_tokens : [];
+  const token: unknown = added.find((entry) => isRecord(entry) && entry.content === endOfText);
+  if (isRecord(token) && Number.isSafeInteger(token.id)) return token.id as number;
+  const vocabulary = isRecord(tokenizer.model) ? tokenizer.model.vocab : null;
+  const id = isRecord(vocabulary) && Object.hasOwn(vocabulary, endOfText) ? vocabulary[endOfText] : null;
+  return Number.isSafeInteger(id) ? (id as number) : null;
 }
 
 /** The licence that the model card names in its front matter. */

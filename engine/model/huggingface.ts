@@ -59,12 +59,13 @@ export function readHuggingFaceFolder(
   const assembled = assemble(described.family, described.architecture, reader, stored, problems);
   if (assembled === null || problems.hasErrors) return null;
   const { architecture, weights, parameterCount } = assembled;
-  if (generationConfig !== null) {
-    const generation = new ConfigReader(generationConfig, problems, 'generation_config.json');
-    const ids = generation.tokenIds('eos_token_id', architecture.vocabularySize);
-    architecture.endOfTextIds = [...new Set([...architecture.endOfTextIds, ...ids])].sort((a, b) => a - b);
-    if (problems.hasErrors) return null;
-  }
+  const generation = new ConfigReader(generationConfig ?? {}, problems, 'generation_config.json');
+  const generationIds = generation.tokenIds('eos_token_id', architecture.vocabularySize);
+  if (problems.hasErrors) return null;
+  const { endOfTextId, ...tokenizerParts } = tokenizer;
+  const ids = new Set([...architecture.endOfTextIds, ...generationIds]);
+  if (endOfTextId !== null) ids.add(endOfTextId);
+  architecture.endOfTextIds = [...ids].sort((a, b) => a - b);
   return {
     path: folder.path,
     format: 'huggingface',
@@ -74,7 +75,7 @@ export function readHuggingFaceFolder(
     weights,
     parameterCount,
     sources,
-    ...tokenizer,
+    ...tokenizerParts,
     ggufMetadata: null,
     warnings: problems.items,
   };

@@ -8,6 +8,7 @@ import { readHuggingFaceFolder } from './huggingface.ts';
 import { OpenedModel, type OpenedParts } from './opened-model.ts';
 import { ProblemList } from './problems.ts';
 import type { ModelProblem, ModelSource } from './source.ts';
+import { createTokenizer } from './tokenizer-huggingface.ts';
 
 /** What can be said about a model from its headers. */
 export interface ModelInspection {
@@ -49,6 +50,7 @@ export async function inspectModel(modelPath: string): Promise<ModelInspection> 
   const sources: ByteSource[] = [];
   try {
     const parts = await readModel(modelPath, problems, sources);
+    if (parts !== null) tryTokenizer(parts, problems);
     const storedTypes: ModelInspection['storedTypes'] = {};
     for (const { storedType, bytes } of parts?.weights.values() ?? []) {
       storedTypes[storedType] ??= { tensors: 0, bytes: 0 };
@@ -81,6 +83,19 @@ async function readModel(
   if (isGguf(real)) return readGgufFile(real, problems, sources);
   problems.error('unsupported-format', 'a model is a Hugging Face folder or a .gguf file');
   return null;
+}
+
+/** What only building the tokenizer shows. */
+function tryTokenizer(parts: OpenedParts, problems: ProblemList): void {
+  try {
+    createTokenizer(parts.tokenizer, { modelVocabularySize: parts.architecture.vocabularySize });
+  } catch (error) {
+    if (!(error instanceof DBellError)) throw error;
+    problems.error(
+      error.code === 'unsupported-model' ? 'unsupported-tokenizer' : 'tokenizer-damaged',
+      error.message,
+    );
+  }
 }
 
 /** By the name, or by the first bytes where the name says nothing (files of a Hub cache are named by their hash). */
