@@ -3,6 +3,7 @@ import path from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { createFloatEngine } from '../../engine/float/engine.ts';
 import { createFloatTextModel } from '../../engine/float/text-model.ts';
+import type { ActivationBits } from '../../engine/float/types.ts';
 import { openModel } from '../../engine/model/open.ts';
 import type { ModelSource } from '../../engine/model/source.ts';
 import { createTokenizer } from '../../engine/model/tokenizer-huggingface.ts';
@@ -153,6 +154,26 @@ function windowIds(model: ModelSource, row: RealModel): Int32Array {
   return Int32Array.from(ids.slice(0, row.windows * row.context));
 }
 
+async function perplexityOf(
+  opened: ModelSource,
+  row: RealModel,
+  ids: Int32Array,
+  activationBits: ActivationBits,
+): Promise<number> {
+  const model = await createFloatTextModel(opened, { threads, activationBits });
+  const session = await model.createSession();
+  let sum = 0;
+  let count = 0;
+  for (let begin = 0; begin < ids.length; begin += row.context) {
+    const losses = await session.tokenLosses(ids.subarray(begin, begin + row.context));
+    for (const loss of losses) sum += loss;
+    count += losses.length;
+  }
+  await model.close();
+  expect(count).toBe(row.windows * (row.context - 1));
+  return Math.exp(sum / count);
+}
+
 describe.each(Object.entries(realModels))('%s', (_, row) => {
   const skipped = row.model === null || row.text === null;
 
@@ -161,18 +182,7 @@ describe.each(Object.entries(realModels))('%s', (_, row) => {
     const ids = windowIds(source, row);
     expect([...ids.subarray(0, row.firstIds.length)]).toEqual(row.firstIds);
     expect(ids).toHaveLength(row.windows * row.context);
-    const model = await createFloatTextModel(source, { threads });
-    const session = await model.createSession();
-    let sum = 0;
-    let count = 0;
-    for (let begin = 0; begin < ids.length; begin += row.context) {
-      const losses = await session.tokenLosses(ids.subarray(begin, begin + row.context));
-      for (const loss of losses) sum += loss;
-      count += losses.length;
-    }
-    await model.close();
-    expect(count).toBe(row.windows * (row.context - 1));
-    const perplexity = Math.exp(sum / count);
+    const perplexity = await perplexityOf(source, row, ids, 16);
     expect(Math.abs(perplexity / row.perplexity - 1)).toBeLessThan(0.003);
   });
 
@@ -193,3 +203,16 @@ describe.each(Object.entries(realModels))('%s', (_, row) => {
     await model.close();
   });
 });
+
+test.each([
+  [8, 9.22],
+  [6, 9.34],
+] as const)(
+  'activations of %i bits cost dbell-stories-7m what was measured independently',
+  async (bits, expected) => {
+    const row = realModels['dbell-stories-7m']!;
+    source = await openModel(row.model!);
+    const perplexity = await perplexityOf(source, row, windowIds(source, row), bits);
+    expect(Math.abs(perplexity / expected - 1), `perplexity ${perplexity}`).toBeLessThan(0.003);
+  },
+);
