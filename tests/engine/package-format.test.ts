@@ -1,0 +1,127 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, describe, expect, test } from 'vitest';
+import { linearsOf } from '../../engine/model/architecture.ts';
+import { openModel } from '../../engine/model/open.ts';
+import { SeededRandom } from '../../engine/model/seeded-random.ts';
+import { openPackage } from '../../engine/package/open.ts';
+import { packLinear } from '../../engine/package/pack-linear.ts';
+import { createPackageSink } from '../../engine/package/sink.ts';
+import type { QuantizedLinear } from '../../engine/quantize/quantized-linear.ts';
+import { PackedReader } from '../reference/packed-reader.ts';
+import { finishOptions, randomLinear, tinyModels } from './package-support.ts';
+
+const folder = mkdtempSync(path.join(tmpdir(), 'dbell-format-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** A package whose linears are random in every layout there is, one after the other. */
+async function packRandom(model: string, embeddingBits: 16 | 8): Promise<string> {
+  const source = await openModel(path.join(tinyModels, model));
+  const out = path.join(folder, `${model}-${embeddingBits}`);
+  const sink = createPackageSink({ workDirectory: `${out}.partial`, outputDirectory: out });
+  const random = new SeededRandom(11);
+  let turn = 0;
+  for (const block of source.architecture.blocks) {
+    const linears: QuantizedLinear[] = [];
+    for (const stage of block.stages) {
+      const columnScale = turn % 2 === 0;
+      let shared: Float32Array | null = null;
+      for (const { name, outFeatures, inFeatures, bias } of stage.linears) {
+        const layout = turn % 3 === 0 ? 'structured' : 'grid';
+        const kind = {
+          layout,
+          levels: [2, 3, 4, 16, 200][turn % 5]!,
+          offsets: turn % 2 === 1,
+          columnScale,
+        } as const;
+        const linear = randomLinear(name, outFeatures, inFeatures, { ...kind, bias: bias !== null }, random);
+        shared ??= linear.columnScale;
+        linears.push({ ...linear, columnScale: columnScale ? shared : null });
+        turn += 1;
+      }
+    }
+    const reports = linearsOf(block).map(({ name }) => ({
+      ...{ name, relativeError: 1, weightRelativeError: 1, notes: [] },
+    }));
+    sink.writeBlock({ index: block.index, linears, floatTensors: new Map(), reports });
+  }
+  await sink.finish({ ...finishOptions(source), embeddingBits });
+  source.close();
+  return out;
+}
+
+describe('a reader written from docs/format.md reads the same numbers', () => {
+  test.each([
+    ['llama-odd-widths', 16],
+    ['opt-post-norm-projected', 8],
+    ['qwen2', 8],
+  ] as const)('%s with tables at %d bits', async (model, embeddingBits) => {
+    const out = await packRandom(model, embeddingBits);
+    const reference = new PackedReader(out);
+    const opened = await openPackage(out);
+    const dequantized = opened.asModelSource();
+    const seen = new Set<string>();
+    for (const block of opened.architecture.blocks) {
+      const { weights, columnScales } = opened.dequantizedBlock(block.index);
+      for (const stage of block.stages) {
+        for (const { name, bias } of stage.linears) {
+          seen.add(name);
+          expect(Array.from(weights.get(`${name}.weight`)!), name).toEqual(reference.linear(name));
+          expect(Array.from(dequantized.readFloat32(`${name}.weight`)), name).toEqual(
+            reference.linear(name, true),
+          );
+          if (bias !== null) expect(Array.from(weights.get(bias)!)).toEqual(reference.bias(name));
+        }
+        const first = stage.linears[0]!.name;
+        expect(columnScales[stage.name] !== undefined).toBe(reference.entries[first]!.column_scale);
+      }
+    }
+    for (const name of Object.keys(reference.entries)) {
+      if (seen.has(name)) continue;
+      expect(Array.from(opened.readFloat32(name)), name).toEqual(reference.values(name));
+    }
+    opened.close();
+  });
+
+  test('the worked example', () => {
+    const text = readFileSync(path.resolve(import.meta.dirname, '../../docs/format.md'), 'utf8');
+    const [planes, scales] = packLinear({
+      ...{ layout: 'grid', name: 'example', outFeatures: 2, inFeatures: 5, levels: 3, offsets: null },
+      ...{ bias: null, columnScale: null },
+      codes: Uint8Array.of(0, 1, 2, 1, 2, 2, 2, 0, 0, 1),
+      scales: Uint16Array.of(0x3800, 0x4000),
+    });
+    const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex').replace(/../g, '$& ').trim();
+    const half = (begin: number) => `${hex(planes!.subarray(begin, begin + 8))} and 56 zeros`;
+    expect(planes!.subarray(8, 64).every((byte) => byte === 0)).toBe(true);
+    expect(planes!.subarray(72).every((byte) => byte === 0)).toBe(true);
+    expect(text).toContain(`planes [1, 1, 2, 64] = 128 bytes:  ${half(0)},  ${half(64)}`);
+    expect(text).toContain(`scales [1, 1, 16]    =  32 bytes:  ${hex(scales!.subarray(0, 4))} and 28 zeros`);
+  });
+
+  test('linears of a stage that disagree about the column scale are refused', async () => {
+    const source = await openModel(path.join(tinyModels, 'llama-plain'));
+    const out = path.join(folder, 'disagree');
+    const sink = createPackageSink({ workDirectory: `${out}.partial`, outputDirectory: out });
+    const random = new SeededRandom(5);
+    for (const block of source.architecture.blocks)
+      sink.writeBlock({
+        index: block.index,
+        linears: linearsOf(block).map(({ name, outFeatures, inFeatures }) =>
+          randomLinear(name, outFeatures, inFeatures, { layout: 'grid', columnScale: true }, random),
+        ),
+        floatTensors: new Map(),
+        reports: linearsOf(block).map(({ name }) => ({
+          ...{ name, relativeError: 1, weightRelativeError: 1, notes: [] },
+        })),
+      });
+    await sink.finish(finishOptions(source));
+    source.close();
+    const opened = await openPackage(out);
+    expect(() => opened.dequantizedBlock(0)).toThrow(
+      `${opened.path}: model.layers.0.self_attn.q_proj and model.layers.0.self_attn.k_proj read the same input but have different column scales`,
+    );
+    opened.close();
+  });
+});
