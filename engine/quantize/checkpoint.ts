@@ -43,6 +43,11 @@ export type CheckpointState = z.infer<typeof checkpointStateSchema>;
 
 export type StreamName = 'float' | 'quantized';
 
+/** Where a work folder's state stands; without it there is nothing to resume. */
+export function statePathOf(workDirectory: string): string {
+  return path.join(workDirectory, 'checkpoint', 'state.json');
+}
+
 /** Folder `checkpoint` of a run's work folder: the state file and the hidden states. */
 export class CheckpointFolder {
   readonly path: string;
@@ -50,7 +55,7 @@ export class CheckpointFolder {
 
   constructor(workDirectory: string) {
     this.path = path.join(workDirectory, 'checkpoint');
-    this.statePath = path.join(this.path, 'state.json');
+    this.statePath = statePathOf(workDirectory);
     makeFolder(this.path);
   }
 

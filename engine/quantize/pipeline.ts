@@ -14,6 +14,7 @@ import {
   makeFolder,
   type QuantizationFingerprint,
   type StreamName,
+  statePathOf,
 } from './checkpoint.ts';
 import { blockOperations } from './cost-model.ts';
 import { engineIdentity } from './engine-identity.ts';
@@ -71,14 +72,14 @@ export const workDirectorySuffix = '.partial';
 export async function quantize(options: QuantizeOptions): Promise<QuantizeResult> {
   const outputDirectory = path.resolve(options.outputDirectory ?? defaultOutput(options.workDirectory));
   const workDirectory = path.resolve(options.workDirectory);
-  const stateExists = existsSync(path.join(workDirectory, 'checkpoint', 'state.json'));
+  restoreRetiredWork(workDirectory);
+  const stateExists = existsSync(statePathOf(workDirectory));
   const { warnings } = checkBeforeStart({
     ...options,
     outputDirectory,
     resuming: stateExists ? { bytesOnDisk: folderBytes(workDirectory), packageMayExist: true } : undefined,
   });
   for (const warning of warnings) options.onWarning?.(warning);
-  removeFinishedWork(workDirectory);
   makeFolder(workDirectory);
   const lock = await lockFolder(workDirectory);
   try {
@@ -304,6 +305,17 @@ const retiredName = (workDirectory: string): string => `${workDirectory}.removed
 function retireWork(workDirectory: string): void {
   if (existsSync(workDirectory)) renameDurably(workDirectory, retiredName(workDirectory));
   removeFinishedWork(workDirectory);
+}
+
+/**
+ * A run that was killed while it removed its work folder is complete, but does not know it: it gets the folder back where its state is still there, and
+ * ends once more.
+ */
+function restoreRetiredWork(workDirectory: string): void {
+  const retired = retiredName(workDirectory);
+  if (!existsSync(retired)) return;
+  if (!existsSync(workDirectory) && existsSync(statePathOf(retired))) renameDurably(retired, workDirectory);
+  else removeFinishedWork(workDirectory);
 }
 
 function removeFinishedWork(workDirectory: string): void {

@@ -5,16 +5,13 @@ import { linearsOf } from '../../engine/model/architecture.ts';
 import { openModel } from '../../engine/model/open.ts';
 import type { QuantizationProgress } from '../../engine/quantize/progress.ts';
 import { asset } from '../assets.ts';
-import { randomNumbers } from './float-tiny-model.ts';
-import { dequantize, idWindows, quantizeInMemory, textWindows, tinyModelPath } from './quantize-support.ts';
-
-const randomWindows = (vocabularySize: number, windowCount: number, context: number) => {
-  const next = randomNumbers(7);
-  const ids = Array.from({ length: windowCount * context }, () =>
-    Math.floor(((next() + 1) / 2) * vocabularySize),
-  );
-  return idWindows(ids, windowCount, context);
-};
+import {
+  dequantize,
+  quantizeInMemory,
+  randomWindows,
+  textWindows,
+  tinyModelPath,
+} from './quantize-support.ts';
 
 /** tr((W−Q) XᵀX (W−Q)ᵀ) / tr(W XᵀX Wᵀ), straight from the tokens: Σ‖(W−Q)x‖² / Σ‖Wx‖². */
 function plainRelativeError(

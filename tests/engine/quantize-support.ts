@@ -15,6 +15,7 @@ import { type QuantizeOptions, quantize } from '../../engine/quantize/pipeline.t
 import type { QuantizedLinear } from '../../engine/quantize/quantized-linear.ts';
 import { resolveRecipe } from '../../engine/quantize/resolve-recipe.ts';
 import type { PackageSummary, QuantizationSink, QuantizedBlock } from '../../engine/quantize/sink.ts';
+import { randomNumbers } from './float-tiny-model.ts';
 
 /** First N windows of a text, separated as reference-values are. */
 export function textWindows(
@@ -50,6 +51,15 @@ export function idWindows(ids: number[], windowCount: number, context: number): 
     selection: { kind: 'first' },
     fingerprint: fingerprintOf(used, windowCount, context),
   };
+}
+
+/** Windows of ids drawn at random, always the same for the same sizes. */
+export function randomWindows(vocabularySize: number, windowCount: number, context: number): TokenWindows {
+  const next = randomNumbers(7);
+  const ids = Array.from({ length: windowCount * context }, () =>
+    Math.floor(((next() + 1) / 2) * vocabularySize),
+  );
+  return idWindows(ids, windowCount, context);
 }
 
 /** Keeps blocks in memory: for tests of what is computed, not of what is stored. */
