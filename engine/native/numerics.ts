@@ -19,8 +19,11 @@ export interface NativeNumerics {
 
   /**
    * LTDB (method.md section 1): trains the per-column scale of one linear, independently for each block of `blockSize` columns.
-   * `absMax` is max|X_j| `[in]`; `weightMaximum` max_i |W_ij| `[in]` where it is to be shared over several linears, else null. Columns that are zero or whose activation
-   * is dead get T = 1; a block with a non-finite loss keeps its start.
+   * `absMax` is max|X_j| `[in]`; `weightMaximum` max_i |W_ij| `[in]` where it is to be shared over several linears, else null. Columns whose maximum is zero or whose
+   * activation is dead get T = 1 and take no part in their block's statistics; a block with a non-finite loss keeps its start.
+   * Kept is the T behind the step from the lowest L_DTNP (the reference code's choice), or, where that step led above the start's loss, the T of the lowest loss. Each epoch looks
+   * at L_DTMD first: the one in which it has risen takes no step. |T| never falls below 1e-5. Where a target t lies within 1% of |a| + b of zero, that much divides instead.
+   * Throws where a weight or a maximum is not finite.
    */
   trainLtdb(
     weight: Float32Array,

@@ -10,6 +10,7 @@
 #include "numerics/inverse_cholesky.h"
 #include "numerics/layer_errors.h"
 #include "numerics/loops.h"
+#include "numerics/ltdb.h"
 #include "numerics/structured_binarization.h"
 #include "numerics/uniform_grid.h"
 
@@ -149,6 +150,45 @@ Napi::Value inverse_cholesky(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Value train_ltdb(const Napi::CallbackInfo& info) {
+  const Arguments arguments(info, "trainLtdb");
+  const std::size_t out_features = arguments.count(1, "outFeatures");
+  const std::size_t in_features = arguments.count(2, "inFeatures");
+  const float* weight = arguments.floats(0, "weight", out_features * in_features);
+  const float* abs_max = arguments.floats(3, "absMax", in_features);
+  const float* weight_maximum = arguments.floats_or_null(4, "weightMaximum", in_features);
+  const Napi::Object given = arguments.options(5);
+  numerics::LtdbOptions options;
+  options.epsilon = arguments.number(given, "epsilon");
+  options.trained = arguments.word(given, "training", {"start", "trained"}) == 1;
+  options.learning_rate = arguments.number(given, "learningRate");
+  options.maximum_epochs = arguments.integer(given, "maximumEpochs", 0, 1e6);
+  options.loss = static_cast<numerics::LtdbLoss>(arguments.word(given, "loss", {"l2", "l1"}));
+  options.block_size = arguments.integer(given, "blockSize", 1, largest_block);
+  return guarded(arguments, info, [&]() -> Napi::Value {
+    const auto result = numerics::train_ltdb(weight, out_features, in_features, abs_max, weight_maximum, options);
+    const std::size_t blocks = result.blocks.size();
+    Napi::Array curves = Napi::Array::New(info.Env(), blocks);
+    Napi::Int32Array epochs = Napi::Int32Array::New(info.Env(), blocks);
+    Napi::Uint8Array stopped = Napi::Uint8Array::New(info.Env(), blocks);
+    Napi::Uint8Array kept = Napi::Uint8Array::New(info.Env(), blocks);
+    for (std::size_t b = 0; b < blocks; ++b) {
+      const numerics::LtdbBlock& block = result.blocks[b];
+      curves.Set(static_cast<std::uint32_t>(b), to_array<Napi::Float32Array>(info.Env(), block.loss_curve));
+      epochs[b] = static_cast<std::int32_t>(block.loss_curve.size());
+      stopped[b] = block.stopped_early;
+      kept[b] = block.kept_start;
+    }
+    Napi::Object object = Napi::Object::New(info.Env());
+    object.Set("scale", to_array<Napi::Float32Array>(info.Env(), result.scale));
+    object.Set("lossCurves", curves);
+    object.Set("epochs", epochs);
+    object.Set("stoppedEarly", stopped);
+    object.Set("keptStart", kept);
+    return object;
+  });
+}
+
 Napi::Value quantize_uniform(const Napi::CallbackInfo& info) {
   const Arguments arguments(info, "quantizeUniform");
   const std::size_t out_features = arguments.count(1, "outFeatures");
@@ -281,6 +321,7 @@ Napi::Value numerics_instruction_set(const Napi::CallbackInfo& info) {
 
 void register_numerics(Napi::Env env, Napi::Object exports) {
   exports.Set("inverseCholesky", Napi::Function::New(env, inverse_cholesky));
+  exports.Set("trainLtdb", Napi::Function::New(env, train_ltdb));
   exports.Set("quantizeUniform", Napi::Function::New(env, quantize_uniform));
   exports.Set("quantizeStructured", Napi::Function::New(env, quantize_structured));
   exports.Set("dequantizeGrid", Napi::Function::New(env, dequantize_grid));

@@ -12,22 +12,16 @@ DBELL_DECLARE_LOOPS(avx512)
 #endif
 
 #define DBELL_LOOPS_OF(set)                                                                                          \
-  {                                                                                                                  \
-    #set, set::subtract_product_float, set::subtract_product_double, set::quantize_uniform, set::salient_errors,     \
-        set::split_errors, set::quantize_structured                                                                  \
+  Loops {                                                                                                            \
+    #set, set::lane_count, set::subtract_product_float, set::subtract_product_double, set::quantize_uniform,         \
+        set::salient_errors, set::split_errors, set::quantize_structured, set::ltdb_losses                           \
   }
 
 namespace dbell::numerics {
 namespace {
 
-const Loops generic_loops = DBELL_LOOPS_OF(generic);
-#if defined(DBELL_NUMERICS_HAVE_X86_SETS)
-const Loops avx2_loops = DBELL_LOOPS_OF(avx2);
-const Loops avx512_loops = DBELL_LOOPS_OF(avx512);
-#endif
-
 /// DBELL_FORCE_ISA takes the names of the runtime's kernels; those of AVX-512 all begin with it.
-const Loops& choose() {
+Loops choose() {
   const char* forced = std::getenv("DBELL_FORCE_ISA");
   const auto allowed = [&](const char* set) {
     return forced == nullptr || *forced == '\0' || std::strncmp(forced, set, std::strlen(set)) == 0;
@@ -37,16 +31,16 @@ const Loops& choose() {
   __builtin_cpu_init();
   if (allowed("avx512") && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
-    return avx512_loops;
-  if (allowed("avx2") && __builtin_cpu_supports("avx2")) return avx2_loops;
+    return DBELL_LOOPS_OF(avx512);
+  if (allowed("avx2") && __builtin_cpu_supports("avx2")) return DBELL_LOOPS_OF(avx2);
 #endif
-  return generic_loops;
+  return DBELL_LOOPS_OF(generic);
 }
 
 }  // namespace
 
 const Loops& loops() {
-  static const Loops& chosen = choose();
+  static const Loops chosen = choose();
   return chosen;
 }
 

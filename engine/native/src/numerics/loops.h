@@ -72,8 +72,25 @@ struct StructuredOutput {
   std::size_t levels_stride;
 };
 
+/// Rows of one block as LTDB's training reads them, packed: `[groups][columns][lanes]`, Loops::lanes rows a group, the last group filled up with rows of zeros.
+struct LtdbRows {
+  const float* packed;
+  std::size_t rows;
+  std::size_t columns;
+};
+
+/// Sums over rows and columns; the losses are their means times a factor.
+struct LtdbSums {
+  double proportional = 0;  // of L_DTNP
+  double deviation = 0;     // of L_DTMD
+};
+
+enum class LtdbLoss { l2, l1 };
+
 struct Loops {
   const char* name;
+  /// Rows that are treated at once.
+  std::size_t lanes;
 
   /// C[m, n] −= A[m, k] · B[k, n], row-major. Every element of the product is summed in the order of k, then subtracted.
   void (*subtract_product_float)(float* c, std::size_t c_stride, const float* a, std::size_t a_stride, const float* b,
@@ -90,6 +107,9 @@ struct Loops {
   void (*split_errors)(const SearchRows& search, const float* thresholds, std::size_t count, double* errors);
   /// One block of structured binarization by a finished plan.
   RowsReport (*quantize_structured)(const BlockRows& block, const StructuredPlan& plan, const StructuredOutput& output);
+
+  /// LTDB's losses of some rows under `scale` T `[columns]`; adds the gradient of `proportional` to `gradient` `[columns]`.
+  LtdbSums (*ltdb_losses)(const LtdbRows& rows, const float* scale, LtdbLoss loss, double* gradient);
 };
 
 const Loops& loops();

@@ -12,4 +12,6 @@
   void salient_errors(const SearchRows& search, std::size_t maximum, double* errors);                                 \
   void split_errors(const SearchRows& search, const float* thresholds, std::size_t count, double* errors);            \
   RowsReport quantize_structured(const BlockRows& block, const StructuredPlan& plan, const StructuredOutput& output); \
+  LtdbSums ltdb_losses(const LtdbRows& rows, const float* scale, LtdbLoss loss, double* gradient);                    \
+  extern const std::size_t lane_count;                                                                                \
   }
