@@ -31,6 +31,11 @@ export class ConfigReader {
     return this.config[key] ?? undefined;
   }
 
+  /** Whether the field stands there at all, null included. */
+  mentions(key: string): boolean {
+    return Object.hasOwn(this.config, key);
+  }
+
   has(key: string): boolean {
     return this.raw(key) !== undefined;
   }

@@ -1,5 +1,5 @@
-import { MAX_JSON_DEPTH } from './limits.ts';
-import { quote } from './problems.ts';
+import { MAX_JSON_DEPTH, MAX_JSON_VALUES } from './limits.ts';
+import { count, quote } from './problems.ts';
 
 /** Why a text is no acceptable JSON object; the message completes "<file> …". */
 export class JsonError extends Error {}
@@ -10,7 +10,7 @@ export function isRecord(value: unknown): value is Record<string, unknown> {
 }
 
 /**
- * Parses bytes that must hold one JSON object in UTF-8. Refuses nesting deeper than MAX_JSON_DEPTH before parsing, and a name that stands twice
+ * Parses bytes that must hold one JSON object in UTF-8. Refuses nesting deeper than MAX_JSON_DEPTH and more than MAX_JSON_VALUES values before parsing, and a name that stands twice
  * in one object of the outer `uniqueDepth` levels (JSON.parse would silently keep the last). Throws JsonError.
  */
 export function parseJsonObject(
@@ -35,10 +35,11 @@ export function parseJsonObject(
   return value;
 }
 
-/** Walks the text once: throws on too deep nesting, returns the first name that occurs twice in an object at depth ≤ uniqueDepth. */
+/** Walks the text once: throws on too deep nesting and too many values, returns the first name that occurs twice in an object at depth ≤ uniqueDepth. */
 function scan(text: string, uniqueDepth: number): string | null {
   const names: (Set<string> | null)[] = [];
   let depth = 0;
+  let values = 1;
   let duplicate: string | null = null;
   for (let i = 0; i < text.length; i++) {
     const character = text[i];
@@ -53,11 +54,13 @@ function scan(text: string, uniqueDepth: number): string | null {
       i = end;
     } else if (character === '{' || character === '[') {
       depth++;
+      values++;
       if (depth > MAX_JSON_DEPTH) throw new JsonError(`is nested deeper than ${MAX_JSON_DEPTH} levels`);
       names[depth] = character === '{' && depth <= uniqueDepth ? new Set() : null;
     } else if (character === '}' || character === ']') {
       if (depth > 0) depth--;
-    }
+    } else if (character === ',') values++;
+    if (values > MAX_JSON_VALUES) throw new JsonError(`holds more than ${count(MAX_JSON_VALUES)} values`);
   }
   return duplicate;
 }

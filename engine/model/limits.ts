@@ -3,8 +3,8 @@
  * refused with the number and the limit. Each bound is far above every published model and far below what would exhaust the machine.
  */
 
-/** JSON text becomes one JavaScript string, which ends near 2^29 characters; a header of 256 MiB would describe about two million tensors. */
-export const MAX_JSON_HEADER_BYTES = 256 * 2 ** 20;
+/** A header without its padding: 128 MiB describe a million tensors, and JavaScript's strings end near 2^29 characters. */
+export const MAX_JSON_HEADER_BYTES = 128 * 2 ** 20;
 
 /** config.json, generation_config.json and tokenizer_config.json are hand-sized; the largest published are below 2 MiB. */
 export const MAX_CONFIG_BYTES = 16 * 2 ** 20;
@@ -17,6 +17,12 @@ export const MAX_INDEX_BYTES = 256 * 2 ** 20;
 
 /** Nested deeper than any configuration; keeps a header of brackets from eating memory in the parser. */
 export const MAX_JSON_DEPTH = 64;
+
+/**
+ * Values in one JSON text: each becomes an object of some 50 bytes, so this bounds a hostile text to about 1 GB. The largest published
+ * tokenizer.json has below 3 million.
+ */
+export const MAX_JSON_VALUES = 2 ** 24;
 
 /** The deepest published decoder has about 130 layers with 9 tensors each; mixtures of experts reach 100,000. */
 export const MAX_TENSORS = 2 ** 20;

@@ -1,5 +1,6 @@
 import { lstatSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import path from 'node:path';
+import { DBellError } from '../contract/errors.ts';
 import { FileSource } from './byte-source.ts';
 import { isRecord, JsonError, parseJsonObject } from './json.ts';
 import { count, type ProblemList, quote } from './problems.ts';
@@ -25,7 +26,13 @@ export class ModelFolder {
 
   /** Names of the entries, links and broken ones included. */
   names(): string[] {
-    return readdirSync(this.path).sort();
+    try {
+      return readdirSync(this.path).sort();
+    } catch (cause) {
+      throw new DBellError('disk-error', `${this.path} cannot be listed: ${(cause as Error).message}`, {
+        cause,
+      });
+    }
   }
 
   exists(name: string): boolean {
@@ -45,13 +52,14 @@ export class ModelFolder {
     try {
       real = realpathSync(full);
     } catch (error) {
-      const loop = (error as NodeJS.ErrnoException).code === 'ELOOP';
-      this.#problems.error(
-        loop ? 'link-loop' : 'link-dangling',
-        loop
-          ? `${name} is a link that leads to itself`
-          : `${name} is a link to a file that is not there; download the model again or connect the drive it lies on`,
-      );
+      const { code, message } = error as NodeJS.ErrnoException;
+      if (code === 'ELOOP') this.#problems.error('link-loop', `${name} is a link that leads to itself`);
+      else if (code === 'ENOENT' || code === 'ENOTDIR')
+        this.#problems.error(
+          'link-dangling',
+          `${name} is a link to a file that is not there; download the model again or connect the drive it lies on`,
+        );
+      else this.#problems.error('unreadable', `${name} cannot be read: ${message}`);
       return null;
     }
     if (!this.#allowedRoots.some((root) => real.startsWith(root + path.sep))) {

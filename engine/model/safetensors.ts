@@ -4,6 +4,8 @@ import { MAX_DIMENSIONS, MAX_EXACT, MAX_JSON_HEADER_BYTES, MAX_NAME_BYTES, MAX_T
 import { count, ProblemList, plural, quote, show } from './problems.ts';
 import type { StoredType } from './source.ts';
 
+const PADDING_PIECE_BYTES = 1 << 16;
+
 /** Bytes of an element of each type that may stand in a safetensors file. */
 export const safetensorsElementBytes: Partial<Record<StoredType, number>> = {
   F64: 8,
@@ -63,15 +65,15 @@ export function parseSafetensorsHeader(source: ByteSource): {
       `the header claims ${count(lengthField)} bytes but the file has ${count(source.size)}; it is cut or not a safetensors file`,
     );
   const headerBytes = Number(lengthField);
-  if (headerBytes > MAX_JSON_HEADER_BYTES)
+  const textBytes = withoutPadding(source, headerBytes);
+  if (textBytes > MAX_JSON_HEADER_BYTES)
     return fail(
       'header-too-long',
-      `the header has ${count(headerBytes)} bytes, more than the limit of ${count(MAX_JSON_HEADER_BYTES)}`,
+      `the header has ${count(textBytes)} bytes, more than the limit of ${count(MAX_JSON_HEADER_BYTES)}`,
     );
   let entries: Record<string, unknown>;
   try {
-    // Padding is blanks by the format; some writers use zero bytes, which JSON does not allow.
-    entries = parseJsonObject(withoutZeroPadding(readBytes(source, 8, headerBytes)), { uniqueDepth: 2 });
+    entries = parseJsonObject(readBytes(source, 8, textBytes), { uniqueDepth: 2 });
   } catch (error) {
     if (!(error instanceof JsonError)) throw error;
     return fail('header-damaged', `the header ${error.message}`);
@@ -95,10 +97,20 @@ export function parseSafetensorsHeader(source: ByteSource): {
   return { header: { tensors, metadata, dataPosition }, problems };
 }
 
-function withoutZeroPadding(bytes: Uint8Array): Uint8Array {
-  let end = bytes.length;
-  while (end > 0 && bytes[end - 1] === 0) end--;
-  return bytes.subarray(0, end);
+/** Length of the header's text: padding is blanks by the format, and zero bytes by some writers. It is read from the back, in pieces. */
+function withoutPadding(source: ByteSource, headerBytes: number): number {
+  let end = headerBytes;
+  while (end > 0) {
+    const piece = readBytes(
+      source,
+      8 + Math.max(0, end - PADDING_PIECE_BYTES),
+      Math.min(end, PADDING_PIECE_BYTES),
+    );
+    const last = piece.findLastIndex((byte) => byte !== 0x20 && byte !== 0);
+    if (last >= 0) return end - piece.length + last + 1;
+    end -= piece.length;
+  }
+  return 0;
 }
 
 function readMetadata(value: unknown, source: ByteSource, problems: ProblemList): Map<string, string> {

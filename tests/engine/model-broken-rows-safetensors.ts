@@ -68,6 +68,14 @@ export const safetensorsRows: Row[] = [
     message: 'FOLDER: model.safetensors: the header is nested deeper than 64 levels',
   },
   {
+    name: 'has a header of 17 million values',
+    make: header(
+      () => {},
+      () => `{"a":[${'0,'.repeat(2 ** 24)}0]}`,
+    ),
+    message: 'FOLDER: model.safetensors: the header holds more than 16,777,216 values',
+  },
+  {
     name: 'has a header that is not UTF-8',
     make: bytes((name) => {
       const content = readFileSync(name);

@@ -116,6 +116,12 @@ export const weightRows: Row[] = [
       'FOLDER: 8 tensors are missing: "model.layers.0.self_attn.q_proj.bias", "model.layers.0.self_attn.k_proj.bias", "model.layers.0.self_attn.v_proj.bias", …',
   },
   {
+    name: 'the head dimension that a Qwen3 config leaves out',
+    make: config('qwen3', { head_dim: undefined }),
+    message:
+      'FOLDER: layer 0 q_norm: weight is [16] but config.json implies [128] (head_dim 128); the weights belong to another model (and 11 more problems; inspect lists all)',
+  },
+  {
     name: 'integers for weights',
     make: tensors('llama-plain', (all) =>
       all.set('model.norm.weight', { dtype: 'I32', shape: [32], bytes: new Uint8Array(128) }),

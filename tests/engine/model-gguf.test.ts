@@ -2,7 +2,10 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { MemorySource } from '../../engine/model/byte-source.ts';
+import { ConfigReader } from '../../engine/model/config-reader.ts';
+import { describeModel } from '../../engine/model/families/index.ts';
 import { openModel } from '../../engine/model/open.ts';
+import { ProblemList } from '../../engine/model/problems.ts';
 import type { StoredType } from '../../engine/model/source.ts';
 import { storedLayout } from '../../engine/model/stored-types.ts';
 import { WeightReader } from '../../engine/model/weights.ts';
@@ -72,6 +75,9 @@ test.each(readdirSync(path.join(fixtures, 'gguf')))(
       expect(gguf.tensors.get(tensor)?.shape).toEqual(info.shape);
       expect(gguf.readFloat32(tensor)).toEqual(folder.readFloat32(tensor));
     }
+    // The config that was made for it describes the same model when it is read again.
+    const again = describeModel(new ConfigReader(JSON.parse(JSON.stringify(gguf.config)), new ProblemList()));
+    expect({ ...again?.architecture, head: gguf.architecture.head }).toEqual(gguf.architecture);
     const query = folder.architecture.blocks[1]!.stages[0].linears[0]!;
     const half = query.outFeatures / 2;
     for (const [begin, count] of [

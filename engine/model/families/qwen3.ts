@@ -19,6 +19,7 @@ export const qwen3: Family = {
       queryKeyNorms: true,
       attentionWindow: readQwenWindow,
       mayLackTheta: false,
+      defaultHeadDimension: 128,
     });
   },
 };

@@ -24,6 +24,8 @@ export interface RotaryDecoderOptions {
     contextLength: number,
   ) => { slidingWindow: number | null; contextLength: number };
   mayLackTheta: boolean;
+  /** Head dimension where config.json has no such field; hidden size by heads where this is absent too. */
+  defaultHeadDimension?: number;
 }
 
 /**
@@ -43,7 +45,7 @@ export function describeRotaryDecoder(
   const maximumPositions = reader.integer('max_position_embeddings', { max: MAX_CONTEXT_LENGTH });
   const epsilon = readEpsilon(reader);
   const activation = readActivation(reader, 'hidden_act', 'silu');
-  const headDimension = readHeadDimension(reader, hiddenSize, headCount);
+  const headDimension = readHeadDimension(reader, hiddenSize, headCount, options.defaultHeadDimension);
   if (reader.sound('num_attention_heads', 'num_key_value_heads') && headCount % keyValueHeadCount !== 0)
     reader.error(
       'config-contradiction',
@@ -161,7 +163,16 @@ function readEpsilon(reader: ConfigReader): number {
   return epsilon;
 }
 
-function readHeadDimension(reader: ConfigReader, hiddenSize: number, headCount: number): number {
+function readHeadDimension(
+  reader: ConfigReader,
+  hiddenSize: number,
+  headCount: number,
+  familyDefault: number | undefined,
+): number {
+  if (!reader.mentions('head_dim') && familyDefault !== undefined) {
+    reader.warning('config-default', `head_dim is missing; ${familyDefault} is used, as transformers does`);
+    return familyDefault;
+  }
   if (!reader.has('head_dim') && hiddenSize % headCount !== 0) {
     if (reader.sound('hidden_size', 'num_attention_heads'))
       reader.error(
@@ -182,6 +193,9 @@ function readHeadDimension(reader: ConfigReader, hiddenSize: number, headCount: 
   return headDimension;
 }
 
+/** transformers' window where a Mistral or Qwen config has no `sliding_window`; null means none. */
+const DEFAULT_WINDOW = 4096;
+
 /**
  * Mistral's and Qwen's windows: Mistral applies `sliding_window` to every layer; Qwen only with `use_sliding_window` and from layer
  * `max_window_layers` on, or by `layer_types`. Where only some layers have it, the context is cut to the window, so that what is computed is exact.
@@ -193,8 +207,9 @@ export function readAttentionWindow(
   layersWithWindow: number,
 ): { slidingWindow: number | null; contextLength: number } {
   const none = { slidingWindow: null, contextLength };
-  if (!reader.has('sliding_window') || layersWithWindow === 0) return none;
-  const window = reader.integer('sliding_window', { max: MAX_CONTEXT_LENGTH });
+  if (layersWithWindow === 0 || (reader.mentions('sliding_window') && !reader.has('sliding_window')))
+    return none;
+  const window = reader.integer('sliding_window', { max: MAX_CONTEXT_LENGTH, fallback: DEFAULT_WINDOW });
   if (reader.failed || window >= contextLength) return none;
   if (layersWithWindow === layers) return { slidingWindow: window, contextLength };
   reader.warning(
