@@ -1,12 +1,12 @@
 /** Bounds of the text reader, each with its reason. */
 export const textLimits = {
-  /** Bytes read at a time: large enough to be quick, small beside the models. */
-  chunkBytes: 4 * 1024 * 1024,
+  /** Bytes read at a time: large enough to be quick, small beside everything else. */
+  chunkBytes: 256 * 1024,
   /**
    * UTF-16 units of one document that are tokenized at once. A longer document is tokenized in parts, so that memory stays bounded; text of this
-   * length costs some 300 MB while it is tokenized.
+   * length costs some 100 MB while it is tokenized.
    */
-  documentPartLength: 16 * 1024 * 1024,
+  documentPartLength: 4 * 1024 * 1024,
   /** How far back from that length a line break (else a blank) is looked for. */
   partSearchLength: 64 * 1024,
   /** Files of a folder; more is a wrong folder. */

@@ -73,7 +73,7 @@ export async function readTokenWindows(
       }
       selector.push(tokenizer.encode(part.text));
       charactersDone += part.text.length;
-      if (charactersDone - charactersAtPause > textLimits.chunkBytes / 8) {
+      if (charactersDone - charactersAtPause > textLimits.chunkBytes) {
         charactersAtPause = charactersDone;
         options.onProgress?.({
           bytesDone: Math.min(charactersDone, bytesTotal),

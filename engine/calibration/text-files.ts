@@ -69,27 +69,43 @@ export function findTextFiles(source: string): TextFiles {
 }
 
 function filesOfFolder(folder: string): TextFile[] {
-  let entries: Dirent[];
-  try {
-    // Does not follow links to folders, so that a loop of links ends.
-    entries = readdirSync(folder, { recursive: true, withFileTypes: true });
-  } catch (error) {
-    throw new DBellError('disk-error', `cannot read folder ${folder}: ${(error as Error).message}`, {
-      cause: error,
-    });
-  }
-  const names = entries
-    .filter((entry) => /\.(txt|jsonl)$/i.test(entry.name) && !entry.isDirectory())
-    .map((entry) => path.relative(folder, path.join(entry.parentPath, entry.name)).split(path.sep).join('/'))
-    .filter((name) => !name.split('/').some((part) => part.startsWith('.')));
+  const names = textFileNames(folder, '');
   if (names.length > textLimits.maxFolderFiles)
     throw new DBellError(
       'invalid-text',
-      `folder ${folder} holds ${names.length} text files; the limit is ${textLimits.maxFolderFiles}`,
+      `folder ${folder} holds more than ${textLimits.maxFolderFiles} text files`,
     );
   // By UTF-16 unit, not by locale: the order decides the windows.
   names.sort((a, b) => (a < b ? -1 : 1));
   return names.map((name) => textFile(path.join(folder, name), name));
+}
+
+/** Names of the text files below a folder, relative to the root, without hidden ones. Links to folders are not followed: they may form loops. */
+function textFileNames(root: string, relative: string): string[] {
+  let entries: Dirent[];
+  try {
+    entries = readdirSync(path.join(root, relative), { withFileTypes: true });
+  } catch (error) {
+    throw new DBellError(
+      'disk-error',
+      `cannot read folder ${path.join(root, relative)}: ${(error as Error).message}`,
+      { cause: error },
+    );
+  }
+  const names: string[] = [];
+  for (const entry of entries) {
+    if (entry.name.startsWith('.')) continue;
+    const name = relative === '' ? entry.name : `${relative}/${entry.name}`;
+    if (entry.isDirectory()) names.push(...textFileNames(root, name));
+    else if (/\.(txt|jsonl)$/i.test(entry.name) && !isLinkToFolder(path.join(root, name), entry))
+      names.push(name);
+    if (names.length > textLimits.maxFolderFiles) break;
+  }
+  return names;
+}
+
+function isLinkToFolder(full: string, entry: Dirent): boolean {
+  return entry.isSymbolicLink() && (statSync(full, { throwIfNoEntry: false })?.isDirectory() ?? false);
 }
 
 function textFile(full: string, name: string): TextFile {

@@ -47,3 +47,49 @@ function compileOniguruma(source: string, where: string): RegExp {
     { cause: failure },
   );
 }
+
+export interface PatternMatch {
+  index: number;
+  text: string;
+}
+
+/** UTF-16 units handled at once where a text is too much for the regular expression engine, and how far from a slice's end a match is not yet certain. */
+const slicing = { length: 512 * 1024, margin: 256 };
+
+/**
+ * All matches of a pattern (flags g and u), empty ones left out. JavaScript's engine gives up on runs of some million characters without a border (a file that is
+ * one line of letters); such a text is matched in slices, which gives the same matches but for runs longer than a slice, which are cut.
+ */
+export function findMatches(text: string, pattern: RegExp): PatternMatch[] {
+  try {
+    return matchesOf(text, pattern);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+  }
+  const found: PatternMatch[] = [];
+  for (let start = 0; start < text.length; ) {
+    const end = Math.min(start + slicing.length, text.length);
+    // Not between the halves of a surrogate pair.
+    const slice = text.slice(start, end < text.length && isHighSurrogate(text, end - 1) ? end - 1 : end);
+    const matches = matchesOf(slice, pattern);
+    const isLast = start + slice.length === text.length;
+    const certainEnd = isLast ? slice.length : slice.length - slicing.margin;
+    const certain = matches.filter((match) => match.index + match.text.length <= certainEnd);
+    const kept = certain.length > 0 ? certain : matches.slice(0, 1);
+    for (const match of kept) found.push({ index: start + match.index, text: match.text });
+    const last = kept.at(-1);
+    start += isLast ? slice.length : last === undefined ? certainEnd : last.index + last.text.length;
+  }
+  return found;
+}
+
+function matchesOf(text: string, pattern: RegExp): PatternMatch[] {
+  const matches: PatternMatch[] = [];
+  for (const match of text.matchAll(pattern))
+    if (match[0] !== '') matches.push({ index: match.index, text: match[0] });
+  return matches;
+}
+
+function isHighSurrogate(text: string, index: number): boolean {
+  return (text.charCodeAt(index) & 0xfc00) === 0xd800;
+}

@@ -2,7 +2,7 @@ import { DBellError } from '../contract/errors.ts';
 import { toByteCharacters } from './tokenizer-bytes.ts';
 import type { Component } from './tokenizer-definition.ts';
 import { componentList, stringField } from './tokenizer-normalizers.ts';
-import { compilePattern, whiteSpace } from './tokenizer-patterns.ts';
+import { compilePattern, findMatches, whiteSpace } from './tokenizer-patterns.ts';
 
 /** Splits a section of normalized text into pre-tokens. `isFirst`: the section begins where the whole text begins. */
 export type PreTokenizer = (section: string, isFirst: boolean) => string[];
@@ -66,9 +66,9 @@ export function createPreTokenizer(component: Component | null, depth = 0): PreT
       return (section) => split(section, punctuationPattern, behavior, false);
     }
     case 'Whitespace':
-      return (section) => section.match(wordPattern) ?? [];
+      return (section) => piecesOf(section, wordPattern);
     case 'WhitespaceSplit':
-      return (section) => section.match(notWhiteSpacePattern) ?? [];
+      return (section) => piecesOf(section, notWhiteSpacePattern);
     case 'Metaspace':
       return metaspace(component);
     default:
@@ -82,9 +82,13 @@ export function createPreTokenizer(component: Component | null, depth = 0): PreT
 function byteLevel(addPrefixSpace: boolean, useRegex: boolean): PreTokenizer {
   return (section) => {
     const text = addPrefixSpace && !section.startsWith(' ') ? ` ${section}` : section;
-    const pieces = useRegex ? (text.match(byteLevelPattern) ?? []) : [text];
+    const pieces = useRegex ? piecesOf(text, byteLevelPattern) : [text];
     return pieces.map(toByteCharacters);
   };
+}
+
+function piecesOf(text: string, pattern: RegExp): string[] {
+  return findMatches(text, pattern).map((match) => match.text);
 }
 
 /** SentencePiece's blanks: each space becomes ▁, one is put in front, and (by default) text is split before each. */
@@ -123,11 +127,10 @@ function behaviorOf(component: Component, fallback: Behavior): Behavior {
 export function split(text: string, pattern: RegExp, behavior: Behavior, invert: boolean): string[] {
   const pieces: Piece[] = [];
   let end = 0;
-  for (const match of text.matchAll(pattern)) {
-    if (match[0] === '') continue;
+  for (const match of findMatches(text, pattern)) {
     if (match.index > end) pieces.push({ text: text.slice(end, match.index), isMatch: invert });
-    pieces.push({ text: match[0], isMatch: !invert });
-    end = match.index + match[0].length;
+    pieces.push({ text: match.text, isMatch: !invert });
+    end = match.index + match.text.length;
   }
   if (end < text.length) pieces.push({ text: text.slice(end), isMatch: invert });
   switch (behavior) {
