@@ -7,13 +7,18 @@ import { estimateCommand } from './commands/estimate.ts';
 import { chatCommand, generateCommand } from './commands/generate.ts';
 import { inspectCommand } from './commands/inspect.ts';
 import { perplexityCommand } from './commands/perplexity.ts';
+import { quantizeCommand, resumeCommand } from './commands/quantize.ts';
 import { recipesCommand } from './commands/recipes.ts';
+import { verifyCommand } from './commands/verify.ts';
 import type { Streams } from './output.ts';
 import { runCommand } from './session.ts';
 
 const commands: AddCommand[] = [
   inspectCommand,
   estimateCommand,
+  quantizeCommand,
+  resumeCommand,
+  verifyCommand,
   generateCommand,
   chatCommand,
   perplexityCommand,

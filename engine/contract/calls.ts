@@ -13,8 +13,7 @@ import { quantizationCalls } from './quantization.ts';
 export const calls = {
   ...environmentCalls,
   ...modelCalls,
-  recipes: quantizationCalls.recipes,
-  estimate: quantizationCalls.estimate,
+  ...quantizationCalls,
   ...generationCalls,
   ...measurementCalls,
   ...jobCalls,

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { countSchema, identifierSchema } from './common.ts';
 import { jobProgressSchema, jobSchema } from './jobs.ts';
-import { layerReportSchema } from './quantization.ts';
+import { layerErrorSchema } from './quantization.ts';
 
 /** Everything that the service tells without being asked. */
 export const eventSchema = z.discriminatedUnion('type', [
@@ -13,7 +13,7 @@ export const eventSchema = z.discriminatedUnion('type', [
     type: z.literal('job-layer'),
     jobId: identifierSchema,
     blockIndex: countSchema,
-    layer: layerReportSchema,
+    layer: layerErrorSchema,
   }),
   /** Generated text; concatenated pieces are the whole. */
   z.object({

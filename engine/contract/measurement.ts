@@ -35,6 +35,8 @@ export type PerplexityInput = z.infer<typeof perplexityInputSchema>;
 
 export const perplexityResultSchema = z.object({
   model: pathSchema,
+  /** Of a package; null for a model in full precision. */
+  recipe: z.string().nullable().optional(),
   /** exp of the mean loss over all scored positions; null where it is not finite. */
   perplexity: z.number().nonnegative().nullable(),
   /** Natural logarithm; null where a loss was not finite. */
@@ -84,6 +86,8 @@ export type BenchmarkInput = z.infer<typeof benchmarkInputSchema>;
 /** Figures of one subject. Speeds are medians over the repetitions, keys are token counts. */
 export const benchmarkSubjectSchema = z.object({
   model: pathSchema,
+  /** Of a package; null for a model in full precision. */
+  recipe: z.string().nullable().optional(),
   prefillTokensPerSecond: z.record(z.string(), z.number()),
   decodeTokensPerSecond: z.record(z.string(), z.number()),
   timeToFirstTokenMs: durationMsSchema,

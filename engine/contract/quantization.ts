@@ -19,6 +19,7 @@ import {
   windowCountSchema,
 } from './common.ts';
 import { limits } from './limits.ts';
+import { benchmarkResultSchema, perplexityResultSchema } from './measurement.ts';
 
 /** A recipe to choose from, as `recipes` lists it. */
 export const recipeDescriptionSchema = z.object({
@@ -97,15 +98,19 @@ export const quantizeInputSchema = z.strictObject({
 });
 export type QuantizeInput = z.infer<typeof quantizeInputSchema>;
 
-/** Figures of one quantized linear. */
-export const layerReportSchema = z.object({
+/** What is known of a linear as soon as it is quantized. */
+export const layerErrorSchema = z.object({
   name: z.string(),
   /** tr((W−Q) H (W−Q)ᵀ) / tr(W H Wᵀ) over the layer's calibration inputs. */
   relativeError: z.number(),
-  /** ‖W − Q‖² / ‖W‖². */
-  weightRelativeError: z.number(),
   /** What had to be done beyond the recipe, in words. */
   notes: z.array(z.string()),
+});
+
+/** Figures of one quantized linear. */
+export const layerReportSchema = layerErrorSchema.extend({
+  /** ‖W − Q‖² / ‖W‖². */
+  weightRelativeError: z.number(),
 });
 export type LayerReport = z.infer<typeof layerReportSchema>;
 
@@ -132,12 +137,23 @@ export const quantizeResultSchema = z.object({
   resumedTimes: countSchema,
   /** Null for recipes that look at no text. */
   calibration: z
-    .object({ name: z.string(), windows: countSchema, context: countSchema, fingerprint: sha256Schema })
+    .object({
+      name: z.string(),
+      textSha256: sha256Schema,
+      windows: countSchema,
+      context: countSchema,
+      fingerprint: sha256Schema,
+    })
     .nullable(),
   /** Largest first. */
   worstLayers: z.array(layerReportSchema),
   meanRelativeError: z.number(),
+  /** What single layers needed beyond the recipe, in words. */
+  layerNotes: z.array(z.string()),
   warnings: z.array(z.string()),
+  /** Follow-ups; null where none was asked for. */
+  perplexity: perplexityResultSchema.nullable(),
+  benchmark: benchmarkResultSchema.nullable(),
 });
 export type QuantizeResult = z.infer<typeof quantizeResultSchema>;
 

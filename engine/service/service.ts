@@ -7,6 +7,7 @@ import type { Handlers } from './calls/handlers.ts';
 import { createHandlers } from './calls/index.ts';
 import { JobQueue } from './jobs/queue.ts';
 import type { ProcessHost } from './process-host.ts';
+import { historyOff } from './run-store.ts';
 
 export interface ServiceOptions {
   /** Folder of the history and the settings; see home.ts for the default. */
@@ -35,7 +36,13 @@ export function createService({ home, processHost }: ServiceOptions): Service {
     for (const listener of listeners) listener(event);
   };
   const queue = new JobQueue(processHost, emit);
-  const { handlers, close: closeHandlers } = createHandlers({ home, processHost, queue, emit });
+  const { handlers, close: closeHandlers } = createHandlers({
+    home,
+    processHost,
+    queue,
+    runs: historyOff,
+    emit,
+  });
 
   return {
     async handle(message) {

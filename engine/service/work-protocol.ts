@@ -1,5 +1,12 @@
 import { z } from 'zod';
-import { countSchema } from '../contract/common.ts';
+import {
+  countSchema,
+  identifierSchema,
+  jsonObjectSchema,
+  pathSchema,
+  sha256Schema,
+  timeSchema,
+} from '../contract/common.ts';
 import { nativeEnvironmentSchema } from '../contract/environment.ts';
 import { errorPayloadSchema } from '../contract/error-payload.ts';
 import { generationCalls, generationResultSchema } from '../contract/generation.ts';
@@ -11,7 +18,14 @@ import {
   perplexityResultSchema,
 } from '../contract/measurement.ts';
 import { modelCalls } from '../contract/models.ts';
-import { layerReportSchema, quantizationCalls } from '../contract/quantization.ts';
+import {
+  layerErrorSchema,
+  layerReportSchema,
+  quantizationCalls,
+  quantizeInputSchema,
+  quantizeResultSchema,
+  verifyResultSchema,
+} from '../contract/quantization.ts';
 
 /**
  * What the service and a work process say to each other. Both check what they receive: a work process reads hostile files, and its memory is
@@ -27,6 +41,13 @@ export const taskSchemas = {
     result: generationResultSchema,
   },
   benchmark: { input: benchmarkSettingsSchema, result: benchmarkSubjectSchema },
+  quantize: {
+    input: z.strictObject({ input: quantizeInputSchema, runId: identifierSchema, createdAt: timeSchema }),
+    result: quantizeResultSchema
+      .omit({ perplexity: true, benchmark: true })
+      .extend({ layers: z.array(layerReportSchema), sourceFingerprint: sha256Schema }),
+  },
+  verify: { input: quantizationCalls.verify.input, result: verifyResultSchema },
   perplexity: { input: perplexityInputSchema, result: perplexityResultSchema.omit({ runId: true }) },
   estimate: { input: quantizationCalls.estimate.input, result: quantizationCalls.estimate.output },
   inspect: { input: modelCalls.inspect.input, result: modelCalls.inspect.output },
@@ -51,8 +72,16 @@ export type ToWorkProcess = z.infer<typeof toWorkProcessSchema>;
 /** What a task reports while it works. */
 export const reportSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('progress'), progress: jobProgressSchema }),
-  z.strictObject({ type: z.literal('layer'), blockIndex: countSchema, layer: layerReportSchema }),
+  z.strictObject({ type: z.literal('layer'), blockIndex: countSchema, layer: layerErrorSchema }),
   z.strictObject({ type: z.literal('text'), text: z.string(), tokenIds: z.array(countSchema) }),
+  /** A quantization holds its output's lock and begins to work; from now on the history knows it. */
+  z.strictObject({
+    type: z.literal('accepted'),
+    runId: identifierSchema,
+    createdAt: timeSchema,
+    modelPath: pathSchema,
+    recipe: jsonObjectSchema,
+  }),
   z.strictObject({
     type: z.literal('message'),
     level: z.enum(['info', 'warning']),
@@ -60,6 +89,7 @@ export const reportSchema = z.discriminatedUnion('type', [
   }),
 ]);
 export type Report = z.infer<typeof reportSchema>;
+export type AcceptedReport = Extract<Report, { type: 'accepted' }>;
 
 export const fromWorkProcessSchema = z.discriminatedUnion('type', [
   ...reportSchema.options,

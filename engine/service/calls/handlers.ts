@@ -2,6 +2,7 @@ import type { CallName, CallOutput, ParsedCallInput } from '../../contract/calls
 import type { ServiceEvent } from '../../contract/events.ts';
 import type { JobQueue } from '../jobs/queue.ts';
 import type { ProcessHost } from '../process-host.ts';
+import type { RunStore } from '../run-store.ts';
 
 export type Handler<N extends CallName> = (
   input: ParsedCallInput<N>,
@@ -13,5 +14,6 @@ export interface HandlerContext {
   home: string;
   processHost: ProcessHost;
   queue: JobQueue;
+  runs: RunStore;
   emit: (event: ServiceEvent) => void;
 }

@@ -1,11 +1,18 @@
 import type { Job, JobKind, JobResult } from '../../contract/jobs.ts';
-import type { TaskInput, TaskKind, TaskResult } from '../work-protocol.ts';
+import type { AcceptedReport, TaskInput, TaskKind, TaskResult } from '../work-protocol.ts';
 
 /** What the composition of a job may do. Everything long happens in tasks. */
 export interface JobContext {
   readonly jobId: string;
-  /** Runs a task in a fresh work process; its reports become the job's events. Throws what the task throws. */
-  runTask<K extends TaskKind>(task: K, input: TaskInput<K>): Promise<TaskResult<K>>;
+  /**
+   * Runs a task in a fresh work process; its reports become the job's events. Throws what the task throws. `onAccepted` hears that a quantization
+   * holds its output.
+   */
+  runTask<K extends TaskKind>(
+    task: K,
+    input: TaskInput<K>,
+    onAccepted?: (report: AcceptedReport) => void,
+  ): Promise<TaskResult<K>>;
   message(level: 'info' | 'warning', message: string): void;
   /** Says to which run of the history the job belongs. */
   setRun(runId: string): void;

@@ -7,7 +7,7 @@ import { coalesce } from '../coalesce.ts';
 import { serviceLimits } from '../limits.ts';
 import type { ProcessHost } from '../process-host.ts';
 import { type RunningTask, startTask } from '../supervisor.ts';
-import type { Report, TaskInput, TaskKind, TaskResult } from '../work-protocol.ts';
+import type { AcceptedReport, Report, TaskInput, TaskKind, TaskResult } from '../work-protocol.ts';
 import type { JobContext, JobDefinition } from './job.ts';
 
 interface Entry {
@@ -190,8 +190,11 @@ export class JobQueue {
 
   #context(entry: Entry, pushProgress: (progress: JobProgress) => void): JobContext {
     const { job } = entry;
-    const onReport = (report: Report) => {
+    const onReport = (report: Report, onAccepted?: (report: AcceptedReport) => void) => {
       switch (report.type) {
+        case 'accepted':
+          onAccepted?.(report);
+          break;
         case 'progress':
           job.progress = report.progress;
           pushProgress(report.progress);
@@ -222,9 +225,13 @@ export class JobQueue {
           break;
       }
     };
-    const runTask = async <K extends TaskKind>(task: K, input: TaskInput<K>): Promise<TaskResult<K>> => {
+    const runTask = async <K extends TaskKind>(
+      task: K,
+      input: TaskInput<K>,
+      onAccepted?: (report: AcceptedReport) => void,
+    ): Promise<TaskResult<K>> => {
       if (entry.stopRequested) throw new DBellError('stopped', 'stopped');
-      const running = startTask(this.#host, task, input, onReport);
+      const running = startTask(this.#host, task, input, (report) => onReport(report, onAccepted));
       entry.task = running as unknown as RunningTask<TaskKind>;
       // Paused between two tasks: the new one starts paused.
       if (job.state === 'paused') running.pause();

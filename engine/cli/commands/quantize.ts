@@ -1,0 +1,133 @@
+import path from 'node:path';
+import type { TextSource } from '../../contract/common.ts';
+import { limits } from '../../contract/limits.ts';
+import type { QuantizeResult } from '../../contract/quantization.ts';
+import type { AddCommand } from '../command.ts';
+import { formatBytes, formatCount, formatDuration, significant } from '../format.ts';
+import { textSource, wholeNumber, withOutputOptions } from '../options.ts';
+import { pairs } from '../table.ts';
+import { type QuantizationOptions, withQuantizationOptions } from './quantization-options.ts';
+
+interface QuantizeOptions extends QuantizationOptions {
+  calibration: TextSource;
+  seed?: number;
+  out: string;
+}
+
+export const quantizeCommand: AddCommand = (program, run) => {
+  withOutputOptions(
+    withQuantizationOptions(
+      program
+        .command('quantize')
+        .description('calibrate and quantize a model and write it as a package')
+        .argument('<model>', 'Hugging Face folder or .gguf file'),
+    )
+      .option(
+        '--calibration <text>',
+        'text file, .jsonl file or folder of texts, or bundled:NAME (general, stories)',
+        textSource,
+        { bundled: 'general' },
+      )
+      .option(
+        '--seed <number>',
+        'draw the windows with this seed (default: the first windows of the text)',
+        wholeNumber(0, limits.seed),
+      )
+      .requiredOption('--out <folder>', 'the package; must not exist yet'),
+  )
+    .addHelpText(
+      'after',
+      `
+Every block is checkpointed in OUT.partial; OUT appears when it is complete. After Ctrl-C, a
+crash or a power cut, "dbell resume OUT" goes on and gives the same bytes as an undisturbed run.
+
+Examples:
+  dbell quantize resources/dbell-stories-7m --recipe dbellquant --calibration bundled:stories \\
+      --windows 16 --context 256 --out stories-dbell
+  dbell quantize model.gguf --recipe gptq-3 --calibration texts/ --windows 128 --out packed`,
+    )
+    .action((model: string, options: QuantizeOptions) =>
+      run(options, async ({ client, output, followJob }) => {
+        const { recipe, windows, context, activationBits, embeddingBits, set, threads } = options;
+        const { jobId } = await client.call('quantize', {
+          model: path.resolve(model),
+          recipe,
+          windows,
+          context,
+          activationBits,
+          embeddingBits,
+          set,
+          threads,
+          calibration: options.calibration,
+          seed: options.seed,
+          out: path.resolve(options.out),
+        });
+        const result = await followJob(jobId, 'quantize');
+        output.result(result, () => describeQuantization(result));
+      }),
+    );
+};
+
+export const resumeCommand: AddCommand = (program, run) => {
+  withOutputOptions(
+    program
+      .command('resume')
+      .description('go on where a stopped or killed quantization ended')
+      .argument('<folder>', 'OUT or OUT.partial')
+      .option('--threads <count>', '0 = all cores (default: as before)', wholeNumber(0, limits.threads)),
+  )
+    .addHelpText('after', '\nExample:\n  dbell resume packed')
+    .action((folder: string, options) =>
+      run(options, async ({ client, output, followJob }) => {
+        const { jobId } = await client.call('resume', {
+          path: path.resolve(folder),
+          threads: options.threads,
+        });
+        const result = await followJob(jobId, 'quantize');
+        output.result(result, () => describeQuantization(result));
+      }),
+    );
+};
+
+/** How many of the layers with the largest errors are shown. */
+const shownLayers = 3;
+
+function describeQuantization(result: QuantizeResult): string {
+  const { calibration } = result;
+  return pairs([
+    ['package', result.package],
+    [
+      'recipe',
+      `${result.recipe}, activations ${result.activationBits} bits, embedding ${result.embeddingBits} bits`,
+    ],
+    [
+      'stored',
+      `${significant(result.storedBitsPerWeight, 4)} bits per weight in the quantized linears${
+        result.nominalBitsPerWeight === null ? '' : ` (nominal: ${result.nominalBitsPerWeight})`
+      }`,
+    ],
+    ['size', `${formatBytes(result.bytes)}, from ${formatBytes(result.sourceBytes)}`],
+    [
+      'calibration',
+      calibration === null
+        ? 'none needed'
+        : `${calibration.name}, ${formatCount(calibration.windows)} × ${formatCount(calibration.context)} tokens`,
+    ],
+    ['layer error', `mean ${significant(result.meanRelativeError, 3)} (relative to the output)`],
+    [
+      'worst layers',
+      result.worstLayers
+        .slice(0, shownLayers)
+        .map(({ name, relativeError }) => `${significant(relativeError, 3)}  ${name}`)
+        .join('\n'),
+    ],
+    ['peak memory', formatBytes(result.peakRssBytes)],
+    [
+      'time',
+      formatDuration(result.durationMs) +
+        (result.resumedTimes > 0 ? `, resumed ${formatCount(result.resumedTimes)} times` : ''),
+    ],
+    ['run', result.runId],
+    ['notes', result.warnings.length > 0 ? result.warnings.join('\n') : null],
+  ]);
+}

@@ -1,0 +1,45 @@
+import path from 'node:path';
+import type { AddCommand } from '../command.ts';
+import { exitCodes } from '../exit-codes.ts';
+import { formatBytes, formatCount } from '../format.ts';
+import { withOutputOptions } from '../options.ts';
+import type { OutputOptions } from '../output.ts';
+import { CommandEnd } from '../session.ts';
+
+export const verifyCommand: AddCommand = (program, run) => {
+  withOutputOptions(
+    program
+      .command('verify')
+      .description('check a package: structure, hashes, and its numbers against the source model')
+      .argument('<package>', 'folder that quantize wrote')
+      .option('--against <model>', 'the model it was made from, to compare the weights with'),
+  )
+    .addHelpText(
+      'after',
+      `
+Exit code 1 if anything is wrong.
+
+Examples:
+  dbell verify packed
+  dbell verify packed --against model.gguf --json`,
+    )
+    .action((folder: string, options: OutputOptions & { against?: string }) =>
+      run(options, async ({ client, output, followJob }) => {
+        const { against } = options;
+        const { jobId } = await client.call('verify', {
+          package: path.resolve(folder),
+          against: against === undefined ? undefined : path.resolve(against),
+        });
+        const result = await followJob(jobId, 'verify');
+        output.result(result, () => {
+          const checked = `${formatCount(result.checkedTensors)} tensors, ${formatBytes(result.checkedBytes)} checked${result.against ? `, compared with ${result.against}` : ''}`;
+          if (result.ok) return `ok: ${result.package} (${checked})`;
+          return [
+            `NOT ok: ${result.package} (${checked})`,
+            ...result.problems.map(({ code, message }) => `  ${code}: ${message}`),
+          ].join('\n');
+        });
+        if (!result.ok) throw new CommandEnd(exitCodes.failure);
+      }),
+    );
+};

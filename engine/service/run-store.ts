@@ -1,0 +1,24 @@
+import type { ErrorPayload } from '../contract/error-payload.ts';
+import type { RunBeginning, RunFacts, RunOutcome, UnfinishedRun } from './runs.ts';
+
+/** What jobs tell the history. Calls are synchronous and quick; a history that cannot be written never ends a job. */
+export interface RunStore {
+  /** Adds the run, or marks it as running again where it is there already. */
+  begin(run: RunBeginning): void;
+  finish(runId: string, outcome: RunOutcome): void;
+  /** `stopped` for that code, else `failed`. */
+  fail(runId: string, error: ErrorPayload): void;
+  /** A measurement, whole at once. */
+  record(run: RunBeginning, facts: RunFacts): void;
+  /** A quantization into this folder that never reported its end; null where there is none. */
+  unfinishedFor(out: string): UnfinishedRun | null;
+}
+
+/** For a history that cannot be used: everything else works without it. */
+export const historyOff: RunStore = {
+  begin() {},
+  finish() {},
+  fail() {},
+  record() {},
+  unfinishedFor: () => null,
+};

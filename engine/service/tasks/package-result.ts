@@ -1,0 +1,40 @@
+import { openPackage } from '../../package/open.ts';
+
+/** Notes of layers that a result repeats; the history has all of them. */
+const shownNotes = 20;
+
+/** What can be said of a package from its own files: the part of a quantization's result that outlives the run. */
+export async function describePackage(folder: string) {
+  const source = await openPackage(folder);
+  try {
+    const { quality, quantization } = source;
+    const layers = quality.layers.map(({ name, relativeError, weightRelativeError, notes }) => ({
+      name,
+      relativeError,
+      weightRelativeError,
+      notes,
+    }));
+    const worstFirst = [...layers].sort((a, b) => b.relativeError - a.relativeError);
+    const notes = layers.flatMap(({ name, notes }) => notes.map((note) => `${name}: ${note}`));
+    return {
+      package: source.path,
+      recipe: quantization.recipe.name,
+      activationBits: source.activationBits,
+      embeddingBits: quantization.embedding_bits,
+      storedBitsPerWeight: source.storedBitsPerWeight,
+      nominalBitsPerWeight: quality.linears.nominalBitsPerWeight,
+      bytes: source.packageBytes,
+      blocks: source.architecture.blocks.length,
+      layers,
+      worstLayers: worstFirst.slice(0, 10),
+      meanRelativeError:
+        layers.reduce((sum, { relativeError }) => sum + relativeError, 0) / Math.max(1, layers.length),
+      layerNotes:
+        notes.length > shownNotes
+          ? [...notes.slice(0, shownNotes), `and ${notes.length - shownNotes} more`]
+          : notes,
+    };
+  } finally {
+    source.close();
+  }
+}

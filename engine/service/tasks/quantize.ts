@@ -1,0 +1,177 @@
+import { existsSync, mkdirSync } from 'node:fs';
+import type { TokenWindows } from '../../calibration/windows.ts';
+import { jsonObjectSchema } from '../../contract/common.ts';
+import { DBellError } from '../../contract/errors.ts';
+import { fileError } from '../../files/errors.ts';
+import { createFloatEngine } from '../../float/engine.ts';
+import { processMemory } from '../../measure/memory.ts';
+import { openModel } from '../../model/open.ts';
+import { createTokenizer } from '../../model/tokenizer-huggingface.ts';
+import { createPackageSink } from '../../package/sink.ts';
+import { quantize } from '../../quantize/pipeline.ts';
+import { checkBeforeStart } from '../../quantize/preflight.ts';
+import type { QuantizationProgress } from '../../quantize/progress.ts';
+import { needsCalibration } from '../../quantize/resolve-recipe.ts';
+import { createRunFile, type RunFile, updateRunFile, workFolderOf } from '../run-file.ts';
+import type { TaskInput } from '../work-protocol.ts';
+import type { TaskControl, TaskFunction } from './control.ts';
+import { describePackage } from './package-result.ts';
+import { contextFor, recipeFor } from './quantization-settings.ts';
+import { readWindows } from './text-windows.ts';
+import { threadCount } from './threads.ts';
+
+const task = 'quantize';
+
+/**
+ * Quantizes a model into a package, or takes up a run that ended before. Everything that can be checked is checked before the work folder is
+ * made; from then on `run.json` says which run it is.
+ */
+export const quantizeTask: TaskFunction<'quantize'> = async (request, control) => {
+  const { input } = request;
+  const workFolder = workFolderOf(input.out);
+  if (existsSync(input.out) && !existsSync(workFolder)) {
+    throw new DBellError(
+      'output-exists',
+      `${input.out} exists already; choose another output or delete it first`,
+    );
+  }
+  const warnings: string[] = [];
+  const warn = (message: string) => {
+    warnings.push(message);
+    control.report({ type: 'message', level: 'warning', message });
+  };
+  const source = await openModel(input.model);
+  try {
+    for (const { message } of source.warnings) warn(message);
+    const { architecture } = source;
+    const recipe = recipeFor(architecture, input);
+    const tokenizer = createTokenizer(source.tokenizer, {
+      modelVocabularySize: architecture.vocabularySize,
+    });
+    const windows = needsCalibration(recipe)
+      ? await readWindows(
+          task,
+          input.calibration,
+          { tokenizer, architecture },
+          {
+            context: contextFor(architecture, input.context),
+            choice:
+              input.seed === undefined
+                ? { kind: 'first', count: input.windows }
+                : { kind: 'seeded', count: input.windows, seed: input.seed },
+          },
+          control,
+        )
+      : null;
+    const threads = threadCount(input.threads);
+    // Before anything is written; the pipeline checks again with what lies in the work folder.
+    if (!existsSync(workFolder)) {
+      checkBeforeStart({
+        source,
+        windows,
+        recipe,
+        embeddingBits: input.embeddingBits,
+        outputDirectory: input.out,
+        threads,
+      });
+    }
+    const run = beginRun(workFolder, request);
+    const engine = await createFloatEngine(source, { threads });
+    try {
+      const attempts = run.attempts + 1;
+      let accepted = false;
+      const accept = () => {
+        accepted = true;
+        // The folder is locked by now, so that nobody else writes its run file.
+        updateRunFile(workFolder, { ...run, attempts });
+        control.report({
+          type: 'accepted',
+          runId: run.runId,
+          createdAt: run.createdAt,
+          modelPath: source.path,
+          recipe: jsonObjectSchema.parse(recipe),
+        });
+      };
+      try {
+        const { elapsedMs } = await quantize({
+          source,
+          windows,
+          recipe,
+          embeddingBits: input.embeddingBits,
+          engine,
+          sink: createPackageSink({ workDirectory: workFolder, outputDirectory: input.out }),
+          workDirectory: workFolder,
+          outputDirectory: input.out,
+          seed: input.seed ?? 0,
+          threads,
+          onProgress: (progress) => {
+            if (!accepted) accept();
+            reportProgress(progress, control);
+          },
+          onWarning: warn,
+          control,
+        });
+        return {
+          ...(await describePackage(input.out)),
+          runId: run.runId,
+          sourceBytes: source.fileBytes,
+          sourceFingerprint: await source.fingerprint(),
+          peakRssBytes: Math.max(run.peakRssBytes, processMemory().peakRssBytes),
+          durationMs: elapsedMs,
+          resumedTimes: attempts - 1,
+          calibration: calibrationOf(windows),
+          warnings,
+        };
+      } catch (error) {
+        if (accepted && existsSync(workFolder)) {
+          const peakRssBytes = Math.max(run.peakRssBytes, processMemory().peakRssBytes);
+          updateRunFile(workFolder, { ...run, attempts, peakRssBytes });
+        }
+        throw error;
+      }
+    } finally {
+      await engine.close();
+    }
+  } finally {
+    source.close();
+  }
+};
+
+/** Makes the work folder where there is none and finds or writes the run file. */
+function beginRun(workFolder: string, { input, runId, createdAt }: TaskInput<'quantize'>): RunFile {
+  try {
+    mkdirSync(workFolder, { recursive: true });
+  } catch (cause) {
+    throw fileError(cause, 'create the folder', workFolder);
+  }
+  return createRunFile(workFolder, { version: 1, runId, createdAt, input, attempts: 0, peakRssBytes: 0 });
+}
+
+function reportProgress(progress: QuantizationProgress, control: TaskControl): void {
+  const { step, blockIndex, blockCount, layer, relativeError, notes } = progress;
+  control.progress({
+    task,
+    stage: step,
+    fraction: progress.fraction,
+    step: { index: blockIndex, count: blockCount, unit: 'block' },
+    item: layer ?? progress.stage,
+    relativeError,
+    elapsedMs: progress.elapsedMs,
+    remainingMs: progress.etaMs,
+  });
+  if (layer !== null && relativeError !== null) {
+    control.report({ type: 'layer', blockIndex, layer: { name: layer, relativeError, notes } });
+  }
+}
+
+function calibrationOf(windows: TokenWindows | null) {
+  if (windows === null) return null;
+  const { source, windowCount, context, fingerprint } = windows;
+  return {
+    name: source.name,
+    textSha256: source.textSha256,
+    windows: windowCount,
+    context,
+    fingerprint,
+  };
+}
