@@ -3,7 +3,7 @@ import { formatBytes, formatDuration, formatPercent, significant } from './forma
 import type { Output } from './output.ts';
 import { cut } from './table.ts';
 
-/** A pipe or a log file gets a line this often at most, besides one at the start of each task. */
+/** A pipe or a log file gets a line this often at most, besides one where a task begins. */
 const plainLineIntervalMs = 5000;
 /** A bar wider than this tells nothing more. */
 const barWidth = 20;
@@ -20,7 +20,7 @@ export class ProgressDisplay {
   readonly #terminal: boolean;
   #drawn = false;
   #lastLineAt = Number.NEGATIVE_INFINITY;
-  #lastTask = '';
+  #lastPhase = '';
 
   constructor(output: Output) {
     this.#output = output;
@@ -36,8 +36,10 @@ export class ProgressDisplay {
       return;
     }
     const now = performance.now();
-    if (progress.task === this.#lastTask && now - this.#lastLineAt < plainLineIntervalMs) return;
-    this.#lastTask = progress.task;
+    // Preparations have no fraction; the first line with one says that the work itself has begun.
+    const phase = `${progress.task} ${progress.fraction === null}`;
+    if (phase === this.#lastPhase && now - this.#lastLineAt < plainLineIntervalMs) return;
+    this.#lastPhase = phase;
     this.#lastLineAt = now;
     this.#output.message(progressParts(progress).join('  ').trim());
   }

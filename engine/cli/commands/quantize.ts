@@ -128,6 +128,6 @@ function describeQuantization(result: QuantizeResult): string {
         (result.resumedTimes > 0 ? `, resumed ${formatCount(result.resumedTimes)} times` : ''),
     ],
     ['run', result.runId],
-    ['notes', result.warnings.length > 0 ? result.warnings.join('\n') : null],
+    ['notes', result.layerNotes.length > 0 ? result.layerNotes.join('\n') : null],
   ]);
 }

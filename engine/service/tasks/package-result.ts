@@ -3,6 +3,17 @@ import { openPackage } from '../../package/open.ts';
 /** Notes of layers that a result repeats; the history has all of them. */
 const shownNotes = 20;
 
+/** Each note once, with the layers that it is about. */
+function groupNotes(layers: { name: string; notes: string[] }[]): string[] {
+  const byNote = new Map<string, string[]>();
+  for (const { name, notes } of layers) {
+    for (const note of notes) byNote.set(note, [...(byNote.get(note) ?? []), name]);
+  }
+  return [...byNote].map(([note, names]) =>
+    names.length === 1 ? `${names[0]}: ${note}` : `${names.length} layers: ${note}`,
+  );
+}
+
 /** What can be said of a package from its own files: the part of a quantization's result that outlives the run. */
 export async function describePackage(folder: string) {
   const source = await openPackage(folder);
@@ -15,7 +26,7 @@ export async function describePackage(folder: string) {
       notes,
     }));
     const worstFirst = [...layers].sort((a, b) => b.relativeError - a.relativeError);
-    const notes = layers.flatMap(({ name, notes }) => notes.map((note) => `${name}: ${note}`));
+    const notes = groupNotes(layers);
     return {
       package: source.path,
       recipe: quantization.recipe.name,

@@ -1,4 +1,5 @@
 import { existsSync, mkdirSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { TokenWindows } from '../../calibration/windows.ts';
 import { jsonObjectSchema } from '../../contract/common.ts';
 import { DBellError } from '../../contract/errors.ts';
@@ -8,6 +9,7 @@ import { processMemory } from '../../measure/memory.ts';
 import { openModel } from '../../model/open.ts';
 import { createTokenizer } from '../../model/tokenizer-huggingface.ts';
 import { createPackageSink } from '../../package/sink.ts';
+import { lockFolder } from '../../quantize/output-lock.ts';
 import { quantize } from '../../quantize/pipeline.ts';
 import { checkBeforeStart } from '../../quantize/preflight.ts';
 import type { QuantizationProgress } from '../../quantize/progress.ts';
@@ -21,6 +23,10 @@ import { readWindows } from './text-windows.ts';
 import { threadCount } from './threads.ts';
 
 const task = 'quantize';
+
+/** Longer than the native calls of common layers take. */
+const orphanWaitMs = 5000;
+const orphanPollMs = 100;
 
 /**
  * Quantizes a model into a package, or takes up a run that ended before. Everything that can be checked is checked before the work folder is
@@ -76,6 +82,7 @@ export const quantizeTask: TaskFunction<'quantize'> = async (request, control) =
       });
     }
     const run = beginRun(workFolder, request);
+    if (run.attempts > 0) await waitForLock(workFolder);
     const engine = await createFloatEngine(source, { threads });
     try {
       const attempts = run.attempts + 1;
@@ -145,6 +152,23 @@ function beginRun(workFolder: string, { input, runId, createdAt }: TaskInput<'qu
     throw fileError(cause, 'create the folder', workFolder);
   }
   return createRunFile(workFolder, { version: 1, runId, createdAt, input, attempts: 0, peakRssBytes: 0 });
+}
+
+/**
+ * A run whose service was killed is resumed at once, while its work process may still be in a long native call after which it will end itself: it
+ * gets a moment to let go.
+ */
+async function waitForLock(workFolder: string): Promise<void> {
+  const deadline = performance.now() + orphanWaitMs;
+  for (;;) {
+    try {
+      (await lockFolder(workFolder)).release();
+      return;
+    } catch (error) {
+      if (performance.now() > deadline) throw error;
+      await sleep(orphanPollMs);
+    }
+  }
 }
 
 function reportProgress(progress: QuantizationProgress, control: TaskControl): void {

@@ -1,0 +1,278 @@
+import { createHash } from 'node:crypto';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { bundled } from '../assets.ts';
+import { onlyJson, type RunningCli, runCli, startCli } from './cli-run.ts';
+
+const folder = mkdtempSync(path.join(os.tmpdir(), 'dbell-cli-quantize-'));
+const environment = { DBELL_HOME: path.join(folder, 'home') };
+afterAll(() => rmSync(folder, { recursive: true }));
+
+/** Small enough to be quick, long enough to be killed in the middle. */
+const text = path.join(folder, 'stories.txt');
+writeFileSync(text, readFileSync(bundled.trainingText).subarray(0, 100_000));
+const settings = [
+  ...['--recipe', 'gptq-4', '--calibration', text],
+  ...['--windows', '4', '--context', '128', '--threads', '1'],
+];
+let count = 0;
+const newOut = () => path.join(folder, `out-${count++}`);
+const quantize = (out: string, ...more: string[]) => [
+  'quantize',
+  bundled.model,
+  ...settings,
+  '--out',
+  out,
+  ...more,
+];
+
+/** Name and hash of every file of a package. */
+function contentOf(out: string): Record<string, string> {
+  return Object.fromEntries(
+    readdirSync(out)
+      .sort()
+      .map((name) => [
+        name,
+        createHash('sha256')
+          .update(readFileSync(path.join(out, name)))
+          .digest('hex'),
+      ]),
+  );
+}
+
+const undisturbed = path.join(folder, 'undisturbed');
+let expectedContent: Record<string, string>;
+beforeAll(async () => {
+  const result = await runCli(quantize(undisturbed, '--json'), environment);
+  if (result.exitCode !== 0) throw new Error(result.stderr);
+  expectedContent = contentOf(undisturbed);
+});
+
+/** Process ids of a process's children (Linux). */
+function childrenOf(pid: number): number[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
+    .trim()
+    .split(' ')
+    .filter(Boolean)
+    .map(Number);
+}
+
+/** Resolves when a block has been stored, so that there is something to resume. */
+async function untilBlockStored(running: RunningCli): Promise<void> {
+  await running.until('"blockIndex":1');
+}
+
+const isAlive = (pid: number) => {
+  try {
+    process.kill(pid, 0);
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
+};
+
+async function untilGone(pid: number): Promise<void> {
+  while (isAlive(pid)) await new Promise((resolve) => setTimeout(resolve, 20));
+}
+
+describe('quantize', () => {
+  test('writes a package and says its true size', async () => {
+    const out = newOut();
+    const result = await runCli(quantize(out, '--json'), environment);
+    expect(result.exitCode).toBe(0);
+    const made = onlyJson(result);
+    expect(made).toMatchObject({
+      package: out,
+      recipe: 'gptq-4',
+      activationBits: 8,
+      blocks: 8,
+      resumedTimes: 0,
+      calibration: { name: 'stories.txt', windows: 4, context: 128 },
+    });
+    expect(made.storedBitsPerWeight).toBeCloseTo(4.25, 2);
+    expect(existsSync(`${out}.partial`)).toBe(false);
+    expect(contentOf(out)).toEqual(expectedContent);
+  });
+
+  test('says what it is doing in plain lines, and the result within 80 columns', async () => {
+    const out = newOut();
+    const result = await runCli(quantize(out), environment);
+    expect(result.exitCode).toBe(0);
+    expect(result.stdout).toContain('bits per weight');
+    expect(result.stderr).toContain('block 1/8');
+    expect(`${result.stdout}${result.stderr}`).not.toContain('\u001b');
+    for (const line of result.stdout.split('\n'))
+      expect(line.replaceAll(folder, '').length).toBeLessThanOrEqual(80);
+  });
+
+  test('--events names every quantized layer', async () => {
+    const { stdout } = await runCli(quantize(newOut(), '--events'), environment);
+    const events = stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    const layers = events.filter(({ type }) => type === 'job-layer');
+    expect(new Set(layers.map(({ layer }) => layer.name)).size).toBe(8 * 7);
+    expect(events.at(-1)).toMatchObject({ type: 'result', result: { recipe: 'gptq-4' } });
+  });
+
+  test('an output that exists is refused before any work', async () => {
+    const out = newOut();
+    mkdirSync(out);
+    const result = await runCli(quantize(out, '--json'), environment);
+    expect(result.exitCode).toBe(1);
+    expect(onlyJson(result)).toMatchObject({
+      error: { code: 'output-exists', message: expect.stringContaining(out) },
+    });
+    expect(readdirSync(out)).toEqual([]);
+    expect(existsSync(`${out}.partial`)).toBe(false);
+  });
+
+  test('an output inside the model is refused and nothing is written there', async () => {
+    const before = readdirSync(bundled.model);
+    const result = await runCli(quantize(path.join(bundled.model, 'packed')), environment);
+    expect(result.exitCode).toBe(2);
+    expect(result.stderr).toContain('never written to');
+    expect(readdirSync(bundled.model)).toEqual(before);
+  });
+
+  test.each([
+    ['an unknown recipe', ['--recipe', 'best'], 2, 'dbellquant'],
+    ['an unknown setting', ['--set', 'colour=red'], 2, 'colour'],
+    ['a setting out of range', ['--set', 'damping=7'], 2, 'damping'],
+    ['a text that does not exist', ['--calibration', '/does/not/exist.txt'], 1, '/does/not/exist.txt'],
+    ['more windows than the text has', ['--windows', '100000'], 1, '100000'],
+    ['a context beyond the model', ['--context', '4096'], 2, '512'],
+  ])('%s is refused before anything is written', async (_, change, exitCode, named) => {
+    const out = newOut();
+    const result = await runCli([...quantize(out), ...change], environment);
+    expect(result).toMatchObject({ exitCode, stdout: '' });
+    expect(result.stderr).toContain(named);
+    expect(existsSync(out) || existsSync(`${out}.partial`)).toBe(false);
+  });
+
+  test('a model that does not exist is refused', async () => {
+    const result = await runCli(
+      ['quantize', '/no/model', ...settings, '--out', newOut(), '--json'],
+      environment,
+    );
+    expect(result.exitCode).toBe(1);
+    expect(onlyJson(result)).toMatchObject({ error: { code: 'not-found' } });
+  });
+});
+
+describe('resume', () => {
+  test('after Ctrl-C: 130, how to go on, and then the same bytes', async () => {
+    const out = newOut();
+    const running = startCli(quantize(out, '--events'), environment);
+    await untilBlockStored(running);
+    running.child.kill('SIGINT');
+    const interrupted = await running.done;
+    expect(interrupted.exitCode).toBe(130);
+    expect(interrupted.stderr).toContain(`dbell resume ${out}`);
+    expect(existsSync(out)).toBe(false);
+    const result = await runCli(['resume', out, '--json'], environment);
+    expect(result.exitCode).toBe(0);
+    expect(onlyJson(result)).toMatchObject({ package: out, resumedTimes: 1 });
+    expect(contentOf(out)).toEqual(expectedContent);
+    expect(existsSync(`${out}.partial`)).toBe(false);
+  });
+
+  test('after the work process is killed: a clear failure, and then the same bytes', async () => {
+    const out = newOut();
+    const running = startCli(quantize(out, '--events'), environment);
+    await untilBlockStored(running);
+    for (const pid of childrenOf(running.child.pid!)) process.kill(pid, 'SIGKILL');
+    const failed = await running.done;
+    expect(failed.exitCode).toBe(1);
+    expect(failed.stdout.trimEnd().split('\n').at(-1)).toContain('"code":"worker-died"');
+    expect(failed.stderr).toContain('SIGKILL');
+    expect(failed.stderr).toContain(`dbell resume ${out}`);
+    const result = await runCli(['resume', `${out}.partial`, '--json'], environment);
+    expect(result.exitCode).toBe(0);
+    expect(contentOf(out)).toEqual(expectedContent);
+  });
+
+  test('after the service is killed: the work process ends itself, and then the same bytes', async () => {
+    const out = newOut();
+    const running = startCli(quantize(out, '--events'), environment);
+    await untilBlockStored(running);
+    const workers = childrenOf(running.child.pid!);
+    expect(workers).toHaveLength(1);
+    running.child.kill('SIGKILL');
+    await running.done;
+    await untilGone(workers[0]!);
+    expect(existsSync(out)).toBe(false);
+    const result = await runCli(['resume', out, '--json'], environment);
+    expect(result.exitCode).toBe(0);
+    expect(contentOf(out)).toEqual(expectedContent);
+  });
+
+  test('the same request again goes on with what it has begun', async () => {
+    const out = newOut();
+    const running = startCli(quantize(out, '--events'), environment);
+    await untilBlockStored(running);
+    running.child.kill('SIGKILL');
+    await running.done;
+    const result = await runCli(quantize(out, '--json'), environment);
+    expect(result.exitCode).toBe(0);
+    expect(onlyJson(result)).toMatchObject({ resumedTimes: 1 });
+    expect(contentOf(out)).toEqual(expectedContent);
+  });
+
+  test('another request for an unfinished output is refused and says what differs', async () => {
+    const out = newOut();
+    const running = startCli(quantize(out, '--events'), environment);
+    await untilBlockStored(running);
+    running.child.kill('SIGINT');
+    await running.done;
+    const result = await runCli([...quantize(out, '--json'), '--windows', '5'], environment);
+    expect(result.exitCode).toBe(1);
+    expect(onlyJson(result)).toMatchObject({
+      error: { code: 'output-exists', message: expect.stringContaining('another windows') },
+    });
+  });
+
+  test('two processes on one output: one works, the other is refused', async () => {
+    const out = newOut();
+    const longer = ['--windows', '48'];
+    const first = startCli(quantize(out, '--events', ...longer), environment);
+    await untilBlockStored(first);
+    const second = await runCli(quantize(out, '--json', ...longer), environment);
+    expect(second.exitCode).toBe(1);
+    expect(onlyJson(second)).toMatchObject({
+      error: { code: 'output-exists', message: expect.stringContaining('process') },
+    });
+    expect((await first.done).exitCode).toBe(0);
+  });
+
+  test.each([
+    ['nothing there', () => newOut(), 1, 'no unfinished run'],
+    ['a complete package', () => undisturbed, 2, 'nothing to resume'],
+    [
+      'a damaged run file',
+      () => {
+        const out = newOut();
+        mkdirSync(`${out}.partial`);
+        writeFileSync(`${out}.partial/run.json`, '{');
+        return out;
+      },
+      1,
+      'not valid JSON',
+    ],
+  ])('is refused with %s', async (_, out, exitCode, message) => {
+    const result = await runCli(['resume', out()], environment);
+    expect(result).toMatchObject({ exitCode, stdout: '' });
+    expect(result.stderr).toContain(message);
+  });
+});
