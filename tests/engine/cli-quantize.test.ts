@@ -23,7 +23,7 @@ const text = path.join(folder, 'stories.txt');
 writeFileSync(text, readFileSync(bundled.trainingText).subarray(0, 100_000));
 const settings = [
   ...['--recipe', 'gptq-4', '--calibration', text],
-  ...['--windows', '4', '--context', '128', '--threads', '1'],
+  ...['--windows', '2', '--context', '64', '--threads', '1'],
 ];
 let count = 0;
 const newOut = () => path.join(folder, `out-${count++}`);
@@ -97,7 +97,7 @@ describe('quantize', () => {
       activationBits: 8,
       blocks: 8,
       resumedTimes: 0,
-      calibration: { name: 'stories.txt', windows: 4, context: 128 },
+      calibration: { name: 'stories.txt', windows: 2, context: 64 },
     });
     expect(made.storedBitsPerWeight).toBeCloseTo(4.25, 2);
     expect(existsSync(`${out}.partial`)).toBe(false);
@@ -245,7 +245,7 @@ describe('resume', () => {
 
   test('two processes on one output: one works, the other is refused', async () => {
     const out = newOut();
-    const longer = ['--windows', '48'];
+    const longer = ['--windows', '96'];
     const first = startCli(quantize(out, '--events', ...longer), environment);
     await untilBlockStored(first);
     const second = await runCli(quantize(out, '--json', ...longer), environment);

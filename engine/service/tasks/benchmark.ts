@@ -36,7 +36,12 @@ export const benchmarkTask: TaskFunction<'benchmark'> = async (input, control) =
         },
       },
     );
-    return { ...measured, model: subject?.path ?? input.model, modelBytes: subject?.modelBytes ?? 0 };
+    return {
+      ...measured,
+      model: subject?.path ?? input.model,
+      recipe: subject?.recipe ?? null,
+      modelBytes: subject?.modelBytes ?? 0,
+    };
   } finally {
     subject?.closeSource();
   }

@@ -30,6 +30,9 @@ interface TaskControlOwner extends TaskControl {
   flush(): void;
 }
 
+/** A rate that was measured over less than this says nothing about what remains. */
+const minimumMeasuredMs = 1000;
+
 /** How often a paused task looks whether it may go on. */
 const pausedPollMs = 50;
 
@@ -86,9 +89,11 @@ export function createTaskControl(send: (message: FromWorkProcess) => void): Tas
     },
     progress(value) {
       endIfOrphaned();
+      const elapsedMs = performance.now() - startedAt;
       progress.push({
-        elapsedMs: performance.now() - startedAt,
+        elapsedMs,
         ...value,
+        remainingMs: elapsedMs < minimumMeasuredMs ? null : value.remainingMs,
         rssBytes: process.memoryUsage.rss(),
       });
     },

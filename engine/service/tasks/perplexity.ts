@@ -1,11 +1,33 @@
+import { toErrorPayload } from '../../contract/error-payload.ts';
 import { processMemory } from '../../measure/memory.ts';
-import { perplexity } from '../../measure/perplexity.ts';
-import type { TaskFunction } from './control.ts';
+import { type PerplexityResult as Measured, perplexity } from '../../measure/perplexity.ts';
+import { attachPerplexity } from '../../package/attach-perplexity.ts';
+import type { TaskControl, TaskFunction } from './control.ts';
 import { contextFor } from './quantization-settings.ts';
 import { openSubject } from './subject.ts';
 import { readWindows } from './text-windows.ts';
 
 const task = 'perplexity';
+
+/** A package carries the perplexities that were measured of it. That it cannot be written to is no reason to lose the measurement. */
+async function attach(folder: string, measured: Measured, control: TaskControl): Promise<void> {
+  const { perplexity, tokens, context, windows, textName, textSha256, activationBits } = measured;
+  if (perplexity === null) return;
+  try {
+    await attachPerplexity(folder, {
+      perplexity,
+      tokens,
+      context,
+      windows,
+      textName,
+      textSha256,
+      activationBits,
+    });
+  } catch (error) {
+    const message = `the perplexity could not be added to the package: ${toErrorPayload(error).message}`;
+    control.report({ type: 'message', level: 'warning', message });
+  }
+}
 
 export const perplexityTask: TaskFunction<'perplexity'> = async (input, control) => {
   const { documentSeparator } = input;
@@ -43,7 +65,13 @@ export const perplexityTask: TaskFunction<'perplexity'> = async (input, control)
         });
       },
     });
-    return { ...measured, model: subject.path, peakRssBytes: processMemory().peakRssBytes };
+    if (input.remember && subject.recipe !== null) await attach(subject.path, measured, control);
+    return {
+      ...measured,
+      model: subject.path,
+      recipe: subject.recipe,
+      peakRssBytes: processMemory().peakRssBytes,
+    };
   } finally {
     await subject.close();
   }

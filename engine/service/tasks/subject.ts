@@ -3,23 +3,28 @@ import type { ActivationBits } from '../../contract/common.ts';
 import { createFloatTextModel } from '../../float/text-model.ts';
 import type { Architecture } from '../../model/architecture.ts';
 import { openModel } from '../../model/open.ts';
+import type { TokenizerDefinition } from '../../model/source.ts';
 import type { TextModel } from '../../model/text-model.ts';
 import type { Tokenizer } from '../../model/tokenizer.ts';
 import { createTokenizer } from '../../model/tokenizer-huggingface.ts';
+import { openPackage } from '../../package/open.ts';
+import { createPackedTextModel } from '../../runtime/packed-text-model.ts';
 import type { TaskControl } from './control.ts';
+import { isPackage } from './package-detection.ts';
 import { threadCount } from './threads.ts';
 
 /** A model that is loaded and can be run: in full precision or packed. Perplexity, generation and benchmarks treat both alike. */
 export interface Subject {
   /** Absolute, links resolved. */
   path: string;
-  kind: TextModel['kind'];
+  /** Of a package; null for a model in full precision. */
+  recipe: string | null;
   model: TextModel;
   tokenizer: Tokenizer;
   tokenizerConfig: Record<string, unknown>;
   architecture: Architecture;
   chatTemplate: string | null;
-  /** Files of the model. */
+  /** Weight files of a model, model.safetensors of a package. */
   modelBytes: number;
   loadMs: number;
   /** Closes the files alone, where the model was closed already. */
@@ -27,11 +32,25 @@ export interface Subject {
   close(): Promise<void>;
 }
 
+interface SubjectOptions {
+  threads: number;
+  activationBits?: ActivationBits;
+}
+
+/** What models and packages have in common. */
+interface SubjectSource {
+  readonly path: string;
+  readonly architecture: Architecture;
+  readonly tokenizer: TokenizerDefinition;
+  readonly chatTemplate: string | null;
+  close(): void;
+}
+
 /** Opens and loads a MODEL or PACKAGE. */
 export async function openSubject(
   task: string,
   location: string,
-  options: { threads: number; activationBits?: ActivationBits },
+  options: SubjectOptions,
   control: TaskControl,
 ): Promise<Subject> {
   control.progress({
@@ -44,32 +63,75 @@ export async function openSubject(
     remainingMs: null,
   });
   const startedAt = performance.now();
+  return isPackage(location)
+    ? openPackedSubject(location, options, control, startedAt)
+    : openFloatSubject(location, options, startedAt);
+}
+
+async function openFloatSubject(
+  location: string,
+  { threads, activationBits }: SubjectOptions,
+  startedAt: number,
+): Promise<Subject> {
   const source = await openModel(location);
-  try {
-    const model = await createFloatTextModel(source, {
-      threads: threadCount(options.threads),
-      activationBits: options.activationBits,
+  return closingOnError(source, async () => {
+    const model = await createFloatTextModel(source, { threads: threadCount(threads), activationBits });
+    return subject(source, model, { recipe: null, modelBytes: source.fileBytes, startedAt });
+  });
+}
+
+async function openPackedSubject(
+  location: string,
+  { threads, activationBits }: SubjectOptions,
+  control: TaskControl,
+  startedAt: number,
+): Promise<Subject> {
+  const source = await openPackage(location, { checkValues: false });
+  return closingOnError(source, async () => {
+    if (activationBits !== undefined && activationBits < source.activationBits) {
+      control.report({
+        type: 'message',
+        level: 'warning',
+        message: `the package was made for activations of ${source.activationBits} bits; at ${activationBits} its quality is lower than quality.json says`,
+      });
+    }
+    const model = await createPackedTextModel(source, { threads: threadCount(threads), activationBits });
+    return subject(source, model, {
+      recipe: source.quantization.recipe.name,
+      modelBytes: source.modelBytes,
+      startedAt,
     });
-    return {
-      path: source.path,
-      kind: model.kind,
-      model,
-      tokenizer: createTokenizer(source.tokenizer, {
-        modelVocabularySize: source.architecture.vocabularySize,
-      }),
-      tokenizerConfig: source.tokenizer.config,
-      architecture: source.architecture,
-      chatTemplate: source.chatTemplate,
-      modelBytes: source.fileBytes,
-      loadMs: performance.now() - startedAt,
-      closeSource: () => source.close(),
-      async close() {
-        await model.close();
-        source.close();
-      },
-    };
+  });
+}
+
+async function closingOnError(source: SubjectSource, load: () => Promise<Subject>): Promise<Subject> {
+  try {
+    return await load();
   } catch (error) {
     source.close();
     throw error;
   }
+}
+
+function subject(
+  source: SubjectSource,
+  model: TextModel,
+  { startedAt, ...facts }: { recipe: string | null; modelBytes: number; startedAt: number },
+): Subject {
+  const { architecture, tokenizer } = source;
+  return {
+    ...facts,
+    path: source.path,
+    model,
+    tokenizer: createTokenizer(tokenizer, { modelVocabularySize: architecture.vocabularySize }),
+    tokenizerConfig: tokenizer.config,
+    architecture,
+    chatTemplate: source.chatTemplate,
+    loadMs: performance.now() - startedAt,
+    closeSource: () => source.close(),
+    async close() {
+      await model.close();
+      source.close();
+    },
+  };
 }

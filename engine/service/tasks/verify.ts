@@ -1,0 +1,33 @@
+import { DBellError } from '../../contract/errors.ts';
+import { openModel } from '../../model/open.ts';
+import { verifyPackage } from '../../package/verify.ts';
+import type { TaskFunction } from './control.ts';
+
+const task = 'verify';
+
+/** Structure, hashes and, given the source model, the numbers of a package. What is wrong with it is the result, not an error. */
+export const verifyTask: TaskFunction<'verify'> = async (input, control) => {
+  const startedAt = performance.now();
+  const against = input.against === undefined ? undefined : await openModel(input.against);
+  try {
+    const report = await verifyPackage(input.package, {
+      against,
+      onProgress: (fraction) => {
+        if (control.stopRequested()) throw new DBellError('stopped', 'stopped');
+        const elapsed = performance.now() - startedAt;
+        control.progress({
+          task,
+          stage: task,
+          fraction,
+          step: null,
+          item: null,
+          relativeError: null,
+          remainingMs: fraction > 0 ? (elapsed / fraction) * (1 - fraction) : null,
+        });
+      },
+    });
+    return { ...report, package: input.package, against: input.against ?? null };
+  } finally {
+    against?.close();
+  }
+};
