@@ -40,6 +40,9 @@ export const MAX_EXACT = Number.MAX_SAFE_INTEGER;
 /** More shards than any published model has (the largest have a few hundred). */
 export const MAX_SHARDS = 10_000;
 
+/** Metadata and tensor list of a GGUF together; the largest vocabularies with their merges take about 20 MiB. */
+export const MAX_GGUF_HEADER_BYTES = 256 * 2 ** 20;
+
 /** Metadata pairs of a GGUF: real files have fewer than 100. */
 export const MAX_GGUF_METADATA = 2 ** 16;
 

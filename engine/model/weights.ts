@@ -109,6 +109,12 @@ export class WeightReader {
         const at = sourceRow((begin + row) % headRows) * rowBytes;
         layout.widen(head.subarray(at, at + rowBytes), target, row * rowElements);
       }
+    } else if (location.storedType === 'F32') {
+      // No scratch is needed: it is read where it belongs.
+      location.source.readInto(
+        location.position + begin * rowBytes,
+        new Uint8Array(target.buffer, target.byteOffset, target.byteLength),
+      );
     } else {
       const first = location.position + begin * rowBytes;
       const totalBytes = rows * rowBytes;

@@ -1,5 +1,7 @@
+import { closeSync, ftruncateSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
+import path from 'node:path';
 import { gguf, pair, type Row } from './model-broken-table.ts';
-import { float32Tensor, withPair } from './model-fixtures.ts';
+import { float32Tensor, handmadeGguf, makeGguf, withPair } from './model-fixtures.ts';
 
 const huge = 2n ** 61n;
 
@@ -125,6 +127,34 @@ export const ggufHeaderRows: Row[] = [
       parts.pairs.push(['llama.block_count', 'uint32', 2]);
     }),
     message: 'FOLDER/model.gguf: metadata key "llama.block_count" stands twice',
+  },
+  {
+    name: 'has a header beyond its limit',
+    make: (folder) => {
+      // Forty strings of 16 MiB that take no disk: all of them are zero bytes.
+      mkdirSync(folder);
+      const target = path.join(folder, 'model.gguf');
+      const { pairs } = handmadeGguf();
+      writeFileSync(
+        target,
+        makeGguf([], [], { pairCount: BigInt(pairs.length + 40), tensorCount: 1n }).subarray(0, 24),
+      );
+      const descriptor = openSync(target, 'r+');
+      let position = 24;
+      for (let i = 0; i < 40; i++) {
+        const pair = Buffer.alloc(8 + 2 + 4 + 8);
+        pair.writeBigUInt64LE(2n);
+        pair.write(String(i).padStart(2, '0'), 8);
+        pair.writeUInt32LE(8, 10);
+        pair.writeBigUInt64LE(2n ** 24n, 14);
+        writeSync(descriptor, pair, 0, pair.length, position);
+        position += pair.length + 2 ** 24;
+      }
+      ftruncateSync(descriptor, position);
+      closeSync(descriptor);
+      return target;
+    },
+    message: 'FOLDER/model.gguf: metadata key "15" reaches beyond byte 268,435,456, the limit for a header',
   },
   {
     name: 'is aligned to 24 bytes',

@@ -1,3 +1,5 @@
+import { truncateSync } from 'node:fs';
+import path from 'node:path';
 import type { ModelSource } from '../../engine/model/source.ts';
 import { config, type Row, tensors } from './model-broken-table.ts';
 import { float32Tensor } from './model-fixtures.ts';
@@ -49,6 +51,15 @@ export const weightRows: Row[] = [
     }),
     read: reading('model.norm.weight'),
     message: 'model.safetensors: tensor "model.norm.weight" holds Infinity at [5]; the file is damaged',
+  },
+  {
+    name: 'a file that is cut after it was opened',
+    make: config('llama-plain', {}),
+    read: (model) => {
+      truncateSync(path.join(model.path, 'model.safetensors'), 50_000);
+      return reading('model.norm.weight')(model);
+    },
+    message: 'model.safetensors ends at byte 100840, before byte 100968; it was changed or cut while in use',
   },
   {
     name: 'a missing linear',

@@ -101,6 +101,13 @@ describe('a GGUF made by hand', () => {
     expect((await open(write(makeGguf(pairs, tensors), 'sha256-abc'))).format).toBe('gguf');
   });
 
+  test('a vocabulary larger than the tokenizer is that of the embedding', async () => {
+    const larger = tensors.map((tensor, i) =>
+      i === 0 ? { ...tensor, dimensions: [8, 6], bytes: float32Tensor([48], 0.5).bytes } : tensor,
+    );
+    expect((await open(write(makeGguf(pairs, larger)))).architecture.vocabularySize).toBe(6);
+  });
+
   test('a window makes it a Mistral', async () => {
     const model = await open(
       write(makeGguf([...pairs, ['llama.attention.sliding_window', 'uint32', 8]], tensors)),

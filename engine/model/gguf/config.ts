@@ -93,7 +93,8 @@ export function configFromGguf(
     if (value !== undefined) config[key] = showable(value);
   };
   for (const [field, key] of Object.entries(ggufFields)) set(field, get(key));
-  config.vocab_size ??= vocabularySize(metadata);
+  // Older files leave the vocabulary's size to the embedding's rows.
+  set('vocab_size', get('vocab_size') ?? tensors.get('token_embd.weight')?.shape[0]);
   const headDimension = keyLength ?? quotient(config.hidden_size, config.num_attention_heads);
   set('head_dim', headDimension);
   setTokenIds(config, metadata);
@@ -121,11 +122,6 @@ function uniform(value: GgufValue | undefined): GgufValue | undefined {
   if (typeof value !== 'object') return value;
   const list = Array.from(value as ArrayLike<GgufValue>);
   return list.length > 0 && list.every((item) => item === list[0]) ? list[0] : list;
-}
-
-function vocabularySize(metadata: GgufMetadata): number | undefined {
-  const tokens = metadata.get('tokenizer.ggml.tokens');
-  return Array.isArray(tokens) ? tokens.length : undefined;
 }
 
 function quotient(a: unknown, b: unknown): number | undefined {

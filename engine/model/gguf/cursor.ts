@@ -1,4 +1,5 @@
 import type { ByteSource } from '../byte-source.ts';
+import { MAX_GGUF_HEADER_BYTES } from '../limits.ts';
 import { count } from '../problems.ts';
 
 /** What is wrong with a header; the message completes a sentence that names the place. */
@@ -33,6 +34,8 @@ export class ByteCursor {
       throw new HeaderError(
         `is cut: ${count(length)} bytes are needed at byte ${count(this.#position)} and ${count(this.remaining)} are left`,
       );
+    if (this.#position + length > MAX_GGUF_HEADER_BYTES)
+      throw new HeaderError(`reaches beyond byte ${count(MAX_GGUF_HEADER_BYTES)}, the limit for a header`);
     const result = new Uint8Array(length);
     if (length > WINDOW_BYTES) this.#source.readInto(this.#position, result);
     else {
