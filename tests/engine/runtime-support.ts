@@ -1,3 +1,6 @@
+import { packing } from '../../engine/native/packing.ts';
+import { blockCount, type QuantizedLinear } from '../../engine/quantize/quantized-linear.ts';
+
 /** ‖a − b‖ / ‖b‖ in float64. */
 export function relativeError(a: ArrayLike<number>, b: ArrayLike<number>): number {
   if (a.length !== b.length) throw new Error(`${a.length} values against ${b.length}`);
@@ -14,4 +17,28 @@ export function mean(values: ArrayLike<number>): number {
   let sum = 0;
   for (let index = 0; index < values.length; index += 1) sum += values[index]!;
   return sum / values.length;
+}
+
+/** Float weights `[out, in]` by the definition in quantize/quantized-linear.ts, column scale multiplied in; float32 arithmetic in its order. */
+export function dequantizedPlainly(linear: QuantizedLinear): Float32Array {
+  const { inFeatures, outFeatures, codes, columnScale } = linear;
+  const blocks = blockCount(inFeatures);
+  const round = Math.fround;
+  const values = packing.halfsToFloats(linear.layout === 'grid' ? linear.scales : linear.levels);
+  const offsets = linear.layout === 'grid' && linear.offsets ? packing.halfsToFloats(linear.offsets) : null;
+  return Float32Array.from({ length: outFeatures * inFeatures }, (_, index) => {
+    const column = index % inFeatures;
+    const at = Math.floor(index / inFeatures) * blocks + Math.floor(column / 128);
+    const code = codes[index]!;
+    const scale = columnScale?.[column] ?? 1;
+    if (linear.layout === 'grid') {
+      const weight = round(values[at]! * (code - (linear.levels - 1) / 2));
+      return scale * (offsets ? round(weight + offsets[at]!) : weight);
+    }
+    const [mean0, scale0, mean1, scale1, salientMean, first, second] = values.subarray(7 * at, 7 * at + 7);
+    const signed = (value: number, isPlus: number): number => (isPlus ? value : -value);
+    if (linear.salientColumns[column])
+      return scale * round(round(salientMean! + signed(first!, code & 1)) + signed(second!, code & 2));
+    return scale * round(code & 2 ? mean1! + signed(scale1!, code & 1) : mean0! + signed(scale0!, code & 1));
+  });
 }

@@ -109,29 +109,37 @@ void structured(const PackedLinear& linear, const QuantizedActivations& activati
       std::uint8_t codes[kColumnsPerBlock * kRowsPerGroup];
       unpack_codes(linear, group, block, codes);
       const std::size_t columns = stored_columns(linear, block);
-      for (std::size_t row = 0; row < kRowsPerGroup; ++row) {
-        float levels[8];
-        structured_levels(linear, group, block, row, levels);
-        const std::size_t out = group * kRowsPerGroup + row;
-        for (std::size_t t = 0; t < tokens; ++t) {
-          const std::int8_t* x = activations.values + (block * tokens + t) * kColumnsPerBlock;
-          const std::int8_t* salient = activations.salient_values + (block * tokens + t) * kColumnsPerBlock;
-          std::int32_t sum[kStructuredIntegers] = {};
-          for (std::size_t column = 0; column < columns; ++column) {
-            const std::uint8_t code = codes[column * kRowsPerGroup + row];
-            const std::int32_t ordinary_x = x[column] - salient[column], salient_x = salient[column];
-            if (code & 1) sum[0] += ordinary_x, sum[3] += salient_x;
-            if (code & 2) sum[1] += ordinary_x, sum[4] += salient_x;
-            if (code == 3) sum[2] += ordinary_x, sum[5] += salient_x;
+      float levels[kRowsPerGroup][8];
+      for (std::size_t row = 0; row < kRowsPerGroup; ++row) structured_levels(linear, group, block, row, levels[row]);
+      for (std::size_t t = 0; t < tokens; ++t) {
+        const std::int8_t* x = activations.values + (block * tokens + t) * kColumnsPerBlock;
+        const std::int8_t* salient = activations.salient_values + (block * tokens + t) * kColumnsPerBlock;
+        // A, B, AB of the ordinary columns, then of the salient ones; −(bit) is all ones or zero.
+        std::int32_t sums[kStructuredIntegers][kRowsPerGroup] = {};
+        for (std::size_t column = 0; column < columns; ++column) {
+          const std::int32_t ordinary_x = x[column] - salient[column], salient_x = salient[column];
+          for (std::size_t row = 0; row < kRowsPerGroup; ++row) {
+            const std::int32_t code = codes[column * kRowsPerGroup + row], a = -(code & 1), b = -(code >> 1);
+            sums[0][row] += ordinary_x & a;
+            sums[1][row] += ordinary_x & b;
+            sums[2][row] += ordinary_x & a & b;
+            sums[3][row] += salient_x & a;
+            sums[4][row] += salient_x & b;
+            sums[5][row] += salient_x & a & b;
           }
+        }
+        const std::int32_t salient_sum = activations.salient_sums[block * tokens + t];
+        const std::int32_t ordinary_sum = activations.block_sums[block * tokens + t] - salient_sum;
+        for (std::size_t row = 0; row < kRowsPerGroup; ++row) {
+          const std::size_t out = group * kRowsPerGroup + row;
           if (integers) {
-            std::memcpy(integers + ((t * rows + out) * linear.blocks + block) * kStructuredIntegers, sum, sizeof sum);
+            for (std::size_t i = 0; i < kStructuredIntegers; ++i) {
+              integers[((t * rows + out) * linear.blocks + block) * kStructuredIntegers + i] = sums[i][row];
+            }
           }
-          const std::int32_t salient_sum = activations.salient_sums[block * tokens + t];
-          const std::int32_t ordinary_sum = activations.block_sums[block * tokens + t] - salient_sum;
           float& accumulator = y[t * y_stride + out];
-          accumulator = add_levels(accumulator, levels, sum[0], sum[1], sum[2], ordinary_sum);
-          accumulator = add_levels(accumulator, levels + 4, sum[3], sum[4], sum[5], salient_sum);
+          accumulator = add_levels(accumulator, levels[row], sums[0][row], sums[1][row], sums[2][row], ordinary_sum);
+          accumulator = add_levels(accumulator, levels[row] + 4, sums[3][row], sums[4][row], sums[5][row], salient_sum);
         }
       }
     }
