@@ -10,8 +10,8 @@ function versionOf(manifestPath: string): string {
 }
 
 /**
- * What computes, as far as it may decide a package's bytes: versions of this program and of onnxruntime, and the machine's architecture. The number of
- * threads is not part of it: results do not depend on it.
+ * What computes, as far as it may decide a package's bytes: versions of this program and of onnxruntime, and the machine's architecture. Threads and the
+ * addon's instruction set are not part of it: its results are the same bytes with each.
  */
 export function engineIdentity(): string {
   const own = versionOf(path.resolve(import.meta.dirname, '..', '..', 'package.json'));
@@ -20,5 +20,5 @@ export function engineIdentity(): string {
   while (path.basename(folder) !== 'onnxruntime-node' && path.dirname(folder) !== folder)
     folder = path.dirname(folder);
   const runtime = versionOf(path.join(folder, 'package.json'));
-  return `dbell-studio ${own}, onnxruntime ${runtime}, ${process.arch}, kernels ${process.env.DBELL_FORCE_ISA ?? 'best'}`;
+  return `dbell-studio ${own}, onnxruntime ${runtime}, ${process.arch}`;
 }

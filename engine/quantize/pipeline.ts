@@ -24,7 +24,7 @@ import { checkBeforeStart } from './preflight.ts';
 import type { QuantizationControl, QuantizationProgress } from './progress.ts';
 import { ProgressReporter, plainEvent } from './progress-reporter.ts';
 import type { Recipe } from './recipe.ts';
-import { usesFloatStream, usesHessians } from './resolve-recipe.ts';
+import { needsCalibration, usesFloatStream, usesHessians } from './resolve-recipe.ts';
 import type { PackageSummary, QuantizationSink } from './sink.ts';
 
 export interface QuantizeOptions {
@@ -72,10 +72,13 @@ export const workDirectorySuffix = '.partial';
 export async function quantize(options: QuantizeOptions): Promise<QuantizeResult> {
   const outputDirectory = path.resolve(options.outputDirectory ?? defaultOutput(options.workDirectory));
   const workDirectory = path.resolve(options.workDirectory);
+  // What is not looked at must not decide whether a run can be resumed, nor stand in the package.
+  const windows = needsCalibration(options.recipe) ? options.windows : null;
   restoreRetiredWork(workDirectory);
   const stateExists = existsSync(statePathOf(workDirectory));
   const { warnings } = checkBeforeStart({
     ...options,
+    windows,
     outputDirectory,
     resuming: stateExists ? { bytesOnDisk: folderBytes(workDirectory), packageMayExist: true } : undefined,
   });
@@ -83,7 +86,7 @@ export async function quantize(options: QuantizeOptions): Promise<QuantizeResult
   makeFolder(workDirectory);
   const lock = await lockFolder(workDirectory);
   try {
-    return await runLocked(options, workDirectory, outputDirectory);
+    return await runLocked({ ...options, windows }, workDirectory, outputDirectory);
   } finally {
     lock.release();
   }
