@@ -1,0 +1,83 @@
+import { createHash } from 'node:crypto';
+import { numerics } from '../../engine/native/numerics.ts';
+import { hostileRows, randomHessian, randomWeight } from './numerics-inputs.ts';
+
+/** Prints digests of everything the numerics compute, for numerics-instruction-sets.test.ts, which runs this once for each instruction set. */
+
+const outFeatures = 37;
+const inFeatures = 300;
+const digests: Record<string, string> = {};
+
+function record(name: string, arrays: (ArrayBufferView | null)[]): void {
+  const hash = createHash('sha256');
+  for (const array of arrays)
+    if (array !== null) hash.update(new Uint8Array(array.buffer, array.byteOffset, array.byteLength));
+  digests[name] = hash.digest('hex');
+}
+
+const hessian = randomHessian(inFeatures, 500, 1);
+const { factor } = numerics.inverseCholesky(hessian, inFeatures, { damping: 0.01, maximumDamping: 1 });
+record('inverseCholesky', [factor]);
+
+const hostile = hostileRows(inFeatures);
+const weights = {
+  random: randomWeight(outFeatures, inFeatures, 2),
+  hostile: new Float32Array(hostile.length * inFeatures),
+};
+hostile.forEach(({ row }, index) => {
+  weights.hostile.set(row, index * inFeatures);
+});
+
+for (const [name, weight] of Object.entries(weights)) {
+  const rows = weight.length / inFeatures;
+  for (const compensation of name === 'random'
+    ? (['none', 'reference', 'block', 'column'] as const)
+    : (['none'] as const)) {
+    for (const bits of [1, 2, 3, 4, 8]) {
+      const grid = numerics.quantizeUniform(weight, rows, inFeatures, factor, {
+        bits,
+        compensation,
+        blockSize: 128,
+      });
+      record(`uniform ${name} ${bits} ${compensation}`, [grid.codes, grid.scales, grid.offsets]);
+    }
+    for (const searchOn of ['importance', 'weight', 'weighted-weight'] as const) {
+      const structured = numerics.quantizeStructured(weight, rows, inFeatures, factor, {
+        importance: 'hessian',
+        searchOn,
+        maximumSalientColumns: 49,
+        splitPercentiles: { first: 10, last: 90, count: 81 },
+        percentilesOver: 'all-with-zeros',
+        compensation,
+        blockSize: 128,
+      });
+      record(`structured ${name} ${searchOn} ${compensation}`, [
+        structured.codes,
+        structured.levels,
+        structured.salientColumns,
+      ]);
+    }
+  }
+  const absMax = Float32Array.from({ length: inFeatures }, (_, j) => 1 + (j % 11));
+  for (const loss of ['l2', 'l1'] as const) {
+    const ltdb = numerics.trainLtdb(weight, rows, inFeatures, absMax, null, {
+      epsilon: 0.85,
+      training: 'trained',
+      learningRate: 0.01,
+      maximumEpochs: 200,
+      loss,
+      blockSize: 128,
+    });
+    record(`ltdb ${name} ${loss}`, [ltdb.scale, ...ltdb.lossCurves, ltdb.epochs]);
+  }
+}
+const errors = numerics.layerErrors(
+  weights.random,
+  weights.random.map((value) => value * 0.9),
+  hessian,
+  outFeatures,
+  inFeatures,
+);
+record('layerErrors', [Float64Array.from(Object.values(errors))]);
+
+console.log(JSON.stringify({ instructionSet: numerics.numericsInstructionSet(), digests }));
