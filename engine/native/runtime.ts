@@ -158,6 +158,13 @@ export interface NativeRuntime {
     hidden: Float32Array,
     activationBits: number,
   ): Float32Array;
+  /** The same, with what entered the four stages before column scale and quantization, `[tokens, in]` each. */
+  packedBlockStages(
+    model: PackedModelHandle,
+    block: number,
+    hidden: Float32Array,
+    activationBits: number,
+  ): { hidden: Float32Array; stageInputs: Float32Array[] };
   /** Hidden states `[tokens, hiddenSize]` before block 0 and after every block. */
   packedHiddenStates(model: PackedModelHandle, ids: Int32Array, activationBits: number): Float32Array[];
 }

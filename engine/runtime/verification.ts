@@ -49,6 +49,17 @@ export class RuntimeVerification {
     return native(() => runtime.packedBlockForward(this.#handle, block, hidden, activationBits));
   }
 
+  /**
+   * The same, with what entered the block's stages (in the order of `Block.stages`) before column scale and quantization, `[tokens, in]` each.
+   */
+  blockStages(
+    block: number,
+    hidden: Float32Array,
+    activationBits: ActivationBits,
+  ): { hidden: Float32Array; stageInputs: Float32Array[] } {
+    return native(() => runtime.packedBlockStages(this.#handle, block, hidden, activationBits));
+  }
+
   /** Hidden states `[tokens, hiddenSize]` before block 0 and after every block. */
   hiddenStates(ids: Int32Array, activationBits: ActivationBits): Float32Array[] {
     return native(() => runtime.packedHiddenStates(this.#handle, ids, activationBits));

@@ -389,15 +389,31 @@ Napi::Value masked_sums(const Napi::CallbackInfo& info) {
   });
 }
 
-/// (model, block, hidden [tokens, hidden size], bits) → the block's output, as a sequence of its own.
+/// (model, block, hidden [tokens, hidden size], bits) → the block run as a sequence of its own.
+BlockStages run_one_block(const Napi::CallbackInfo& info) {
+  const Model& model = open_model_of(info);
+  const std::uint64_t index = to_count(info[1], "block");
+  if (index >= model.blocks.size()) throw RuntimeError("invalid-input", "block " + std::to_string(index) + " does not exist");
+  const auto hidden = array_of<Napi::Float32Array>(info, 2, napi_float32_array, "hidden");
+  const std::size_t tokens = rows_of(hidden.ElementLength(), model.hidden_size, "hidden");
+  return verify_block_stages(model, static_cast<std::size_t>(index), hidden.Data(), tokens, bits_of(info, 3));
+}
+
+/// → the block's output.
 Napi::Value block_forward(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value { return to_array<Napi::Float32Array>(info.Env(), run_one_block(info).hidden); });
+}
+
+/// → the block's output and what entered its four stages.
+Napi::Value block_stages(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
-    const Model& model = open_model_of(info);
-    const std::uint64_t index = to_count(info[1], "block");
-    if (index >= model.blocks.size()) throw RuntimeError("invalid-input", "block " + std::to_string(index) + " does not exist");
-    const auto hidden = array_of<Napi::Float32Array>(info, 2, napi_float32_array, "hidden");
-    const std::size_t tokens = rows_of(hidden.ElementLength(), model.hidden_size, "hidden");
-    return to_array<Napi::Float32Array>(info.Env(), verify_block(model, static_cast<std::size_t>(index), hidden.Data(), tokens, bits_of(info, 3)));
+    const BlockStages stages = run_one_block(info);
+    Napi::Array inputs = Napi::Array::New(info.Env());
+    for (const auto& input : stages.stage_inputs) inputs.Set(inputs.Length(), to_array<Napi::Float32Array>(info.Env(), input));
+    Napi::Object result = Napi::Object::New(info.Env());
+    result.Set("hidden", to_array<Napi::Float32Array>(info.Env(), stages.hidden));
+    result.Set("stageInputs", inputs);
+    return result;
   });
 }
 
@@ -433,6 +449,7 @@ void register_runtime(Napi::Env env, Napi::Object exports) {
   add("packedQuantizeActivations", quantize_activations);
   add("packedMaskedSums", masked_sums);
   add("packedBlockForward", block_forward);
+  add("packedBlockStages", block_stages);
   add("packedHiddenStates", hidden_states);
 }
 

@@ -160,7 +160,7 @@ void Session::store_keys(const Block& block, BlockCache& cache, std::size_t coun
   }
 }
 
-void Session::run_block(std::size_t index, std::size_t count) {
+void Session::run_block(std::size_t index, std::size_t count, const StageTap& tap) {
   const Block& block = model_.blocks[index];
   BlockCache& cache = cache_[index];
   const KernelTable& kernels = *model_.kernels;
@@ -178,6 +178,10 @@ void Session::run_block(std::size_t index, std::size_t count) {
     norm_rows(norm, hidden, w.normed.data());
     return w.normed.data();
   };
+  const auto run = [&](std::size_t number, const Stage& stage, const float* x, std::size_t x_stride, float* const* outputs, const std::size_t* strides) {
+    if (tap) tap(number, x, x_stride);
+    run_stage(kernels, stage, x, x_stride, count, activation_bits_, w.input, outputs, strides);
+  };
   const auto add_to_residual = [&](const Norm& norm) {
     add_rows(hidden, w.projected.data(), count * hidden_stride);
     if (model_.has_post_norms) norm_rows(norm, hidden, hidden);
@@ -185,7 +189,7 @@ void Session::run_block(std::size_t index, std::size_t count) {
 
   float* attention_outputs[] = {w.query.data(), w.key.data(), w.value.data()};
   const std::size_t attention_strides[] = {query_stride, key_stride, key_stride};
-  run_stage(kernels, block.attention_in, stage_input(block.attention_norm), hidden_stride, count, activation_bits_, w.input, attention_outputs, attention_strides);
+  run(0, block.attention_in, stage_input(block.attention_norm), hidden_stride, attention_outputs, attention_strides);
   if (block.query_norm) {
     for (std::size_t t = 0; t < count; ++t) {
       float* row = w.query.data() + t * query_stride;
@@ -196,17 +200,17 @@ void Session::run_block(std::size_t index, std::size_t count) {
   store_keys(block, cache, count);
   attend(cache, count);
   float* projected[] = {w.projected.data()};
-  run_stage(kernels, block.attention_out, w.attention.data(), query_stride, count, activation_bits_, w.input, projected, &hidden_stride);
+  run(1, block.attention_out, w.attention.data(), query_stride, projected, &hidden_stride);
   add_to_residual(block.attention_norm);
 
   float* mlp_outputs[] = {model_.is_gated ? w.gate.data() : w.up.data(), w.up.data()};
   const std::size_t mlp_strides[] = {mlp_stride, mlp_stride};
-  run_stage(kernels, block.mlp_in, stage_input(block.mlp_norm), hidden_stride, count, activation_bits_, w.input, mlp_outputs, mlp_strides);
+  run(2, block.mlp_in, stage_input(block.mlp_norm), hidden_stride, mlp_outputs, mlp_strides);
   parallel_for(count, kTokensPerTask, [&](std::size_t begin, std::size_t end) {
     apply_activation(kernels, model_.activation, w.up.data() + begin * mlp_stride, model_.is_gated ? w.gate.data() + begin * mlp_stride : nullptr,
                      (end - begin) * mlp_stride);
   });
-  run_stage(kernels, block.mlp_out, w.up.data(), mlp_stride, count, activation_bits_, w.input, projected, &hidden_stride);
+  run(3, block.mlp_out, w.up.data(), mlp_stride, projected, &hidden_stride);
   add_to_residual(block.mlp_norm);
 }
 

@@ -30,6 +30,9 @@ struct Workspace {
   std::size_t bytes() const;
 };
 
+/// Receives the input of stage 0 … 3 of a block before column scale and quantization: rows [tokens, stride].
+using StageTap = std::function<void(std::size_t stage, const float* x, std::size_t stride)>;
+
 class Session {
  public:
   /// `context_length` at most the model's. The model must outlive the session.
@@ -50,8 +53,8 @@ class Session {
   void prepare(std::size_t count);
   /// Embeddings of the tokens to the hidden state.
   void embed(const std::int32_t* ids, std::size_t count);
-  /// One block over the `count` rows of the hidden state at the current position; its keys and values go to the cache.
-  void run_block(std::size_t index, std::size_t count);
+  /// One block over the `count` rows of the hidden state at the current position; its keys and values go to the cache. A tap sees each stage's input.
+  void run_block(std::size_t index, std::size_t count, const StageTap& tap = {});
   void advance(std::size_t count) { position_ += count; }
   float* hidden() { return workspace_.hidden.data(); }
   std::size_t hidden_stride() const { return padded(model_.hidden_size); }

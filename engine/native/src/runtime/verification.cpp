@@ -77,16 +77,28 @@ std::vector<std::int32_t> verify_integers(const KernelTable& kernels, const Line
 }
 
 std::vector<float> verify_block(const Model& model, std::size_t index, const float* hidden, std::size_t tokens, int activation_bits) {
+  return verify_block_stages(model, index, hidden, tokens, activation_bits).hidden;
+}
+
+BlockStages verify_block_stages(const Model& model, std::size_t index, const float* hidden, std::size_t tokens, int activation_bits) {
   Session session(model, model.context_length, activation_bits);
+  const Block& block = model.blocks[index];
+  const std::array<std::size_t, 4> widths = {block.attention_in.in_features, block.attention_out.in_features, block.mlp_in.in_features,
+                                             block.mlp_out.in_features};
   const std::size_t width = model.hidden_size, stride = padded(width);
-  std::vector<float> result(tokens * width);
+  BlockStages result;
+  result.hidden.resize(tokens * width);
+  for (std::size_t stage = 0; stage < widths.size(); ++stage) result.stage_inputs[stage].resize(tokens * widths[stage]);
   for (std::size_t first = 0; first < tokens; first += kTokensPerChunk) {
     const std::size_t count = std::min(kTokensPerChunk, tokens - first);
     session.prepare(count);
     copy_rows(hidden + first * width, width, count, width, session.hidden(), stride);
-    session.run_block(index, count);
+    session.run_block(index, count, [&](std::size_t stage, const float* x, std::size_t x_stride) {
+      const std::size_t in = widths[stage];
+      copy_rows(x, x_stride, count, in, result.stage_inputs[stage].data() + first * in, in);
+    });
     session.advance(count);
-    copy_rows(session.hidden(), stride, count, width, result.data() + first * width, width);
+    copy_rows(session.hidden(), stride, count, width, result.hidden.data() + first * width, width);
   }
   return result;
 }
