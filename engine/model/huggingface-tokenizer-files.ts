@@ -1,4 +1,6 @@
+import { DBellError } from '../contract/errors.ts';
 import { chooseChatTemplate } from './chat-template.ts';
+import { tokenizerFromVocabularyAndMerges } from './gpt2-tokenizer.ts';
 import { isRecord } from './json.ts';
 import { MAX_CONFIG_BYTES, MAX_TOKENIZER_BYTES } from './limits.ts';
 import type { ModelFolder } from './model-folder.ts';
@@ -33,10 +35,11 @@ export function readTokenizerFiles(
   problems: ProblemList,
 ): TokenizerParts | null {
   const errorsBefore = problems.errorCount;
-  const tokenizer = folder.readJson('tokenizer.json', MAX_TOKENIZER_BYTES);
   const config = folder.readJson('tokenizer_config.json', MAX_CONFIG_BYTES) ?? {};
+  const made = folder.exists('tokenizer.json') ? null : madeTokenizer(folder, config, problems);
+  const tokenizer = made ?? folder.readJson('tokenizer.json', MAX_TOKENIZER_BYTES);
   if (tokenizer === null) {
-    if (!folder.exists('tokenizer.json'))
+    if (!folder.exists('tokenizer.json') && problems.errorCount === errorsBefore)
       problems.error(
         folder.exists('tokenizer.model') ? 'unsupported-tokenizer' : 'not-found',
         folder.exists('tokenizer.model')
@@ -51,6 +54,7 @@ export function readTokenizerFiles(
     const bytes = folder.exists(name) ? folder.read(name, MAX_TOKENIZER_BYTES) : null;
     if (bytes !== null) tokenizerFiles.set(name, bytes);
   }
+  if (made !== null) tokenizerFiles.set('tokenizer.json', Buffer.from(`${JSON.stringify(made)}\n`, 'utf8'));
   if (problems.errorCount > errorsBefore) return null;
   const templateFile = tokenizerFiles.get('chat_template.jinja');
   const chat = chooseChatTemplate(
@@ -65,6 +69,36 @@ export function readTokenizerFiles(
     endOfTextId: endOfTextId(tokenizer, config),
     license: readLicense(folder),
   };
+}
+
+/** The tokenizer of a folder without tokenizer.json, made from vocab.json and merges.txt; null where these are missing or bad. */
+function madeTokenizer(
+  folder: ModelFolder,
+  config: Record<string, unknown>,
+  problems: ProblemList,
+): Record<string, unknown> | null {
+  if (!folder.exists('vocab.json') || !folder.exists('merges.txt')) return null;
+  const vocabulary = folder.readJson('vocab.json', MAX_TOKENIZER_BYTES);
+  const merges = folder.read('merges.txt', MAX_TOKENIZER_BYTES);
+  if (vocabulary === null || merges === null) return null;
+  const specialTokensMap = folder.exists('special_tokens_map.json')
+    ? folder.readJson('special_tokens_map.json', MAX_CONFIG_BYTES)
+    : null;
+  try {
+    return tokenizerFromVocabularyAndMerges(
+      vocabulary,
+      Buffer.from(merges).toString('utf8'),
+      config,
+      specialTokensMap ?? {},
+    );
+  } catch (error) {
+    if (!(error instanceof DBellError)) throw error;
+    problems.error(
+      error.code === 'unsupported-model' ? 'unsupported-tokenizer' : 'tokenizer-damaged',
+      error.message,
+    );
+    return null;
+  }
 }
 
 /** Every id must have a row in the embedding. */
