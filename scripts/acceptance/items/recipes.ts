@@ -54,12 +54,11 @@ async function quantizeAndMeasure(name: string, m: Measurement): Promise<Figure[
       measured: Math.round(numberAt(made, 'peakRssBytes') / 2 ** 20),
     });
   }
-  const config = JSON.parse(readFileSync(path.join(out, 'config.json'), 'utf8')) as {
-    quantization_config: Record<string, unknown>;
+  const quality = JSON.parse(readFileSync(path.join(out, 'quality.json'), 'utf8')) as {
+    linears: { storedBitsPerWeight?: unknown };
   };
-  const stored = config.quantization_config.stored_bits_per_weight;
-  if (typeof stored !== 'number')
-    throw new Error('config.json has no quantization_config.stored_bits_per_weight');
+  const stored = quality.linears.storedBitsPerWeight;
+  if (typeof stored !== 'number') throw new Error('quality.json has no linears.storedBitsPerWeight');
   figures.push({ name: 'stored bits per weight', measured: stored });
   const measured = await dbell(
     [
