@@ -1,5 +1,12 @@
 import { z } from 'zod';
-import { bytesSchema, countSchema, pathSchema, problemSchema } from './common.ts';
+import {
+  activationBitsSchema,
+  bytesSchema,
+  countSchema,
+  embeddingBitsSchema,
+  pathSchema,
+  problemSchema,
+} from './common.ts';
 
 /** What `inspect` says of a model, from its headers alone. */
 export const modelDescriptionSchema = z.object({
@@ -39,6 +46,26 @@ export const modelDescriptionSchema = z.object({
   hasChatTemplate: z.boolean(),
   license: z.string().nullable(),
   problems: z.array(problemSchema),
+  /** What a package says of itself; null for a model. */
+  package: z
+    .object({
+      recipe: z.string(),
+      activationBits: activationBitsSchema,
+      embeddingBits: embeddingBitsSchema,
+      storedBitsPerWeight: z.number(),
+      nominalBitsPerWeight: z.number().nullable(),
+      perplexities: z.array(
+        z.object({
+          perplexity: z.number(),
+          tokens: countSchema,
+          context: countSchema,
+          windows: countSchema,
+          textName: z.string(),
+          activationBits: activationBitsSchema,
+        }),
+      ),
+    })
+    .nullable(),
 });
 export type ModelDescription = z.infer<typeof modelDescriptionSchema>;
 

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import {
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -168,6 +169,72 @@ describe('quantize', () => {
     );
     expect(result.exitCode).toBe(1);
     expect(onlyJson(result)).toMatchObject({ error: { code: 'not-found' } });
+  });
+});
+
+describe('a package', () => {
+  test('is verified against its model', async () => {
+    const result = await runCli(['verify', undisturbed, '--against', bundled.model, '--json'], environment);
+    expect(result.exitCode).toBe(0);
+    expect(onlyJson(result)).toMatchObject({ ok: true, problems: [], package: undisturbed });
+  });
+
+  test('that is damaged is not ok: exit code 1, and what is wrong', async () => {
+    const damaged = newOut();
+    cpSync(undisturbed, damaged, { recursive: true });
+    const file = path.join(damaged, 'model.safetensors');
+    const bytes = readFileSync(file);
+    bytes[bytes.length - 100]! ^= 1;
+    writeFileSync(file, bytes);
+    const result = await runCli(['verify', damaged, '--json'], environment);
+    expect(result.exitCode).toBe(1);
+    const { ok, problems } = onlyJson(result) as { ok: boolean; problems: { message: string }[] };
+    expect(ok).toBe(false);
+    expect(problems.map(({ message }) => message).join()).toContain('model.safetensors');
+  });
+
+  test('says what it is', async () => {
+    const result = await runCli(['inspect', undisturbed, '--json'], environment);
+    expect(onlyJson(result)).toMatchObject({
+      format: 'package',
+      usable: true,
+      family: 'llama',
+      package: { recipe: 'gptq-4', activationBits: 8, embeddingBits: 16 },
+    });
+  });
+
+  test('is measured by the packed runtime and remembers its perplexity', async () => {
+    const out = newOut();
+    cpSync(undisturbed, out, { recursive: true });
+    const args = ['perplexity', out, '--text', text, '--context', '64', '--windows', '4', '--json'];
+    const forgotten = onlyJson(await runCli([...args, '--no-remember'], environment));
+    expect(forgotten).toMatchObject({ recipe: 'gptq-4', activationBits: 8, runId: null });
+    expect(forgotten.kernelPath).not.toBe('onnxruntime-cpu');
+    expect(contentOf(out)).toEqual(expectedContent);
+    const measured = onlyJson(await runCli(args, environment));
+    expect(measured.perplexity).toBe(forgotten.perplexity);
+    const { package: described } = onlyJson(await runCli(['inspect', out, '--json'], environment));
+    expect(described).toMatchObject({ perplexities: [{ perplexity: measured.perplexity, tokens: 252 }] });
+  });
+
+  test('warns where it is run with fewer activation bits than it was made for', async () => {
+    const result = await runCli(
+      [
+        'generate',
+        undisturbed,
+        '--prompt',
+        'Once',
+        '--tokens',
+        '2',
+        '--greedy',
+        '--activation-bits',
+        '6',
+        '--json',
+      ],
+      environment,
+    );
+    expect(onlyJson(result)).toMatchObject({ activationBits: 6 });
+    expect(result.stderr).toContain('warning: the package was made for activations of 8 bits');
   });
 });
 

@@ -3,7 +3,7 @@ import type { Problem } from '../../contract/common.ts';
 import type { ModelDescription } from '../../contract/models.ts';
 import type { AddCommand } from '../command.ts';
 import { exitCodes } from '../exit-codes.ts';
-import { formatBytes, formatCount, formatParameters } from '../format.ts';
+import { formatBytes, formatCount, formatParameters, formatPerplexity, significant } from '../format.ts';
 import { withOutputOptions } from '../options.ts';
 import { CommandEnd } from '../session.ts';
 import { pairs } from '../table.ts';
@@ -13,7 +13,7 @@ export const inspectCommand: AddCommand = (program, run) => {
     program
       .command('inspect')
       .description('show what a model is, from its headers alone, and everything wrong with it')
-      .argument('<model>', 'Hugging Face folder or .gguf file'),
+      .argument('<model>', 'Hugging Face folder, .gguf file or package'),
   )
     .addHelpText(
       'after',
@@ -48,7 +48,7 @@ function describe(model: ModelDescription): string {
     ['family', model.family && `${model.family} (model_type ${model.modelType})`],
     ['parameters', model.parameters === null ? null : formatCount(model.parameters)],
     [
-      'to quantize',
+      model.package ? 'quantized' : 'to quantize',
       model.quantizableParameters === null || model.parameters === null
         ? null
         : `${formatParameters(model.quantizableParameters)} in the linears of the blocks (${percentOf(model.quantizableParameters, model.parameters)})`,
@@ -79,8 +79,23 @@ function describe(model: ModelDescription): string {
     ],
     ['chat template', architecture && (model.hasChatTemplate ? 'yes' : 'none')],
     ['licence', model.license],
+    ...packageLines(model),
   ]);
   return [text, ...problemLines(model.problems)].join('\n');
+}
+
+function packageLines({ package: packed }: ModelDescription): [string, string][] {
+  if (packed === null) return [];
+  const nominal = packed.nominalBitsPerWeight === null ? '' : ` (nominal: ${packed.nominalBitsPerWeight})`;
+  return [
+    ['recipe', packed.recipe],
+    ['stored', `${significant(packed.storedBitsPerWeight, 4)} bits per weight${nominal}`],
+    ['made for', `activations ${packed.activationBits} bits; embedding ${packed.embeddingBits} bits`],
+    ...packed.perplexities.map((entry): [string, string] => [
+      'perplexity',
+      `${formatPerplexity(entry)}, ${entry.textName}, activations ${entry.activationBits} bits`,
+    ]),
+  ];
 }
 
 /** Four to a line: a line of seven linears would be too long for 80 columns. */

@@ -3,15 +3,18 @@ import type { TextSource } from '../../contract/common.ts';
 import { limits } from '../../contract/limits.ts';
 import type { QuantizeResult } from '../../contract/quantization.ts';
 import type { AddCommand } from '../command.ts';
-import { formatBytes, formatCount, formatDuration, significant } from '../format.ts';
+import { formatBytes, formatCount, formatDuration, formatPerplexity, significant } from '../format.ts';
 import { textSource, wholeNumber, withOutputOptions } from '../options.ts';
 import { pairs } from '../table.ts';
+import { describeBenchmark } from './benchmark.ts';
 import { type QuantizationOptions, withQuantizationOptions } from './quantization-options.ts';
 
 interface QuantizeOptions extends QuantizationOptions {
   calibration: TextSource;
   seed?: number;
   out: string;
+  thenPerplexity?: TextSource;
+  thenBenchmark?: boolean;
 }
 
 export const quantizeCommand: AddCommand = (program, run) => {
@@ -33,7 +36,9 @@ export const quantizeCommand: AddCommand = (program, run) => {
         'draw the windows with this seed (default: the first windows of the text)',
         wholeNumber(0, limits.seed),
       )
-      .requiredOption('--out <folder>', 'the package; must not exist yet'),
+      .requiredOption('--out <folder>', 'the package; must not exist yet')
+      .option('--then-perplexity <text>', 'measure the perplexity of the package on this text', textSource)
+      .option('--then-benchmark', 'measure the speed and memory of the package'),
   )
     .addHelpText(
       'after',
@@ -61,6 +66,10 @@ Examples:
           calibration: options.calibration,
           seed: options.seed,
           out: path.resolve(options.out),
+          followUp: {
+            perplexity: options.thenPerplexity && { text: options.thenPerplexity },
+            benchmark: options.thenBenchmark,
+          },
         });
         const result = await followJob(jobId, 'quantize');
         output.result(result, () => describeQuantization(result));
@@ -94,7 +103,7 @@ const shownLayers = 3;
 
 function describeQuantization(result: QuantizeResult): string {
   const { calibration } = result;
-  return pairs([
+  const text = pairs([
     ['package', result.package],
     [
       'recipe',
@@ -121,6 +130,10 @@ function describeQuantization(result: QuantizeResult): string {
         .map(({ name, relativeError }) => `${significant(relativeError, 3)}  ${name}`)
         .join('\n'),
     ],
+    [
+      'perplexity',
+      result.perplexity && `${formatPerplexity(result.perplexity)}, ${result.perplexity.textName}`,
+    ],
     ['peak memory', formatBytes(result.peakRssBytes)],
     [
       'time',
@@ -130,4 +143,5 @@ function describeQuantization(result: QuantizeResult): string {
     ['run', result.runId],
     ['notes', result.layerNotes.length > 0 ? result.layerNotes.join('\n') : null],
   ]);
+  return result.benchmark === null ? text : `${text}\n\n${describeBenchmark(result.benchmark)}`;
 }

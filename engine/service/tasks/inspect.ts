@@ -1,21 +1,69 @@
 import type { ModelDescription } from '../../contract/models.ts';
 import { type Architecture, linearsOf } from '../../model/architecture.ts';
 import { inspectModel } from '../../model/open.ts';
+import { inspectPackage } from '../../package/open.ts';
 import type { TaskFunction } from './control.ts';
+import { isPackage } from './package-detection.ts';
 
-export const inspectTask: TaskFunction<'inspect'> = async ({ model }) => {
+export const inspectTask: TaskFunction<'inspect'> = async ({ model }) =>
+  isPackage(model) ? describePacked(model) : describeModel(model);
+
+async function describeModel(model: string): Promise<ModelDescription> {
   const found = await inspectModel(model);
   const { architecture } = found;
   return {
+    ...structure(architecture),
     path: found.path,
     format: found.format,
     usable: architecture !== null && !found.problems.some(({ severity }) => severity === 'error'),
-    family: architecture?.family ?? null,
-    modelType: architecture?.modelType ?? null,
     parameters: found.parameterCount,
-    quantizableParameters: architecture ? quantizableParameters(architecture) : null,
     fileBytes: found.fileBytes,
     storedTypes: found.storedTypes,
+    hasChatTemplate: found.hasChatTemplate,
+    license: found.license,
+    problems: found.problems,
+    package: null,
+  };
+}
+
+/** A package, its values included: it is small, and a damaged one should say so here. */
+function describePacked(model: string): ModelDescription {
+  const { opened, problems } = inspectPackage(model);
+  try {
+    const quality = opened?.quality;
+    return {
+      ...structure(opened?.architecture ?? null),
+      path: opened?.path ?? model,
+      format: 'package',
+      usable: opened !== null && problems.errorCount === 0,
+      parameters: quality?.total.parameters ?? null,
+      fileBytes: opened?.packageBytes ?? null,
+      storedTypes: {},
+      hasChatTemplate: opened?.chatTemplate != null,
+      license: quality?.license ?? null,
+      problems: problems.items,
+      package:
+        opened && quality
+          ? {
+              recipe: opened.quantization.recipe.name,
+              activationBits: opened.activationBits,
+              embeddingBits: opened.quantization.embedding_bits,
+              storedBitsPerWeight: opened.storedBitsPerWeight,
+              nominalBitsPerWeight: quality.linears.nominalBitsPerWeight,
+              perplexities: quality.perplexities,
+            }
+          : null,
+    };
+  } finally {
+    opened?.close();
+  }
+}
+
+function structure(architecture: Architecture | null) {
+  return {
+    family: architecture?.family ?? null,
+    modelType: architecture?.modelType ?? null,
+    quantizableParameters: architecture ? quantizableParameters(architecture) : null,
     architecture: architecture ? describe(architecture) : null,
     linears: architecture
       ? linearsOf(architecture.blocks[0]!).map(({ role, inFeatures, outFeatures }) => ({
@@ -24,11 +72,8 @@ export const inspectTask: TaskFunction<'inspect'> = async ({ model }) => {
           outFeatures,
         }))
       : [],
-    hasChatTemplate: found.hasChatTemplate,
-    license: found.license,
-    problems: found.problems,
   };
-};
+}
 
 /** Weights of all linears within the blocks. */
 export function quantizableParameters(architecture: Architecture): number {
