@@ -6,6 +6,7 @@
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { root, runItems } from './harness.ts';
+import { agreementItems } from './items/agreement.ts';
 import { fullPrecisionItems, greedyItems } from './items/full-precision.ts';
 import { smollmItems, storiesItems } from './items/recipes.ts';
 
@@ -18,10 +19,13 @@ const { values } = parseArgs({
   },
 });
 
-const passed = await runItems([...fullPrecisionItems, ...greedyItems, ...storiesItems, ...smollmItems], {
-  only: values.only ?? null,
-  again: values.again,
-  list: values.list,
-  scratch: path.resolve(values.scratch ?? path.join(root, '.acceptance')),
-});
+const passed = await runItems(
+  [...fullPrecisionItems, ...greedyItems, ...storiesItems, ...smollmItems, ...agreementItems],
+  {
+    only: values.only ?? null,
+    again: values.again,
+    list: values.list,
+    scratch: path.resolve(values.scratch ?? path.join(root, '.acceptance')),
+  },
+);
 process.exitCode = passed ? 0 : 1;

@@ -1,0 +1,161 @@
+import { existsSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import type { ActivationBits } from '../../../engine/float/types.ts';
+import { openPackage } from '../../../engine/package/open.ts';
+import type { PackageSource } from '../../../engine/package/types.ts';
+import {
+  compareLogits,
+  compareLosses,
+  compareSteps,
+  type StepResults,
+  type Worst,
+} from '../agreement-checks.ts';
+import { type AgreementModel, agreementModels, makePackage, windowsOf } from '../agreement-packages.ts';
+import { assets } from '../command.ts';
+import { atLeast, atMost, type Figure, type Item } from '../harness.ts';
+import { packagePath } from './recipes.ts';
+
+/** What was asked of the packed runtime. Rounding flips of activations make closer logits at 8 and 6 bits impossible; there the mean loss counts. */
+export const agreementLimits = {
+  linearRelativeError: 1e-5,
+  blockRelativeError: 1e-5,
+  logitsRelativeError: 1e-3,
+  meanLossNats: 0.002,
+  lossTokens: 16_000,
+} as const;
+
+const allBits = [16, 8, 6] as const;
+const roundedBits = [8, 6] as const;
+
+export const agreementItems: Item[] = agreementModels.flatMap((model) =>
+  model.recipes.map((recipe) => ({
+    id: `agreement/${model.id}/${recipe}`,
+    title: `Packed runtime against float path: ${model.id}, ${recipe}; integers, linears, blocks, logits, mean losses`,
+    run: ({ scratch, log }) => compareModel(model, recipe, scratch, log),
+  })),
+);
+
+async function compareModel(
+  model: AgreementModel,
+  recipe: string,
+  scratch: string,
+  log: (message: string) => void,
+): Promise<Figure[]> {
+  const threads = os.availableParallelism();
+  const figures: Figure[] = [];
+  // One package for all activation bits, or one for each where there are such.
+  const groups = model.recipesByActivationBits.includes(recipe) ? allBits.map((bits) => [bits]) : [allBits];
+  for (const group of groups) {
+    const out = await packageOf(model, recipe, group[0]!, scratch, threads, log);
+    const source = await openPackage(out);
+    try {
+      figures.push(...(await comparePackage(model, source, group, threads, log)));
+    } finally {
+      source.close();
+    }
+  }
+  return figures;
+}
+
+async function packageOf(
+  model: AgreementModel,
+  recipe: string,
+  activationBits: ActivationBits,
+  scratch: string,
+  threads: number,
+  log: (message: string) => void,
+): Promise<string> {
+  const out = packagePath(scratch, model.packageName, recipe, activationBits);
+  if (existsSync(out)) return out;
+  const { calibration } = model;
+  if (!calibration)
+    throw new Error(
+      `${path.basename(out)} is missing; run the item ${model.packageName}/${recipe}-a${activationBits} first`,
+    );
+  log(`quantizing ${path.basename(out)}`);
+  await makePackage({
+    modelPath: path.join(assets, model.path),
+    recipe,
+    activationBits,
+    calibration: (source) => windowsOf(source, path.join(assets, calibration.path), calibration),
+    out,
+    threads,
+  });
+  return out;
+}
+
+async function comparePackage(
+  model: AgreementModel,
+  source: PackageSource,
+  bits: readonly ActivationBits[],
+  threads: number,
+  log: (message: string) => void,
+): Promise<Figure[]> {
+  const { evaluation, steps, logits } = model;
+  const windows = await windowsOf(source.asModelSource(), path.join(assets, evaluation.path), evaluation);
+  log(`linears and blocks at ${bits.join(', ')} activation bits`);
+  const ids = windows.ids.subarray(0, steps.tokens);
+  const figures = stepFigures(await compareSteps(source, { bits, ids, ...steps, threads }), bits);
+  if (bits.includes(16)) {
+    log('logits');
+    const { worst, rows, kernelPath } = await compareLogits(
+      source,
+      { ...windows, windowCount: logits.windows },
+      logits.step,
+      threads,
+    );
+    figures.push(
+      worstFigure(`logits at A16 (${rows} rows, ${kernelPath})`, worst, agreementLimits.logitsRelativeError),
+    );
+  }
+  for (const activationBits of roundedBits.filter((each) => bits.includes(each))) {
+    log(`mean loss at ${activationBits} activation bits`);
+    const loss = await compareLosses(source, windows, activationBits, threads);
+    const difference = Math.abs(loss.packedMeanLoss - loss.floatMeanLoss);
+    figures.push(
+      { name: `float path's mean loss at A${activationBits}, nats`, measured: loss.floatMeanLoss },
+      atMost(`mean loss at A${activationBits}: difference, nats`, difference, agreementLimits.meanLossNats),
+      atLeast(`scored tokens at A${activationBits}`, loss.tokens, agreementLimits.lossTokens),
+    );
+  }
+  return figures;
+}
+
+/** Figures of the single steps. A6's and A8's integers are the same sums over smaller values; they are counted together. */
+export function stepFigures(results: StepResults, bits: readonly ActivationBits[]): Figure[] {
+  const figures: Figure[] = [];
+  if (results.integers > 0)
+    figures.push(
+      worstFigure(
+        `integers that differ, of ${results.integers} (${results.kernels.join(', ')})`,
+        results.integerDifferences,
+        0,
+      ),
+      worstFigure('activation codes and scales that differ', results.activationDifferences, 0),
+    );
+  for (const each of bits) {
+    figures.push(
+      worstFigure(`linear at A${each}`, results.linear.get(each)!, agreementLimits.linearRelativeError),
+      worstFigure(
+        `stage input at A${each} given the same x̂`,
+        results.stage.get(each)!,
+        agreementLimits.blockRelativeError,
+      ),
+      worstFigure(
+        `block at A${each} given the same x̂`,
+        results.block.get(each)!,
+        agreementLimits.blockRelativeError,
+      ),
+    );
+    const flipped = results.flippedShare.get(each);
+    if (flipped !== undefined)
+      figures.push({ name: `codes that fall otherwise on the float path at A${each}`, measured: flipped });
+  }
+  return figures;
+}
+
+function worstFigure(name: string, worst: Worst, limit: number): Figure {
+  const figure = atMost(name, worst.value, limit);
+  return worst.where === '' ? figure : { ...figure, name: `${name}, worst: ${worst.where}` };
+}

@@ -1,0 +1,98 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, describe, expect, test } from 'vitest';
+import { openPackage } from '../../engine/package/open.ts';
+import { compareLogits, compareLosses, compareSteps } from '../../scripts/acceptance/agreement-checks.ts';
+import { makePackage, windowsOf } from '../../scripts/acceptance/agreement-packages.ts';
+import { agreementLimits, stepFigures } from '../../scripts/acceptance/items/agreement.ts';
+import { asset } from '../assets.ts';
+import { tinyModels } from './package-support.ts';
+import { idWindows } from './quantize-support.ts';
+
+const folder = mkdtempSync(path.join(tmpdir(), 'dbell-agreement-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const threads = 1;
+const bits = [16, 8, 6] as const;
+
+/** 128 ids stored with each tiny model. */
+function idsOf(name: string): number[] {
+  const text = readFileSync(path.join(tinyModels, name, 'expected.json'), 'utf8');
+  return (JSON.parse(text) as { ids: number[] }).ids;
+}
+
+const recipes = ['dbellquant', 'gptq-1', 'billm-reference', 'rtn-8', 'dbellquant-reference', 'gptq-3'];
+/** Models whose norms take no column scale: a transform stays explicit there. */
+const withExplicitScales = ['opt-no-affine', 'opt-post-norm-projected'];
+
+describe('tiny models of random weights: integers exactly, linears and blocks given the same activations', () => {
+  const runs = readdirSync(tinyModels).map((name, index) => ({
+    name,
+    recipe: withExplicitScales.includes(name) ? 'dbellquant' : recipes[index % recipes.length]!,
+    embeddingBits: index % 2 === 0 ? (16 as const) : (8 as const),
+  }));
+  test.each(runs)('$name, $recipe, $embeddingBits-bit tables', async ({ name, recipe, embeddingBits }) => {
+    const out = path.join(folder, name);
+    const ids = idsOf(name);
+    await makePackage({
+      modelPath: path.join(tinyModels, name),
+      recipe,
+      activationBits: 8,
+      // No window may be longer than the sliding attention window of one of them.
+      calibration: async () => idWindows(ids, 8, 16),
+      embeddingBits,
+      out,
+      threads,
+    });
+    const source = await openPackage(out);
+    const hasExplicitScales = [...source.linears.values()].some((linear) => linear.columnScale !== null);
+    expect(hasExplicitScales).toBe(withExplicitScales.includes(name));
+    const window = Int32Array.from(ids).subarray(0, 24);
+    const results = await compareSteps(source, {
+      ...{ bits, ids: window, linearTokens: 24, integerTokens: 24, threads },
+    });
+    expect(results.integers).toBeGreaterThan(0);
+    expect(stepFigures(results, bits).filter(({ pass }) => pass === false)).toEqual([]);
+    source.close();
+  });
+});
+
+const stories = asset('models/stories260k/hf');
+const text = asset('data/tinystories-sample/tinystories_sample.txt');
+
+describe.skipIf(!stories || !text)('stories260k', () => {
+  test('dbellquant: logits at 16 bits, mean losses at 8 and 6', async () => {
+    const windows = (windowCount: number, skip: number) => ({
+      separatorId: 1,
+      context: 256,
+      windows: windowCount,
+      skip,
+      path: '',
+    });
+    const out = path.join(folder, 'stories260k');
+    await makePackage({
+      modelPath: stories!,
+      recipe: 'dbellquant',
+      activationBits: 8,
+      calibration: (source) => windowsOf(source, text!, windows(4, 32)),
+      out,
+      threads,
+    });
+    const source = await openPackage(out);
+    const evaluation = await windowsOf(source.asModelSource(), text!, windows(16, 0));
+    const logits = await compareLogits(source, { ...evaluation, windowCount: 2 }, 32, threads);
+    expect(logits.rows).toBe(16);
+    expect(logits.worst.value).toBeLessThan(agreementLimits.logitsRelativeError);
+    for (const activationBits of [8, 6] as const) {
+      const { packedMeanLoss, floatMeanLoss } = await compareLosses(
+        source,
+        evaluation,
+        activationBits,
+        threads,
+      );
+      expect(Math.abs(packedMeanLoss - floatMeanLoss)).toBeLessThan(agreementLimits.meanLossNats);
+    }
+    source.close();
+  });
+});
