@@ -1,0 +1,86 @@
+import type { z } from 'zod';
+import type { RunDetail, runDifferenceSchema } from '../contract/history.ts';
+
+type Difference = z.infer<typeof runDifferenceSchema>;
+type Json = Difference['values'][number];
+
+/** Settings that say where something is, not how it was done. */
+const placeFields = new Set(['out', 'model', 'package']);
+
+/** Environment fields in which runs may differ without their speeds becoming incomparable. */
+const harmlessConditions = /(^|\.)(time|date|pid|uptime)/i;
+
+/** What makes figures of two runs different things, with the words for it. */
+const requirements: { field: (run: RunDetail) => Json; message: string }[] = [
+  {
+    field: (run) => at(run.results, 'perplexity.textSha256'),
+    message: 'the perplexities were measured on different texts',
+  },
+  {
+    field: (run) => at(run.results, 'perplexity.context'),
+    message: 'the perplexities were measured with different context lengths',
+  },
+  {
+    field: (run) => at(run.results, 'perplexity.tokens'),
+    message: 'the perplexities were measured on different numbers of tokens',
+  },
+  { field: (run) => run.modelName, message: 'the runs are of different models' },
+];
+
+/** Differences of runs field by field, and in words what makes their figures unlike. Values are in the order of the runs, null where absent. */
+export function compareRuns(runs: RunDetail[]): { differences: Difference[]; warnings: string[] } {
+  const differences: Difference[] = [
+    ...differing('settings', runs, (run) => ({
+      recipe: run.recipe,
+      activationBits: run.activationBits,
+      ...run.settings,
+    })),
+    ...differing('conditions', runs, (run) => run.environment),
+    ...differing('metrics', runs, (run) => run.metrics),
+  ];
+  const warnings: string[] = [];
+  for (const { field, message } of requirements) {
+    const present = runs.map(field).filter((value) => value !== null);
+    if (new Set(present.map((value) => JSON.stringify(value))).size > 1) warnings.push(message);
+  }
+  for (const { group, field, values } of differences)
+    if (group === 'conditions' && !harmlessConditions.test(field))
+      warnings.push(`${field} differs: ${[...new Set(values.map((value) => show(value)))].join(' and ')}`);
+  return { differences, warnings };
+}
+
+function differing(
+  group: Difference['group'],
+  runs: RunDetail[],
+  object: (run: RunDetail) => Record<string, Json>,
+): Difference[] {
+  const flat = runs.map((run) => flatten(object(run)));
+  const fields = [...new Set(flat.flatMap((values) => [...values.keys()]))].sort();
+  return fields
+    .filter((field) => group !== 'settings' || !placeFields.has(field))
+    .map((field) => ({ group, field, values: flat.map((values) => values.get(field) ?? null) }))
+    .filter(({ values }) => new Set(values.map((value) => JSON.stringify(value))).size > 1);
+}
+
+/** Members of nested objects by their path, joined with dots; arrays are values. */
+function flatten(
+  object: Record<string, Json>,
+  prefix = '',
+  into = new Map<string, Json>(),
+): Map<string, Json> {
+  for (const [key, value] of Object.entries(object)) {
+    if (typeof value === 'object' && value !== null && !Array.isArray(value))
+      flatten(value, `${prefix}${key}.`, into);
+    else into.set(prefix + key, value);
+  }
+  return into;
+}
+
+function at(object: Record<string, Json>, dotted: string): Json {
+  return flatten(object).get(dotted) ?? null;
+}
+
+function show(value: Json): string {
+  const json = value === null ? 'unknown' : typeof value === 'string' ? value : JSON.stringify(value);
+  return json.length > 60 ? `${json.slice(0, 60)}…` : json;
+}

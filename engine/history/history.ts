@@ -1,0 +1,468 @@
+import path from 'node:path';
+import type { Database, Statement } from 'better-sqlite3';
+import type { z } from 'zod';
+import type { JsonObject } from '../contract/common.ts';
+import type { ErrorPayload } from '../contract/error-payload.ts';
+import { DBellError } from '../contract/errors.ts';
+import type {
+  HistoryListInput,
+  RunDetail,
+  RunSummary,
+  runDifferenceSchema,
+  sortKeySchema,
+} from '../contract/history.ts';
+import { quantizeInputSchema } from '../contract/quantization.ts';
+import { compareRuns } from './compare.ts';
+import { type OpenedDatabase, openDatabase } from './database.ts';
+import { historyError } from './errors.ts';
+import { busyTimeoutMs, undoableDeletions } from './limits.ts';
+import { isAlive, thisProcess } from './owner.ts';
+import {
+  detailOf,
+  type RunParts,
+  runRowSchema,
+  summaryColumns,
+  summaryOf,
+  summaryRowSchema,
+} from './rows.ts';
+import type { RunBeginning, RunFacts, RunOutcome, UnfinishedRun } from './types.ts';
+
+export interface HistoryOptions {
+  /** Machine and versions, kept with every run that begins without its own. */
+  environment?: JsonObject;
+  busyTimeoutMs?: number;
+  /** The time as ISO 8601 in UTC; replaceable for tests. */
+  now?: () => string;
+}
+
+/** Sort keys that are columns; the others are metrics. */
+const sortColumns: Partial<Record<z.infer<typeof sortKeySchema>, string>> = {
+  createdAt: 'created_at',
+  endedAt: 'ended_at',
+  kind: 'kind',
+  state: 'state',
+  modelName: 'fold(model_name)',
+  recipe: 'fold(recipe)',
+};
+
+/**
+ * Opens or makes the history (`history.sqlite`); see openDatabase for what happens to files that are damaged, read-only, newer or in use. Runs whose
+ * process has ended without a word become `interrupted`.
+ */
+export function openHistory(file: string, options: HistoryOptions = {}): History {
+  return new History(file, options);
+}
+
+/**
+ * Remembers runs. Calls are synchronous; each change is one transaction, on disk when the call returns. All throw DBellError: `not-found` for an unknown run,
+ * `invalid-history` where the database stays locked, is read-only or damaged, `disk-full`.
+ */
+export class History {
+  readonly path: string;
+  /** Why nothing can be remembered, in words; null where it can. */
+  readonly readOnlyReason: string | null;
+  /** What a person should be told about opening. */
+  readonly notices: readonly string[];
+  readonly #database: Database;
+  readonly #opened: OpenedDatabase;
+  readonly #now: () => string;
+  readonly #environment: JsonObject;
+  readonly #busyTimeoutMs: number;
+  readonly #statements = new Map<string, Statement<unknown[]>>();
+
+  constructor(file: string, options: HistoryOptions) {
+    this.path = path.resolve(file);
+    this.#now = options.now ?? (() => new Date().toISOString());
+    this.#environment = options.environment ?? {};
+    this.#busyTimeoutMs = options.busyTimeoutMs ?? busyTimeoutMs;
+    this.#opened = openDatabase(this.path, { busyTimeoutMs: this.#busyTimeoutMs, now: this.#now });
+    this.#database = this.#opened.database;
+    this.readOnlyReason = this.#opened.readOnlyReason;
+    this.notices = this.#opened.notices;
+    this.#database.function('fold', { deterministic: true }, (value: unknown) =>
+      typeof value === 'string' ? fold(value) : value,
+    );
+    if (this.readOnlyReason === null) this.#markInterrupted();
+  }
+
+  close(): void {
+    this.#opened.close();
+  }
+
+  /** Adds the run as `running`, or marks it so again where it is there already (a resumed one). */
+  begin(run: RunBeginning): void {
+    this.#change(() => {
+      const known = this.#statement('SELECT run_id FROM runs WHERE run_id = ?').get(run.runId);
+      if (known === undefined) this.#insert(run, 'running', null);
+      else
+        this.#statement(
+          `UPDATE runs SET state = 'running', owner = ?, ended_at = NULL, error_code = NULL, error_message = NULL, deletion_id = NULL
+           WHERE run_id = ?`,
+        ).run(thisProcess(), run.runId);
+    });
+  }
+
+  /** Ends a run well. */
+  finish(runId: string, outcome: RunOutcome): void {
+    this.#change(() => {
+      this.#require(runId);
+      this.#statement(
+        `UPDATE runs SET state = 'finished', ended_at = ?, owner = NULL, results = ?, error_code = NULL, error_message = NULL,
+           model_fingerprint = coalesce(?, model_fingerprint), activation_bits = coalesce(?, activation_bits)
+         WHERE run_id = ?`,
+      ).run(
+        this.#now(),
+        JSON.stringify(outcome.results),
+        outcome.modelFingerprint,
+        outcome.activationBits,
+        runId,
+      );
+      this.#writeMetrics(runId, outcome.metrics);
+      this.#writeLayers(runId, outcome.layers);
+      this.#writeArtifacts(runId, outcome.artifacts);
+    });
+  }
+
+  /** Ends a run with an error: `stopped` for that code, else `failed`. */
+  fail(runId: string, error: ErrorPayload): void {
+    this.#change(() => {
+      this.#require(runId);
+      this.#statement(
+        'UPDATE runs SET state = ?, ended_at = ?, owner = NULL, error_code = ?, error_message = ? WHERE run_id = ?',
+      ).run(error.code === 'stopped' ? 'stopped' : 'failed', this.#now(), error.code, error.message, runId);
+    });
+  }
+
+  /** A measurement, whole at once. */
+  record(run: RunBeginning, facts: RunFacts): void {
+    this.#change(() => {
+      this.#insert(run, 'finished', this.#now(), facts.results);
+      this.#writeMetrics(run.runId, facts.metrics);
+    });
+  }
+
+  /** The newest quantization into this folder that never reported its end and whose process is gone, or null. */
+  unfinishedFor(out: string): UnfinishedRun | null {
+    return this.#read(() => {
+      const row = this.#statement(
+        `SELECT run_id, created_at, model_path, settings, owner FROM runs
+         WHERE output_path = ? AND kind = 'quantize' AND state IN ('running', 'interrupted') AND deletion_id IS NULL
+         ORDER BY created_at DESC, run_id LIMIT 1`,
+      ).get(out) as
+        | { run_id: string; created_at: string; model_path: string; settings: string; owner: string | null }
+        | undefined;
+      if (row === undefined || (row.owner !== null && row.owner !== thisProcess() && isAlive(row.owner)))
+        return null;
+      const input = quantizeInputSchema.safeParse(JSON.parse(row.settings));
+      if (!input.success) return null;
+      return { runId: row.run_id, createdAt: row.created_at, modelPath: row.model_path, input: input.data };
+    });
+  }
+
+  /** One page of runs, and how many there are in all. Runs without the figure sorted by come last either way. */
+  list(input: HistoryListInput): { runs: RunSummary[]; total: number } {
+    const conditions = ['deletion_id IS NULL'];
+    const values: unknown[] = [];
+    const where = (condition: string, ...bound: unknown[]) => {
+      conditions.push(condition);
+      values.push(...bound);
+    };
+    if (input.kind !== undefined) where('kind = ?', input.kind);
+    if (input.state !== undefined) where('state = ?', input.state);
+    if (input.recipe !== undefined) where('recipe = ?', input.recipe);
+    if (input.tag !== undefined)
+      where('EXISTS (SELECT 1 FROM tags WHERE tags.run_id = runs.run_id AND tag = ?)', input.tag);
+    for (const word of fold(input.text ?? '').split(/\s+/))
+      if (word !== '')
+        where(
+          `(instr(fold(model_name), ?) OR instr(fold(coalesce(recipe, '')), ?) OR instr(fold(note), ?)
+            OR EXISTS (SELECT 1 FROM tags WHERE tags.run_id = runs.run_id AND instr(fold(tag), ?)))`,
+          ...[word, word, word, word],
+        );
+    const filter = conditions.join(' AND ');
+    const column = sortColumns[input.sortBy];
+    const key = column ?? '(SELECT value FROM metrics WHERE metrics.run_id = runs.run_id AND name = ?)';
+    const direction = input.descending ? 'DESC' : 'ASC';
+    return this.#read(() => {
+      const { total } = this.#statement(`SELECT count(*) AS total FROM runs WHERE ${filter}`).get(
+        ...values,
+      ) as {
+        total: number;
+      };
+      const rows = this.#statement(
+        `SELECT ${summaryColumns} FROM runs WHERE ${filter}
+         ORDER BY ${key} ${direction} NULLS LAST, created_at DESC, run_id LIMIT ? OFFSET ?`,
+      ).all(...values, ...(column === undefined ? [input.sortBy] : []), input.limit, input.offset);
+      const runs = rows.map((row) => {
+        const checked = summaryRowSchema.parse(row);
+        return summaryOf(checked, this.#parts(checked.run_id));
+      });
+      return { runs, total };
+    });
+  }
+
+  /** Everything that is known of a run. */
+  show(runId: string): RunDetail {
+    return this.#read(() => {
+      const row = this.#statement('SELECT * FROM runs WHERE run_id = ? AND deletion_id IS NULL').get(runId);
+      if (row === undefined) throw this.#unknown(runId);
+      const layers = this.#statement('SELECT * FROM layers WHERE run_id = ? ORDER BY position').all(
+        runId,
+      ) as {
+        name: string;
+        relative_error: number;
+        weight_relative_error: number;
+        notes: string;
+      }[];
+      const artifacts = this.#statement(
+        'SELECT kind, path, bytes FROM artifacts WHERE run_id = ? ORDER BY position',
+      ).all(runId) as RunDetail['artifacts'];
+      return detailOf(runRowSchema.parse(row), {
+        ...this.#parts(runId),
+        artifacts,
+        layers: layers.map((layer) => ({
+          name: layer.name,
+          relativeError: layer.relative_error,
+          weightRelativeError: layer.weight_relative_error,
+          notes: JSON.parse(layer.notes) as string[],
+        })),
+      });
+    });
+  }
+
+  compare(runIds: string[]): {
+    runs: RunDetail[];
+    differences: z.infer<typeof runDifferenceSchema>[];
+    warnings: string[];
+  } {
+    const runs = runIds.map((runId) => this.show(runId));
+    return { runs, ...compareRuns(runs) };
+  }
+
+  /** Replaces note and tags, whichever are given. */
+  annotate(runId: string, changes: { note?: string; tags?: string[] }): RunDetail {
+    this.#change(() => {
+      this.#require(runId);
+      if (changes.note !== undefined)
+        this.#statement('UPDATE runs SET note = ? WHERE run_id = ?').run(changes.note, runId);
+      if (changes.tags !== undefined) this.#writeTags(runId, changes.tags);
+    });
+    return this.show(runId);
+  }
+
+  /** Hides runs; all or none. Returns how many. `undoDelete` brings them back while they are among the newest deletions. */
+  delete(runIds: string[]): number {
+    return this.#change(() => {
+      for (const runId of runIds) this.#require(runId);
+      const { lastInsertRowid } = this.#statement('INSERT INTO deletions (deleted_at) VALUES (?)').run(
+        this.#now(),
+      );
+      let deleted = 0;
+      for (const runId of runIds)
+        deleted += this.#statement(
+          'UPDATE runs SET deletion_id = ? WHERE run_id = ? AND deletion_id IS NULL',
+        ).run(lastInsertRowid, runId).changes;
+      const oldest = `(SELECT deletion_id FROM deletions ORDER BY deletion_id DESC LIMIT -1 OFFSET ${undoableDeletions})`;
+      this.#statement(`DELETE FROM runs WHERE deletion_id IN ${oldest}`).run();
+      this.#statement(`DELETE FROM deletions WHERE deletion_id IN ${oldest}`).run();
+      return deleted;
+    });
+  }
+
+  /** Takes back the last deletion; returns its runs, none where nothing can be undone. */
+  undoDelete(): string[] {
+    return this.#change(() => {
+      const last = this.#statement('SELECT max(deletion_id) AS id FROM deletions').get() as {
+        id: number | null;
+      };
+      if (last.id === null) return [];
+      const rows = this.#statement(
+        'SELECT run_id FROM runs WHERE deletion_id = ? ORDER BY created_at, run_id',
+      ).all(last.id) as { run_id: string }[];
+      this.#statement('UPDATE runs SET deletion_id = NULL WHERE deletion_id = ?').run(last.id);
+      this.#statement('DELETE FROM deletions WHERE deletion_id = ?').run(last.id);
+      return rows.map((row) => row.run_id);
+    });
+  }
+
+  /** All runs that are not deleted, or those given, oldest first. */
+  export(runIds?: string[]): RunDetail[] {
+    const all = this.#read(
+      () =>
+        this.#statement(
+          'SELECT run_id FROM runs WHERE deletion_id IS NULL ORDER BY created_at, run_id',
+        ).all() as {
+          run_id: string;
+        }[],
+    ).map((row) => row.run_id);
+    if (runIds === undefined) return all.map((runId) => this.show(runId));
+    const wanted = new Set(runIds);
+    const found = all.filter((runId) => wanted.has(runId));
+    for (const runId of runIds) if (!found.includes(runId)) throw this.#unknown(runId);
+    return found.map((runId) => this.show(runId));
+  }
+
+  /** Adds runs, all or none; those already there (deleted ones too) are left alone. A run that was `running` elsewhere comes in as `interrupted`. */
+  import(runs: RunDetail[]): { imported: number; skipped: number } {
+    return this.#change(() => {
+      let imported = 0;
+      for (const run of runs) {
+        if (this.#statement('SELECT 1 FROM runs WHERE run_id = ?').get(run.runId) !== undefined) continue;
+        const beginning: RunBeginning = { ...run, modelFingerprint: null };
+        const state = run.state === 'running' ? 'interrupted' : run.state;
+        this.#insert(beginning, state, run.endedAt, run.results, run.modelName);
+        this.#statement('UPDATE runs SET note = ?, error_code = ?, error_message = ? WHERE run_id = ?').run(
+          run.note,
+          run.error?.code ?? null,
+          run.error?.message ?? null,
+          run.runId,
+        );
+        this.#writeMetrics(run.runId, run.metrics);
+        this.#writeTags(run.runId, run.tags);
+        this.#writeLayers(run.runId, run.layers);
+        this.#writeArtifacts(run.runId, run.artifacts);
+        imported += 1;
+      }
+      return { imported, skipped: runs.length - imported };
+    });
+  }
+
+  #insert(
+    run: RunBeginning,
+    state: RunSummary['state'],
+    endedAt: string | null,
+    results: JsonObject = {},
+    name = displayName(run.modelPath),
+  ): void {
+    const out = run.settings.out;
+    this.#statement(
+      `INSERT INTO runs (run_id, kind, state, created_at, ended_at, model_name, model_path, model_fingerprint, recipe,
+         activation_bits, output_path, settings, environment, results, owner)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    ).run(
+      ...[run.runId, run.kind, state, run.createdAt, endedAt, name, run.modelPath, run.modelFingerprint],
+      ...[run.recipe, run.activationBits, typeof out === 'string' ? out : null],
+      ...[JSON.stringify(run.settings), JSON.stringify(run.environment ?? this.#environment)],
+      ...[JSON.stringify(results), state === 'running' ? thisProcess() : null],
+    );
+  }
+
+  #writeMetrics(runId: string, metrics: Record<string, number>): void {
+    this.#statement('DELETE FROM metrics WHERE run_id = ?').run(runId);
+    const insert = this.#statement('INSERT INTO metrics (run_id, name, value) VALUES (?, ?, ?)');
+    for (const [name, value] of Object.entries(metrics))
+      if (Number.isFinite(value)) insert.run(runId, name, value);
+  }
+
+  #writeTags(runId: string, tags: string[]): void {
+    this.#statement('DELETE FROM tags WHERE run_id = ?').run(runId);
+    const insert = this.#statement('INSERT INTO tags (run_id, tag) VALUES (?, ?)');
+    for (const tag of new Set(tags)) insert.run(runId, tag);
+  }
+
+  #writeLayers(runId: string, layers: RunDetail['layers']): void {
+    this.#statement('DELETE FROM layers WHERE run_id = ?').run(runId);
+    const insert = this.#statement(
+      'INSERT INTO layers (run_id, position, name, relative_error, weight_relative_error, notes) VALUES (?, ?, ?, ?, ?, ?)',
+    );
+    for (const [position, layer] of layers.entries())
+      insert.run(
+        ...[runId, position, layer.name, layer.relativeError, layer.weightRelativeError],
+        JSON.stringify(layer.notes),
+      );
+  }
+
+  #writeArtifacts(runId: string, artifacts: RunDetail['artifacts']): void {
+    this.#statement('DELETE FROM artifacts WHERE run_id = ?').run(runId);
+    const insert = this.#statement(
+      'INSERT INTO artifacts (run_id, position, kind, path, bytes) VALUES (?, ?, ?, ?, ?)',
+    );
+    for (const [position, { kind, path: where, bytes }] of artifacts.entries())
+      insert.run(runId, position, kind, where, bytes);
+  }
+
+  #parts(runId: string): RunParts {
+    const metrics = this.#statement('SELECT name, value FROM metrics WHERE run_id = ? ORDER BY name').all(
+      runId,
+    ) as {
+      name: string;
+      value: number;
+    }[];
+    const tags = this.#statement('SELECT tag FROM tags WHERE run_id = ? ORDER BY tag').all(runId) as {
+      tag: string;
+    }[];
+    return {
+      metrics: Object.fromEntries(metrics.map(({ name, value }) => [name, value])),
+      tags: tags.map((row) => row.tag),
+    };
+  }
+
+  #markInterrupted(): void {
+    const running = this.#read(
+      () =>
+        this.#statement("SELECT run_id, owner FROM runs WHERE state = 'running'").all() as {
+          run_id: string;
+          owner: string | null;
+        }[],
+    );
+    const dead = running.filter(({ owner }) => owner === null || !isAlive(owner));
+    if (dead.length === 0) return;
+    this.#change(() => {
+      // Its state and owner are looked at again: another process may have taken it up meanwhile.
+      for (const { run_id, owner } of dead)
+        this.#statement(
+          "UPDATE runs SET state = 'interrupted', owner = NULL WHERE run_id = ? AND state = 'running' AND owner IS ?",
+        ).run(run_id, owner);
+    });
+  }
+
+  #require(runId: string): void {
+    const known = this.#statement('SELECT 1 FROM runs WHERE run_id = ? AND deletion_id IS NULL').get(runId);
+    if (known === undefined) throw this.#unknown(runId);
+  }
+
+  #unknown(runId: string): DBellError {
+    return new DBellError('not-found', `the history has no run ${runId}`);
+  }
+
+  #statement(sql: string): Statement<unknown[]> {
+    let statement = this.#statements.get(sql);
+    if (statement === undefined) {
+      statement = this.#database.prepare(sql);
+      this.#statements.set(sql, statement);
+    }
+    return statement;
+  }
+
+  #read<T>(body: () => T): T {
+    try {
+      return this.#database.transaction(body).deferred();
+    } catch (error) {
+      throw historyError(error, this.path, this.#busyTimeoutMs);
+    }
+  }
+
+  /** One transaction that takes the write lock first, so that it cannot fail half-way for another writer. */
+  #change<T>(body: () => T): T {
+    if (this.readOnlyReason !== null)
+      throw new DBellError('invalid-history', `history: ${this.readOnlyReason}`);
+    try {
+      return this.#database.transaction(body).immediate();
+    } catch (error) {
+      throw historyError(error, this.path, this.#busyTimeoutMs);
+    }
+  }
+}
+
+/** Name of a model as people know it: its folder or file; a folder called `hf` or the like says more with its parent. */
+function displayName(modelPath: string): string {
+  const name = path.basename(modelPath);
+  return /^(hf.*|model|snapshot.*|[0-9a-f]{40})$/i.test(name)
+    ? path.join(path.basename(path.dirname(modelPath)), name)
+    : name;
+}
+
+/** For search and sorting: case and Unicode form do not matter. */
+function fold(text: string): string {
+  return text.normalize('NFKC').toLowerCase();
+}

@@ -1,0 +1,8 @@
+/** How long a call waits for another program that writes to the history before it gives up: longer than any write of ours takes. */
+export const busyTimeoutMs = 10_000;
+
+/** Deletions that can be undone, newest first; what lies behind is gone for good with the next deletion. */
+export const undoableDeletions = 20;
+
+/** An exported history larger than this is refused unread: 100,000 runs with all their layers stay below it. */
+export const maximumImportBytes = 512 * 2 ** 20;
