@@ -7,8 +7,11 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { root, runItems } from './harness.ts';
 import { agreementItems } from './items/agreement.ts';
+import { costItems } from './items/cost.ts';
 import { fullPrecisionItems, greedyItems } from './items/full-precision.ts';
+import { killItems } from './items/kills.ts';
 import { smollmItems, storiesItems } from './items/recipes.ts';
+import { robustnessItems } from './items/robustness.ts';
 
 const { values } = parseArgs({
   options: {
@@ -20,7 +23,16 @@ const { values } = parseArgs({
 });
 
 const passed = await runItems(
-  [...fullPrecisionItems, ...greedyItems, ...storiesItems, ...smollmItems, ...agreementItems],
+  [
+    ...fullPrecisionItems,
+    ...greedyItems,
+    ...storiesItems,
+    ...smollmItems,
+    ...agreementItems,
+    ...killItems,
+    ...costItems,
+    ...robustnessItems,
+  ],
   {
     only: values.only ?? null,
     again: values.again,

@@ -14,7 +14,7 @@ import {
 import { type AgreementModel, agreementModels, makePackage, windowsOf } from '../agreement-packages.ts';
 import { assets } from '../command.ts';
 import { atLeast, atMost, type Figure, type Item } from '../harness.ts';
-import { packagePath } from './recipes.ts';
+import { packagePath } from '../quantize-and-measure.ts';
 
 /** What was asked of the packed runtime. Rounding flips of activations make closer logits at 8 and 6 bits impossible; there the mean loss counts. */
 export const agreementLimits = {

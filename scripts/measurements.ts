@@ -1,0 +1,73 @@
+/**
+ * Writes docs/measurements.md from docs/acceptance.json, so that no number there is typed by hand: `npm run measurements`.
+ */
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { type Figure, type ItemResult, readResults, root } from './acceptance/harness.ts';
+
+const sections: [prefix: string, heading: string, introduction: string][] = [
+  [
+    'full-precision/',
+    'Full precision',
+    'Perplexities of the models as they are, beside values computed independently in PyTorch.',
+  ],
+  [
+    'greedy/',
+    'Greedy continuations',
+    'Token ids of greedy continuations, beside ids computed independently in PyTorch.',
+  ],
+  ['stories/', 'Recipes on dbell-stories-7m', 'The bundled model; full precision is 9.2188.'],
+  [
+    'smollm/',
+    'Recipes on SmolLM2-135M-Instruct',
+    'WikiText-2; full precision is 21.63. Values in the thousands mean broken text.',
+  ],
+  ['agreement/', 'The packed runtime against the float path', ''],
+  ['cost/', 'What quantizing costs', ''],
+  ['kills/', 'Killed and resumed', ''],
+  ['robustness/', 'Broken inputs, sanitizers, fuzzing', ''],
+  ['clone/', 'A clean clone', ''],
+];
+
+/** At most five significant digits for numbers that are not whole. */
+function show(value: Figure['measured']): string {
+  if (typeof value !== 'number') return String(value).replaceAll('|', '\\|');
+  return Number.isInteger(value) ? value.toLocaleString('en-US') : String(Number(value.toPrecision(5)));
+}
+
+function rows(id: string, result: ItemResult): string[] {
+  const name = id.slice(id.indexOf('/') + 1);
+  const state = result.status === 'passed' ? '' : ` (${result.status})`;
+  if (result.figures.length === 0)
+    return [`| ${name}${state} | ${result.error ?? ''} | | | ${result.commit} |`];
+  return result.figures.map(
+    (figure, index) =>
+      `| ${index === 0 ? `${name}${state}` : ''} | ${figure.name} | ${show(figure.measured)}${figure.pass === false ? ' **(missed)**' : ''} | ${figure.asked ?? ''} | ${index === 0 ? result.commit : ''} |`,
+  );
+}
+
+const results = Object.entries(readResults());
+const machines = [...new Set(results.map(([, result]) => result.machine))];
+const lines = [
+  '# Measurements',
+  '',
+  '<!-- Written by `npm run measurements` from acceptance.json; do not edit. -->',
+  '',
+  'What `npm run acceptance` measured, beside what was asked. A perplexity names its windows and tokens; "asked" is the value that an independent computation gave, or a limit.',
+  '',
+  `Machine: ${machines.join('; ')}.`,
+];
+for (const [prefix, heading, introduction] of sections) {
+  const members = results.filter(([id]) => id.startsWith(prefix));
+  if (members.length === 0) continue;
+  lines.push(
+    '',
+    `## ${heading}`,
+    '',
+    ...(introduction ? [introduction, ''] : []),
+    '| item | figure | measured | asked | commit |',
+    '|---|---|---|---|---|',
+  );
+  for (const [id, result] of members) lines.push(...rows(id, result));
+}
+writeFileSync(path.join(root, 'docs', 'measurements.md'), `${lines.join('\n')}\n`);
