@@ -5,6 +5,7 @@ import { benchmarkCommand } from './commands/benchmark.ts';
 import { environmentCommand } from './commands/environment.ts';
 import { estimateCommand } from './commands/estimate.ts';
 import { chatCommand, generateCommand } from './commands/generate.ts';
+import { historyCommand } from './commands/history.ts';
 import { inspectCommand } from './commands/inspect.ts';
 import { perplexityCommand } from './commands/perplexity.ts';
 import { quantizeCommand, resumeCommand } from './commands/quantize.ts';
@@ -23,6 +24,7 @@ const commands: AddCommand[] = [
   chatCommand,
   perplexityCommand,
   benchmarkCommand,
+  historyCommand,
   recipesCommand,
   environmentCommand,
 ];

@@ -63,13 +63,20 @@ export async function runCommand(
   };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
 
+  connection.client.onEvent((event) => {
+    if (event.type !== 'service-message') return;
+    display.clear();
+    output.event(event);
+    output.message(`${event.level}: ${event.message}`);
+  });
+
   const session: CommandSession = {
     client: connection.client,
     output,
     async followJob<K extends JobKind>(jobId: string, kind: K, onText?: (text: string) => void) {
       currentJob = jobId;
       const stopListening = connection.client.onEvent((event) => {
-        output.event(event);
+        if (event.type !== 'service-message') output.event(event);
         if (event.type === 'job-progress') display.show(event.progress);
         else if (event.type === 'job-text') {
           display.clear();

@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import { environmentCalls } from './environment.ts';
 import { generationCalls } from './generation.ts';
+import { historyCalls } from './history.ts';
 import { jobCalls } from './jobs.ts';
 import { measurementCalls } from './measurement.ts';
 import { modelCalls } from './models.ts';
@@ -16,6 +17,7 @@ export const calls = {
   ...quantizationCalls,
   ...generationCalls,
   ...measurementCalls,
+  ...historyCalls,
   ...jobCalls,
 } as const;
 

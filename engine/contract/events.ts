@@ -29,6 +29,12 @@ export const eventSchema = z.discriminatedUnion('type', [
     level: z.enum(['info', 'warning']),
     message: z.string(),
   }),
+  /** Something about the service as a whole, such as a history that cannot be written. */
+  z.object({
+    type: z.literal('service-message'),
+    level: z.enum(['info', 'warning']),
+    message: z.string(),
+  }),
   /** Rows of the history were added, changed or removed. */
   z.object({ type: z.literal('history-changed') }),
 ]);

@@ -126,12 +126,12 @@ export const quantizeResultSchema = z.object({
   nominalBitsPerWeight: z.number().nullable(),
   /** Every file of the package. */
   bytes: bytesSchema,
-  /** The source's files. */
-  sourceBytes: bytesSchema,
+  /** The source's files; null, like the next two, where the run was killed just before it could report its end. */
+  sourceBytes: bytesSchema.nullable(),
   /** VmHWM of the work process (the highest of them where the run was resumed). */
-  peakRssBytes: bytesSchema,
+  peakRssBytes: bytesSchema.nullable(),
   /** Work time over all attempts, without the time between them. */
-  durationMs: durationMsSchema,
+  durationMs: durationMsSchema.nullable(),
   blocks: countSchema,
   /** How often the run was taken up again. */
   resumedTimes: countSchema,

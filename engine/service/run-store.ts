@@ -1,5 +1,5 @@
 import type { ErrorPayload } from '../contract/error-payload.ts';
-import type { RunBeginning, RunFacts, RunOutcome, UnfinishedRun } from './runs.ts';
+import type { RunBeginning, RunFacts, RunOutcome, UnfinishedRun } from '../history/types.ts';
 
 /** What jobs tell the history. Calls are synchronous and quick; a history that cannot be written never ends a job. */
 export interface RunStore {
@@ -13,12 +13,3 @@ export interface RunStore {
   /** A quantization into this folder that never reported its end; null where there is none. */
   unfinishedFor(out: string): UnfinishedRun | null;
 }
-
-/** For a history that cannot be used: everything else works without it. */
-export const historyOff: RunStore = {
-  begin() {},
-  finish() {},
-  fail() {},
-  record() {},
-  unfinishedFor: () => null,
-};

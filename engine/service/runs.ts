@@ -1,55 +1,10 @@
-import path from 'node:path';
 import type { JsonObject } from '../contract/common.ts';
-import type { RunKind } from '../contract/history.ts';
 import type { BenchmarkResult, PerplexityResult } from '../contract/measurement.ts';
-import type { LayerReport, QuantizeInput, QuantizeResult } from '../contract/quantization.ts';
-
-/** A run as it begins. */
-export interface RunBeginning {
-  runId: string;
-  kind: RunKind;
-  createdAt: string;
-  modelPath: string;
-  modelFingerprint: string | null;
-  recipe: string | null;
-  activationBits: number | null;
-  settings: JsonObject;
-}
-
-/** What was measured. */
-export interface RunFacts {
-  metrics: Record<string, number>;
-  /** Whole results by kind. */
-  results: JsonObject;
-}
-
-/** What a finished run came to, and what became known on the way. */
-export interface RunOutcome extends RunFacts {
-  layers: LayerReport[];
-  artifacts: { kind: string; path: string; bytes: number | null }[];
-  modelFingerprint: string | null;
-  activationBits: number | null;
-}
-
-/** Enough to write down the end of a run whose service was killed just before it could. */
-export interface UnfinishedRun {
-  runId: string;
-  createdAt: string;
-  modelPath: string;
-  input: QuantizeInput;
-}
+import type { QuantizeResult } from '../contract/quantization.ts';
 
 /** Any plain value as JSON: what JSON cannot hold becomes null or is left out. */
 export function toJson(value: object): JsonObject {
   return JSON.parse(JSON.stringify(value)) as JsonObject;
-}
-
-/** Name of a model as people know it: its folder or file; a folder called `hf` or the like says more with its parent. */
-export function modelName(modelPath: string): string {
-  const name = path.basename(modelPath);
-  return /^(hf.*|model|snapshot.*|[0-9a-f]{40})$/i.test(name)
-    ? path.join(path.basename(path.dirname(modelPath)), name)
-    : name;
 }
 
 /** Numbers only: an infinite or missing figure is no metric. */

@@ -1,13 +1,17 @@
+import packageJson from '../../package.json' with { type: 'json' };
 import { type CallName, calls, isCallName } from '../contract/calls.ts';
 import { describeIssues, parseAs, toErrorPayload } from '../contract/error-payload.ts';
 import { DBellError } from '../contract/errors.ts';
 import type { ServiceEvent } from '../contract/events.ts';
 import { type Response, requestSchema } from '../contract/protocol.ts';
+import { machineConditions } from '../measure/conditions.ts';
 import type { Handlers } from './calls/handlers.ts';
 import { createHandlers } from './calls/index.ts';
+import { createHistoryAccess } from './history-access.ts';
+import { historyFile } from './home.ts';
 import { JobQueue } from './jobs/queue.ts';
 import type { ProcessHost } from './process-host.ts';
-import { historyOff } from './run-store.ts';
+import { toJson } from './runs.ts';
 
 export interface ServiceOptions {
   /** Folder of the history and the settings; see home.ts for the default. */
@@ -36,11 +40,19 @@ export function createService({ home, processHost }: ServiceOptions): Service {
     for (const listener of listeners) listener(event);
   };
   const queue = new JobQueue(processHost, emit);
-  const { handlers, close: closeHandlers } = createHandlers({
+  const history = createHistoryAccess(
+    historyFile(home),
+    toJson({ ...machineConditions(), version: packageJson.version }),
+    {
+      warn: (message) => emit({ type: 'service-message', level: 'warning', message }),
+      changed: () => emit({ type: 'history-changed' }),
+    },
+  );
+  const handlers = createHandlers({
     home,
     processHost,
     queue,
-    runs: historyOff,
+    history,
     emit,
   });
 
@@ -67,7 +79,7 @@ export function createService({ home, processHost }: ServiceOptions): Service {
     },
     async close() {
       await queue.close();
-      closeHandlers();
+      history.close();
     },
     terminate: () => queue.terminate(),
   };

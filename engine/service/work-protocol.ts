@@ -47,6 +47,13 @@ export const taskSchemas = {
       .omit({ perplexity: true, benchmark: true })
       .extend({ layers: z.array(layerReportSchema), sourceFingerprint: sha256Schema }),
   },
+  /** What a package says of the run that made it, for a run that was killed just before it could report its end. */
+  describePackage: {
+    input: z.strictObject({ package: pathSchema }),
+    result: quantizeResultSchema
+      .omit({ perplexity: true, benchmark: true, runId: true })
+      .extend({ layers: z.array(layerReportSchema), sourceFingerprint: sha256Schema }),
+  },
   verify: { input: quantizationCalls.verify.input, result: verifyResultSchema },
   perplexity: { input: perplexityInputSchema, result: perplexityResultSchema.omit({ runId: true }) },
   estimate: { input: quantizationCalls.estimate.input, result: quantizationCalls.estimate.output },

@@ -17,6 +17,13 @@ import { onlyJson, type RunningCli, runCli, startCli } from './cli-run.ts';
 
 const folder = mkdtempSync(path.join(os.tmpdir(), 'dbell-cli-quantize-'));
 const environment = { DBELL_HOME: path.join(folder, 'home') };
+/** A history of a test's own. */
+const newEnvironment = () => ({ DBELL_HOME: path.join(folder, `home-${count++}`) });
+/** State of every run in a history. */
+async function statesIn(home: { DBELL_HOME: string }): Promise<string[]> {
+  const { runs } = onlyJson(await runCli(['history', 'list', '--json'], home));
+  return (runs as { state: string }[]).map(({ state }) => state);
+}
 afterAll(() => rmSync(folder, { recursive: true }));
 
 /** Small enough to be quick, long enough to be killed in the middle. */
@@ -241,23 +248,27 @@ describe('a package', () => {
 describe('resume', () => {
   test('after Ctrl-C: 130, how to go on, and then the same bytes', async () => {
     const out = newOut();
-    const running = startCli(quantize(out, '--events'), environment);
+    const home = newEnvironment();
+    const running = startCli(quantize(out, '--events'), home);
     await untilBlockStored(running);
     running.child.kill('SIGINT');
     const interrupted = await running.done;
     expect(interrupted.exitCode).toBe(130);
     expect(interrupted.stderr).toContain(`dbell resume ${out}`);
     expect(existsSync(out)).toBe(false);
-    const result = await runCli(['resume', out, '--json'], environment);
+    expect(await statesIn(home)).toEqual(['stopped']);
+    const result = await runCli(['resume', out, '--json'], home);
     expect(result.exitCode).toBe(0);
     expect(onlyJson(result)).toMatchObject({ package: out, resumedTimes: 1 });
     expect(contentOf(out)).toEqual(expectedContent);
     expect(existsSync(`${out}.partial`)).toBe(false);
+    expect(await statesIn(home)).toEqual(['finished']);
   });
 
   test('after the work process is killed: a clear failure, and then the same bytes', async () => {
     const out = newOut();
-    const running = startCli(quantize(out, '--events'), environment);
+    const home = newEnvironment();
+    const running = startCli(quantize(out, '--events'), home);
     await untilBlockStored(running);
     for (const pid of childrenOf(running.child.pid!)) process.kill(pid, 'SIGKILL');
     const failed = await running.done;
@@ -265,14 +276,17 @@ describe('resume', () => {
     expect(failed.stdout.trimEnd().split('\n').at(-1)).toContain('"code":"worker-died"');
     expect(failed.stderr).toContain('SIGKILL');
     expect(failed.stderr).toContain(`dbell resume ${out}`);
-    const result = await runCli(['resume', `${out}.partial`, '--json'], environment);
+    expect(await statesIn(home)).toEqual(['failed']);
+    const result = await runCli(['resume', `${out}.partial`, '--json'], home);
     expect(result.exitCode).toBe(0);
     expect(contentOf(out)).toEqual(expectedContent);
+    expect(await statesIn(home)).toEqual(['finished']);
   });
 
   test('after the service is killed: the work process ends itself, and then the same bytes', async () => {
     const out = newOut();
-    const running = startCli(quantize(out, '--events'), environment);
+    const home = newEnvironment();
+    const running = startCli(quantize(out, '--events'), home);
     await untilBlockStored(running);
     const workers = childrenOf(running.child.pid!);
     expect(workers).toHaveLength(1);
@@ -280,8 +294,27 @@ describe('resume', () => {
     await running.done;
     await untilGone(workers[0]!);
     expect(existsSync(out)).toBe(false);
-    const result = await runCli(['resume', out, '--json'], environment);
+    expect(await statesIn(home)).toEqual(['interrupted']);
+    const result = await runCli(['resume', out, '--json'], home);
     expect(result.exitCode).toBe(0);
+    expect(contentOf(out)).toEqual(expectedContent);
+    expect(await statesIn(home)).toEqual(['finished']);
+  });
+
+  test('a run whose package stands but which was killed before it could say so is ended well', async () => {
+    const out = newOut();
+    const home = newEnvironment();
+    const running = startCli(quantize(out, '--events'), home);
+    await untilBlockStored(running);
+    running.child.kill('SIGKILL');
+    await running.done;
+    rmSync(`${out}.partial`, { recursive: true });
+    cpSync(undisturbed, out, { recursive: true });
+    expect(await statesIn(home)).toEqual(['interrupted']);
+    const result = await runCli(['resume', out, '--json'], home);
+    expect(result.exitCode).toBe(0);
+    expect(onlyJson(result)).toMatchObject({ package: out, durationMs: null, calibration: { windows: 2 } });
+    expect(await statesIn(home)).toEqual(['finished']);
     expect(contentOf(out)).toEqual(expectedContent);
   });
 

@@ -115,7 +115,11 @@ function describeQuantization(result: QuantizeResult): string {
         result.nominalBitsPerWeight === null ? '' : ` (nominal: ${result.nominalBitsPerWeight})`
       }`,
     ],
-    ['size', `${formatBytes(result.bytes)}, from ${formatBytes(result.sourceBytes)}`],
+    [
+      'size',
+      formatBytes(result.bytes) +
+        (result.sourceBytes === null ? '' : `, from ${formatBytes(result.sourceBytes)}`),
+    ],
     [
       'calibration',
       calibration === null
@@ -134,10 +138,10 @@ function describeQuantization(result: QuantizeResult): string {
       'perplexity',
       result.perplexity && `${formatPerplexity(result.perplexity)}, ${result.perplexity.textName}`,
     ],
-    ['peak memory', formatBytes(result.peakRssBytes)],
+    ['peak memory', result.peakRssBytes === null ? 'unknown' : formatBytes(result.peakRssBytes)],
     [
       'time',
-      formatDuration(result.durationMs) +
+      (result.durationMs === null ? 'unknown' : formatDuration(result.durationMs)) +
         (result.resumedTimes > 0 ? `, resumed ${formatCount(result.resumedTimes)} times` : ''),
     ],
     ['run', result.runId],

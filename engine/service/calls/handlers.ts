@@ -1,8 +1,8 @@
 import type { CallName, CallOutput, ParsedCallInput } from '../../contract/calls.ts';
 import type { ServiceEvent } from '../../contract/events.ts';
+import type { HistoryAccess } from '../history-access.ts';
 import type { JobQueue } from '../jobs/queue.ts';
 import type { ProcessHost } from '../process-host.ts';
-import type { RunStore } from '../run-store.ts';
 
 export type Handler<N extends CallName> = (
   input: ParsedCallInput<N>,
@@ -14,6 +14,6 @@ export interface HandlerContext {
   home: string;
   processHost: ProcessHost;
   queue: JobQueue;
-  runs: RunStore;
+  history: HistoryAccess;
   emit: (event: ServiceEvent) => void;
 }

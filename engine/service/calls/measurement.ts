@@ -3,7 +3,7 @@ import type { HandlerContext, Handlers } from './handlers.ts';
 
 export function measurementHandlers({
   queue,
-  runs,
+  history: { runs },
 }: HandlerContext): Pick<Handlers, 'perplexity' | 'benchmark'> {
   return {
     perplexity: (input) => {

@@ -5,6 +5,7 @@ import type { QuantizeInput } from '../../contract/quantization.ts';
 import { recipes } from '../../quantize/recipes.ts';
 import { type QuantizeJobInput, quantizeJob } from '../jobs/quantize.ts';
 import { differingSettings, outputOf, readRunFile, workFolderOf } from '../run-file.ts';
+import type { RunStore } from '../run-store.ts';
 import { toJson } from '../runs.ts';
 import { startTask } from '../supervisor.ts';
 import type { HandlerContext, Handlers } from './handlers.ts';
@@ -12,7 +13,7 @@ import type { HandlerContext, Handlers } from './handlers.ts';
 export function quantizationHandlers({
   processHost,
   queue,
-  runs,
+  history: { runs },
 }: HandlerContext): Pick<Handlers, 'recipes' | 'estimate' | 'quantize' | 'resume' | 'verify'> {
   return {
     recipes: () => ({
@@ -26,11 +27,11 @@ export function quantizationHandlers({
     }),
     estimate: (input) => startTask(processHost, 'estimate', input).done,
     quantize: (input) => {
-      const { jobId, runId } = queue.add(quantizeJob(runs, newOrUnfinished(input)));
+      const { jobId, runId } = queue.add(quantizeJob(runs, newOrUnfinished(input, runs)));
       return { jobId, runId };
     },
     resume: ({ path, threads }) => {
-      const { jobId, runId } = queue.add(quantizeJob(runs, unfinished(path, threads)));
+      const { jobId, runId } = queue.add(quantizeJob(runs, unfinished(path, threads, runs)));
       return { jobId, runId };
     },
     verify: (input) => {
@@ -45,26 +46,37 @@ export function quantizationHandlers({
 }
 
 /** The unfinished run that the same request has begun before, or a new one. */
-function newOrUnfinished(input: QuantizeInput): QuantizeJobInput {
+function newOrUnfinished(input: QuantizeInput, runs: RunStore): QuantizeJobInput {
   const workFolder = workFolderOf(input.out);
-  const before = readRunFile(workFolder);
+  const before = readRunFile(workFolder) ?? unreported(input.out, runs);
   if (before === null) return { input, runId: randomUUID(), createdAt: new Date().toISOString() };
   const differing = differingSettings(before.input, input);
   if (differing.length > 0) {
+    if ('isComplete' in before) return { input, runId: randomUUID(), createdAt: new Date().toISOString() };
     throw new DBellError(
       'output-exists',
       `${workFolder} holds an unfinished run with another ${differing.join(', ')}; go on with it by resume, or delete it`,
     );
   }
-  return { input, runId: before.runId, createdAt: before.createdAt };
+  return { ...before, input };
+}
+
+/** The run whose package stands in OUT although its end was never reported. */
+function unreported(out: string, runs: RunStore): QuantizeJobInput | null {
+  const run = existsSync(out) ? runs.unfinishedFor(out) : null;
+  return (
+    run && { input: { ...run.input, out }, runId: run.runId, createdAt: run.createdAt, isComplete: true }
+  );
 }
 
 /** The run that was begun in OUT.partial. */
-function unfinished(outOrPartial: string, threads: number | undefined): QuantizeJobInput {
+function unfinished(outOrPartial: string, threads: number | undefined, runs: RunStore): QuantizeJobInput {
   const out = outputOf(outOrPartial);
   const workFolder = workFolderOf(out);
   const run = readRunFile(workFolder);
   if (run === null) {
+    const complete = unreported(out, runs);
+    if (complete) return complete;
     throw existsSync(out)
       ? new DBellError('invalid-input', `${out} is complete; there is nothing to resume`)
       : new DBellError('not-found', `there is no unfinished run in ${workFolder}`);

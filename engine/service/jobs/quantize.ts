@@ -1,10 +1,11 @@
 import { existsSync } from 'node:fs';
+import path from 'node:path';
 import { toErrorPayload } from '../../contract/error-payload.ts';
 import type { QuantizeInput, QuantizeResult } from '../../contract/quantization.ts';
 import { workFolderOf } from '../run-file.ts';
 import type { RunStore } from '../run-store.ts';
 import { benchmarkMetrics, perplexityMetrics, quantizationMetrics, toJson } from '../runs.ts';
-import type { TaskResult } from '../work-protocol.ts';
+import type { AcceptedReport, TaskResult } from '../work-protocol.ts';
 import type { JobContext, JobDefinition } from './job.ts';
 import { benchmarkSubjects } from './measurement.ts';
 
@@ -13,10 +14,14 @@ export interface QuantizeJobInput {
   input: QuantizeInput;
   runId: string;
   createdAt: string;
+  /** The package stands, but its service was killed before the history could say so. */
+  isComplete?: boolean;
 }
 
+type Quantized = TaskResult<'quantize'>;
+
 /**
- * Quantize, then what the request wants measured, then the row of the history. The row exists from the moment the run holds its output, so that
+ * Quantize, then what the request wants measured, then the end of the history's row. The row exists from the moment the run holds its output, so that
  * a run that is killed and resumed is one row.
  */
 export function quantizeJob(runs: RunStore, request: QuantizeJobInput): JobDefinition<'quantize'> {
@@ -26,35 +31,33 @@ export function quantizeJob(runs: RunStore, request: QuantizeJobInput): JobDefin
     runId: request.runId,
     async run(job) {
       let runId: string | null = null;
+      const begin = (accepted: Pick<AcceptedReport, 'runId' | 'createdAt' | 'modelPath'>) => {
+        runId = accepted.runId;
+        runs.begin({
+          ...accepted,
+          kind: 'quantize',
+          modelFingerprint: null,
+          recipe: input.recipe,
+          activationBits: input.activationBits ?? null,
+          settings: toJson(input),
+        });
+        job.setRun(runId);
+        job.setResumable(input.out);
+      };
       try {
-        const { layers, sourceFingerprint, ...quantized } = await job.runTask(
-          'quantize',
-          request,
-          (accepted) => {
-            runId = accepted.runId;
-            runs.begin({
-              runId,
-              kind: 'quantize',
-              createdAt: accepted.createdAt,
-              modelPath: accepted.modelPath,
-              modelFingerprint: null,
-              recipe: input.recipe,
-              activationBits: input.activationBits ?? null,
-              settings: toJson({ ...input, resolvedRecipe: accepted.recipe }),
-            });
-            job.setRun(runId);
-            job.setResumable(input.out);
-          },
-        );
-        runId = quantized.runId;
+        const { layers, sourceFingerprint, ...quantized } = await makePackage(job, request, begin);
         const result = await followUp(job, input, quantized);
-        runs.finish(runId, {
+        runs.finish(quantized.runId, {
           metrics: {
             ...quantizationMetrics(result),
             ...(result.perplexity ? perplexityMetrics(result.perplexity) : {}),
             ...(result.benchmark ? benchmarkMetrics(result.benchmark) : {}),
           },
-          results: toJson({ quantize: result }),
+          results: toJson({
+            quantize: { ...result, perplexity: undefined, benchmark: undefined },
+            perplexity: result.perplexity ?? undefined,
+            benchmark: result.benchmark ?? undefined,
+          }),
           layers,
           artifacts: [{ kind: 'package', path: result.package, bytes: result.bytes }],
           modelFingerprint: sourceFingerprint,
@@ -63,8 +66,7 @@ export function quantizeJob(runs: RunStore, request: QuantizeJobInput): JobDefin
         job.setResumable(null);
         return result;
       } catch (error) {
-        const payload = toErrorPayload(error);
-        if (runId !== null) runs.fail(runId, payload);
+        if (runId !== null) runs.fail(runId, toErrorPayload(error));
         if (!existsSync(workFolderOf(input.out)) && !existsSync(input.out)) job.setResumable(null);
         throw error;
       }
@@ -72,11 +74,26 @@ export function quantizeJob(runs: RunStore, request: QuantizeJobInput): JobDefin
   };
 }
 
+/** Makes the package, or reads from it what the run that made it could not report. */
+async function makePackage(
+  job: JobContext,
+  { input, runId, createdAt, isComplete }: QuantizeJobInput,
+  begin: (accepted: Pick<AcceptedReport, 'runId' | 'createdAt' | 'modelPath'>) => void,
+): Promise<Quantized> {
+  if (!isComplete) {
+    return job.runTask('quantize', { input, runId, createdAt }, ({ type: _, recipe: __, ...run }) =>
+      begin(run),
+    );
+  }
+  begin({ runId, createdAt, modelPath: path.resolve(input.model) });
+  return { ...(await job.runTask('describePackage', { package: input.out })), runId };
+}
+
 /** The measurements asked for, each in its own process. */
 async function followUp(
   job: JobContext,
   { followUp: wanted, threads }: QuantizeInput,
-  quantized: Omit<TaskResult<'quantize'>, 'layers' | 'sourceFingerprint'>,
+  quantized: Omit<Quantized, 'layers' | 'sourceFingerprint'>,
 ): Promise<QuantizeResult> {
   const { package: folder, runId } = quantized;
   const perplexity = wanted?.perplexity

@@ -4,6 +4,7 @@ import type { TaskFunction } from './control.ts';
 /** Every task, loaded when it is needed, so that a work process holds in memory only what its task uses. */
 export const tasks: { [K in TaskKind]: () => Promise<TaskFunction<K>> } = {
   benchmark: async () => (await import('./benchmark.ts')).benchmarkTask,
+  describePackage: async () => (await import('./describe-package.ts')).describePackageTask,
   environment: async () => (await import('./environment.ts')).environmentTask,
   estimate: async () => (await import('./estimate.ts')).estimateTask,
   generate: async () => (await import('./generate.ts')).generateTask,

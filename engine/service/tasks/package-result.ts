@@ -1,7 +1,23 @@
+import { z } from 'zod';
 import { openPackage } from '../../package/open.ts';
 
 /** Notes of layers that a result repeats; the history has all of them. */
 const shownNotes = 20;
+
+/** The calibration as the package keeps it (quality.json); null for recipes that looked at no text. */
+const calibrationSchema = z.object({
+  windowCount: z.number(),
+  context: z.number(),
+  source: z.object({ name: z.string(), textSha256: z.string() }),
+  fingerprint: z.string(),
+});
+
+function calibrationOf(kept: Record<string, unknown>) {
+  const parsed = calibrationSchema.safeParse(kept);
+  if (!parsed.success) return null;
+  const { source, windowCount, context, fingerprint } = parsed.data;
+  return { name: source.name, textSha256: source.textSha256, windows: windowCount, context, fingerprint };
+}
 
 /** Each note once, with the layers that it is about. */
 function groupNotes(layers: { name: string; notes: string[] }[]): string[] {
@@ -37,6 +53,8 @@ export async function describePackage(folder: string) {
       bytes: source.packageBytes,
       blocks: source.architecture.blocks.length,
       layers,
+      sourceFingerprint: quality.sourceFingerprint,
+      calibration: calibrationOf(quality.calibration),
       worstLayers: worstFirst.slice(0, 10),
       meanRelativeError:
         layers.reduce((sum, { relativeError }) => sum + relativeError, 0) / Math.max(1, layers.length),

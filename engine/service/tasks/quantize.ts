@@ -1,6 +1,5 @@
 import { existsSync, mkdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { TokenWindows } from '../../calibration/windows.ts';
 import { jsonObjectSchema } from '../../contract/common.ts';
 import { DBellError } from '../../contract/errors.ts';
 import { fileError } from '../../files/errors.ts';
@@ -122,11 +121,9 @@ export const quantizeTask: TaskFunction<'quantize'> = async (request, control) =
           ...(await describePackage(input.out)),
           runId: run.runId,
           sourceBytes: source.fileBytes,
-          sourceFingerprint: await source.fingerprint(),
           peakRssBytes: Math.max(run.peakRssBytes, processMemory().peakRssBytes),
           durationMs: elapsedMs,
           resumedTimes: attempts - 1,
-          calibration: calibrationOf(windows),
           warnings,
         };
       } catch (error) {
@@ -186,16 +183,4 @@ function reportProgress(progress: QuantizationProgress, control: TaskControl): v
   if (layer !== null && relativeError !== null) {
     control.report({ type: 'layer', blockIndex, layer: { name: layer, relativeError, notes } });
   }
-}
-
-function calibrationOf(windows: TokenWindows | null) {
-  if (windows === null) return null;
-  const { source, windowCount, context, fingerprint } = windows;
-  return {
-    name: source.name,
-    textSha256: source.textSha256,
-    windows: windowCount,
-    context,
-    fingerprint,
-  };
 }

@@ -1,0 +1,255 @@
+import path from 'node:path';
+import type { Command } from 'commander';
+import type { JsonObject } from '../../contract/common.ts';
+import type { RunDetail, RunSummary } from '../../contract/history.ts';
+import { limits } from '../../contract/limits.ts';
+import type { AddCommand, Run } from '../command.ts';
+import { formatBytes, significant } from '../format.ts';
+import { collect, wholeNumber, withOutputOptions } from '../options.ts';
+import { cut, pairs, table } from '../table.ts';
+
+export const historyCommand: AddCommand = (program, run) => {
+  const history = program
+    .command('history')
+    .description('what was done before: every quantization and measurement');
+  for (const add of [list, show, compare, remove, undo, annotate, exportRuns, importRuns]) add(history, run);
+};
+
+function list(history: Command, run: Run): void {
+  withOutputOptions(
+    history
+      .command('list')
+      .description('list runs, newest first')
+      .option('--kind <kind>', 'quantize, perplexity or benchmark')
+      .option('--state <state>', 'running, finished, failed, stopped or interrupted')
+      .option('--recipe <name>')
+      .option('--tag <tag>')
+      .option('--text <text>', 'found in model, recipe, note or tags')
+      .option('--sort-by <key>', 'such as createdAt, perplexity, storedBitsPerWeight (default: createdAt)')
+      .option('--ascending', 'smallest or oldest first')
+      .option('--limit <count>', 'default: 50', wholeNumber(1, limits.pageRows))
+      .option('--offset <count>', 'default: 0', wholeNumber(0)),
+  ).action((options) =>
+    run(options, async ({ client, output }) => {
+      const { kind, state, recipe, tag, text, sortBy, ascending, limit, offset } = options;
+      const found = await client.call('history.list', {
+        kind,
+        state,
+        recipe,
+        tag,
+        text,
+        sortBy,
+        descending: !ascending,
+        limit,
+        offset,
+      });
+      output.result(found, () => listOf(found.runs, found.total));
+    }),
+  );
+}
+
+function listOf(runs: RunSummary[], total: number): string {
+  if (total === 0) return 'No runs yet. A first one: dbell quantize resources/dbell-stories-7m --recipe …';
+  const metric = (run: RunSummary, name: string, digits: number) => {
+    const value = run.metrics[name];
+    return value === undefined ? '' : significant(value, digits);
+  };
+  const rows = runs.map((run) => [
+    run.runId.slice(0, shownIdLength),
+    shownTime(run.createdAt),
+    run.state === 'finished' ? run.kind : `${run.kind} ${run.state}`,
+    run.modelName,
+    run.recipe ?? '',
+    metric(run, 'storedBitsPerWeight', 3),
+    metric(run, 'perplexity', 4),
+  ]);
+  const text = table(
+    [
+      { title: 'RUN' },
+      { title: 'BEGUN (UTC)' },
+      { title: 'WHAT', maximumWidth: 18 },
+      { title: 'MODEL', maximumWidth: 12 },
+      { title: 'RECIPE', maximumWidth: 10 },
+      { title: 'BITS', align: 'right' },
+      { title: 'PPL', align: 'right' },
+    ],
+    rows,
+  );
+  return runs.length < total ? `${text}\n${runs.length} of ${total}` : text;
+}
+
+/** Day and minute of this year, the date of another one. */
+function shownTime(time: string): string {
+  const thisYear = time.startsWith(`${new Date().getUTCFullYear()}-`);
+  return thisYear ? time.slice(5, 16).replace('T', ' ') : time.slice(0, 10);
+}
+
+/** Enough of an id to tell runs apart; commands accept it. */
+const shownIdLength = 8;
+
+function show(history: Command, run: Run): void {
+  withOutputOptions(
+    history.command('show').description('show all that is known of a run').argument('<run>', 'its id'),
+  ).action((runId: string, options) =>
+    run(options, async ({ client, output }) => {
+      const { run: found } = await client.call('history.show', { runId });
+      output.result(found, () => detailOf(found));
+    }),
+  );
+}
+
+/** Layers shown of a run: the worst ones. */
+const shownLayers = 5;
+
+function detailOf(run: RunDetail): string {
+  const worst = [...run.layers].sort((a, b) => b.relativeError - a.relativeError).slice(0, shownLayers);
+  const sections = [
+    pairs([
+      ['run', run.runId],
+      ['kind', run.kind],
+      ['state', run.state],
+      ['begun', run.createdAt],
+      ['ended', run.endedAt],
+      ['model', run.modelPath],
+      ['recipe', run.recipe],
+      ['tags', run.tags.length > 0 ? run.tags.join(', ') : null],
+      ['note', run.note === '' ? null : run.note],
+      ['error', run.error?.message],
+      ...run.artifacts.map((artifact): [string, string] => [
+        artifact.kind,
+        artifact.bytes === null ? artifact.path : `${artifact.path} (${formatBytes(artifact.bytes)})`,
+      ]),
+    ]),
+    section('metrics', run.metrics),
+    section('settings', run.settings),
+    section('environment', run.environment),
+    worst.length > 0
+      ? `worst layers\n${worst.map(({ name, relativeError }) => `  ${significant(relativeError, 3)}  ${name}`).join('\n')}`
+      : '',
+  ];
+  return sections.filter((text) => text !== '').join('\n\n');
+}
+
+function section(title: string, values: JsonObject): string {
+  const lines = pairs(Object.entries(values).map(([name, value]) => [`  ${name}`, shownValue(name, value)]));
+  return lines === '' ? '' : `${title}\n${lines}`;
+}
+
+/** Units from the name, where a bare number travels. */
+function shownValue(name: string, value: unknown): string {
+  if (typeof value === 'number' && /bytes$/i.test(name)) return formatBytes(value);
+  if (typeof value === 'number') return Number.isInteger(value) ? String(value) : significant(value, 5);
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
+function compare(history: Command, run: Run): void {
+  withOutputOptions(
+    history
+      .command('compare')
+      .description('put runs side by side, what differs first')
+      .argument('<runs...>', 'two ids or more'),
+  ).action((runIds: string[], options) =>
+    run(options, async ({ client, output }) => {
+      const found = await client.call('history.compare', { runIds });
+      output.result(found, () => {
+        const width = Math.max(10, Math.floor(52 / found.runs.length));
+        const rows = found.differences.map(({ field, values }) => [
+          field,
+          ...values.map((value) => (value === null ? '–' : shownValue(field, value))),
+        ]);
+        return [
+          table(
+            [
+              { title: 'DIFFERENCE', maximumWidth: 24 },
+              ...found.runs.map(({ runId }) => ({
+                title: runId.slice(0, shownIdLength),
+                maximumWidth: width,
+              })),
+            ],
+            rows,
+          ),
+          ...found.warnings.map((warning) => `warning: ${warning}`),
+        ].join('\n');
+      });
+    }),
+  );
+}
+
+function remove(history: Command, run: Run): void {
+  withOutputOptions(
+    history
+      .command('delete')
+      .description('delete runs from the history (packages stay); "history undo" takes it back')
+      .argument('<runs...>', 'ids'),
+  ).action((runIds: string[], options) =>
+    run(options, async ({ client, output }) => {
+      const result = await client.call('history.delete', { runIds });
+      output.result(result, () => `${result.deleted} deleted; "dbell history undo" brings them back`);
+    }),
+  );
+}
+
+function undo(history: Command, run: Run): void {
+  withOutputOptions(history.command('undo').description('take back the last deletion')).action((options) =>
+    run(options, async ({ client, output }) => {
+      const result = await client.call('history.undo', {});
+      output.result(result, () =>
+        result.restored.length === 0 ? 'nothing to take back' : `back: ${result.restored.join(', ')}`,
+      );
+    }),
+  );
+}
+
+function annotate(history: Command, run: Run): void {
+  withOutputOptions(
+    history
+      .command('annotate')
+      .description('give a run a note or tags')
+      .argument('<run>', 'its id')
+      .option('--note <text>')
+      .option('--tag <tag>', 'replaces the tags there were; may be repeated', collect),
+  ).action((runId: string, options) =>
+    run(options, async ({ client, output }) => {
+      const { run: changed } = await client.call('history.annotate', {
+        runId,
+        note: options.note,
+        tags: options.tag,
+      });
+      output.result(changed, () => cut(`${changed.runId}: ${changed.tags.join(', ')} ${changed.note}`, 78));
+    }),
+  );
+}
+
+function exportRuns(history: Command, run: Run): void {
+  withOutputOptions(
+    history
+      .command('export')
+      .description('write runs to a file: json (can be imported again), markdown or html')
+      .argument('[runs...]', 'ids (default: all)')
+      .requiredOption('--out <file>', 'must not exist yet')
+      .option('--format <format>', 'json, markdown or html (default: json)'),
+  ).action((runIds: string[], options) =>
+    run(options, async ({ client, output }) => {
+      const result = await client.call('history.export', {
+        path: path.resolve(options.out),
+        format: options.format,
+        runIds: runIds.length > 0 ? runIds : undefined,
+      });
+      output.result(
+        result,
+        () => `${result.runs} runs written to ${result.path} (${formatBytes(result.bytes)})`,
+      );
+    }),
+  );
+}
+
+function importRuns(history: Command, run: Run): void {
+  withOutputOptions(
+    history.command('import').description('add the runs of an exported JSON file').argument('<file>'),
+  ).action((file: string, options) =>
+    run(options, async ({ client, output }) => {
+      const result = await client.call('history.import', { path: path.resolve(file) });
+      output.result(result, () => `${result.imported} added, ${result.skipped} were there already`);
+    }),
+  );
+}

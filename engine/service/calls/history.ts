@@ -1,0 +1,77 @@
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import path from 'node:path';
+import { DBellError } from '../../contract/errors.ts';
+import { historyListInputSchema } from '../../contract/history.ts';
+import { limits } from '../../contract/limits.ts';
+import { writeFileAtomically } from '../../files/atomic.ts';
+import { fileError } from '../../files/errors.ts';
+import { exportText, parseExport } from '../../history/export.ts';
+import type { History } from '../../history/history.ts';
+import { maximumImportBytes } from '../../history/limits.ts';
+import type { HandlerContext, Handlers } from './handlers.ts';
+
+/** Length of a UUID. */
+const wholeIdLength = 36;
+
+type HistoryCall = Extract<keyof Handlers, `history.${string}`>;
+
+export function historyHandlers({ history, emit }: HandlerContext): Pick<Handlers, HistoryCall> {
+  const changed = <T>(value: T): T => {
+    emit({ type: 'history-changed' });
+    return value;
+  };
+  const idOf = (runId: string) => resolveRunId(history.open(), runId);
+  return {
+    'history.list': (input) => history.open().list(input),
+    'history.show': ({ runId }) => ({ run: history.open().show(idOf(runId)) }),
+    'history.compare': ({ runIds }) => history.open().compare(runIds.map(idOf)),
+    'history.delete': ({ runIds }) => changed({ deleted: history.open().delete(runIds.map(idOf)) }),
+    'history.undo': () => changed({ restored: history.open().undoDelete() }),
+    'history.annotate': ({ runId, ...changes }) =>
+      changed({ run: history.open().annotate(idOf(runId), changes) }),
+    'history.export': ({ path: file, format, runIds }) => {
+      if (existsSync(file)) {
+        throw new DBellError(
+          'output-exists',
+          `${file} exists already; choose another name or delete it first`,
+        );
+      }
+      const runs = history.open().export(runIds?.map(idOf));
+      const text = exportText(runs, format);
+      writeFileAtomically(file, text);
+      return { path: file, runs: runs.length, bytes: Buffer.byteLength(text) };
+    },
+    'history.import': ({ path: file }) => changed(history.open().import(readExport(file))),
+  };
+}
+
+/** A run's id from its first characters, as tables show them. Whole ids pass unchanged, known or not. */
+function resolveRunId(history: History, given: string): string {
+  if (given.length >= wholeIdLength) return given;
+  const everything = historyListInputSchema.parse({ limit: limits.pageRows });
+  const found = history.list(everything).runs.filter(({ runId }) => runId.startsWith(given));
+  if (found.length > 1) {
+    throw new DBellError(
+      'invalid-input',
+      `${given} may be any of ${found.map(({ runId }) => runId).join(', ')}; give more of it`,
+    );
+  }
+  return found[0]?.runId ?? given;
+}
+
+function readExport(file: string) {
+  let bytes: Uint8Array;
+  try {
+    const { size } = statSync(file);
+    if (size > maximumImportBytes) {
+      throw new DBellError(
+        'invalid-input',
+        `${file} has ${size} bytes; an exported history has at most ${maximumImportBytes}`,
+      );
+    }
+    bytes = readFileSync(file);
+  } catch (cause) {
+    throw fileError(cause, 'read', file);
+  }
+  return parseExport(bytes, path.basename(file));
+}
