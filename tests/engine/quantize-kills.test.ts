@@ -96,7 +96,7 @@ describe('a killed run', () => {
     }
     expect(kills).toBeGreaterThan(7);
     expect(readdirSync(folder.path).sort()).toEqual(['early', 'late', 'whole']);
-  });
+  }, 300_000);
 
   it('is resumed to the byte-identical package, whenever it was killed', async () => {
     const started = performance.now();
@@ -115,5 +115,5 @@ describe('a killed run', () => {
     }
     expect(kills).toBeGreaterThan(0);
     expect(hashes(path.join(folder.path, 'killed'))).toEqual(hashes(path.join(folder.path, 'whole')));
-  });
+  }, 300_000);
 });

@@ -226,5 +226,5 @@ describe('pipeline', () => {
       });
       expect(result.perplexity, recipe).toBeLessThan(limit);
     }
-  });
+  }, 300_000);
 });
