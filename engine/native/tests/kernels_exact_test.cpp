@@ -1,5 +1,5 @@
-// Every kernel table that this machine can run against plain formulas: integers exactly, floats of the integer path bit for bit between the tables and
-// within rounding of float64 sums, the float path within rounding.
+// Every kernel table that this machine can run against plain formulas: integers exactly, floats of the integer path bit
+// for bit between the tables and within rounding of float64 sums, the float path within rounding.
 #include <cstring>
 #include <limits>
 
@@ -21,7 +21,8 @@ struct Result {
 
 Result run(const KernelTable& kernels, const TestLinear& linear, const TestActivations& activations) {
   const std::size_t stride = linear.packed.row_groups * 16;
-  const std::size_t per_block = linear.packed.layout == LinearLayout::grid ? dbell::kGridIntegers : dbell::kStructuredIntegers;
+  const std::size_t per_block =
+      linear.packed.layout == LinearLayout::grid ? dbell::kGridIntegers : dbell::kStructuredIntegers;
   Result result;
   result.y = Exact<float>(activations.tokens * stride);
   result.integers = Exact<std::int32_t>(activations.tokens * stride * linear.packed.blocks * per_block);
@@ -29,12 +30,14 @@ Result run(const KernelTable& kernels, const TestLinear& linear, const TestActiv
   // In two calls, as threads would.
   const std::size_t middle = linear.packed.row_groups / 2;
   function(linear.packed, activations.view, 0, middle, result.y.values, stride, result.integers.values);
-  function(linear.packed, activations.view, middle, linear.packed.row_groups, result.y.values, stride, result.integers.values);
+  function(linear.packed, activations.view, middle, linear.packed.row_groups, result.y.values, stride,
+           result.integers.values);
   return result;
 }
 
 /// Integers by the definition, from the codes; structured: ordinary A, B, AB, salient A, B, AB.
-void check_integers(const char* name, const TestLinear& linear, const TestActivations& activations, const Result& result) {
+void check_integers(const char* name, const TestLinear& linear, const TestActivations& activations,
+                    const Result& result) {
   const dbell::PackedLinear& p = linear.packed;
   for (std::size_t t = 0; t < activations.tokens; ++t) {
     for (std::size_t i = 0; i < linear.out; ++i) {
@@ -44,8 +47,10 @@ void check_integers(const char* name, const TestLinear& linear, const TestActiva
         for (std::size_t j = 128 * block; j < linear.in && j < 128 * (block + 1); ++j) {
           const long x = activations.rows[t * linear.in + j], code = linear.codes[i * linear.in + j];
           block_sum += x;
-          y += static_cast<double>(activations.scales[t]) * static_cast<double>(weight(linear, i, j)) * static_cast<double>(x);
-          magnitude += std::fabs(static_cast<double>(activations.scales[t]) * weight(linear, i, j) * static_cast<double>(x));
+          y += static_cast<double>(activations.scales[t]) * static_cast<double>(weight(linear, i, j)) *
+               static_cast<double>(x);
+          magnitude +=
+              std::fabs(static_cast<double>(activations.scales[t]) * weight(linear, i, j) * static_cast<double>(x));
           if (p.layout == LinearLayout::grid) {
             expected[0] += 2 * code * x;
           } else {
@@ -59,26 +64,27 @@ void check_integers(const char* name, const TestLinear& linear, const TestActiva
         if (p.layout == LinearLayout::grid) expected[0] -= (p.levels - 1) * block_sum;
         for (std::size_t k = 0; k < count; ++k) {
           const long got = result.integers[((t * p.row_groups * 16 + i) * p.blocks + block) * count + k];
-          CHECK(got == expected[k], "%s %zux%zu levels %d token %zu row %zu block %zu sum %zu: %ld, not %ld", name, linear.out,
-                linear.in, p.levels, t, i, block, k, got, expected[k]);
+          CHECK(got == expected[k], "%s %zux%zu levels %d token %zu row %zu block %zu sum %zu: %ld, not %ld", name,
+                linear.out, linear.in, p.levels, t, i, block, k, got, expected[k]);
         }
       }
       const double got = result.y[t * p.row_groups * 16 + i];
-      CHECK(std::fabs(got - y) <= 1e-6 * magnitude + 1e-12, "%s %zux%zu levels %d token %zu row %zu: y %.9g, not %.9g", name,
-            linear.out, linear.in, p.levels, t, i, got, y);
+      CHECK(std::fabs(got - y) <= 1e-6 * magnitude + 1e-12, "%s %zux%zu levels %d token %zu row %zu: y %.9g, not %.9g",
+            name, linear.out, linear.in, p.levels, t, i, got, y);
     }
   }
 }
 
-void check_linear(Random& random, LinearLayout layout, std::size_t out, std::size_t in, int levels, bool offsets, std::size_t tokens,
-                  Fill fill) {
+void check_linear(Random& random, LinearLayout layout, std::size_t out, std::size_t in, int levels, bool offsets,
+                  std::size_t tokens, Fill fill) {
   const TestLinear linear = make_linear(random, layout, out, in, levels, offsets);
   const TestActivations activations = make_activations(random, linear, tokens, fill);
   const Result reference = run(dbell::generic_kernels(), linear, activations);
   check_integers("generic", linear, activations, reference);
   for (const KernelTable* kernels : dbell::available_kernels()) {
     const Result result = run(*kernels, linear, activations);
-    CHECK(std::memcmp(result.integers.values, reference.integers.values, reference.integers.count * sizeof(std::int32_t)) == 0,
+    CHECK(std::memcmp(result.integers.values, reference.integers.values,
+                      reference.integers.count * sizeof(std::int32_t)) == 0,
           "%s %zux%zu levels %d tokens %zu: integers differ", kernels->name, out, in, levels, tokens);
     CHECK(std::memcmp(result.y.values, reference.y.values, reference.y.count * sizeof(float)) == 0,
           "%s %zux%zu levels %d tokens %zu: floats differ from the reference", kernels->name, out, in, levels, tokens);
@@ -86,14 +92,17 @@ void check_linear(Random& random, LinearLayout layout, std::size_t out, std::siz
       for (std::size_t block = 0; block < linear.packed.blocks; ++block) {
         Exact<float> tile(128 * 16);
         for (std::size_t i = 0; i < tile.count; ++i) tile[i] = kUntouched;
-        kernels->expand(linear.packed, group, block, linear.mask.values ? linear.mask.values + 16 * block : nullptr, tile.values);
+        kernels->expand(linear.packed, group, block, linear.mask.values ? linear.mask.values + 16 * block : nullptr,
+                        tile.values);
         for (std::size_t k = 0; k < 128; ++k) {
           for (std::size_t row = 0; row < 16; ++row) {
             const std::size_t i = 16 * group + row, j = 128 * block + k;
-            CHECK(std::isfinite(tile[k * 16 + row]) && tile[k * 16 + row] != kUntouched, "%s: tile not filled", kernels->name);
+            CHECK(std::isfinite(tile[k * 16 + row]) && tile[k * 16 + row] != kUntouched, "%s: tile not filled",
+                  kernels->name);
             if (i < out && j < in) {
-              CHECK(tile[k * 16 + row] == weight(linear, i, j), "%s %zux%zu: expanded weight %zu, %zu is %g, not %g", kernels->name, out, in, i,
-                    j, static_cast<double>(tile[k * 16 + row]), static_cast<double>(weight(linear, i, j)));
+              CHECK(tile[k * 16 + row] == weight(linear, i, j), "%s %zux%zu: expanded weight %zu, %zu is %g, not %g",
+                    kernels->name, out, in, i, j, static_cast<double>(tile[k * 16 + row]),
+                    static_cast<double>(weight(linear, i, j)));
             }
           }
         }
@@ -104,16 +113,20 @@ void check_linear(Random& random, LinearLayout layout, std::size_t out, std::siz
 
 void check_linears() {
   Random random;
-  const std::size_t shapes[][2] = {{1, 1}, {1, 129}, {16, 128}, {17, 31}, {15, 33}, {33, 200}, {48, 256}, {40, 97}, {64, 1}, {5, 640}};
+  const std::size_t shapes[][2] = {{1, 1},    {1, 129},  {16, 128}, {17, 31}, {15, 33},
+                                   {33, 200}, {48, 256}, {40, 97},  {64, 1},  {5, 640}};
   const Fill fills[] = {Fill::random, Fill::highest, Fill::lowest, Fill::alternating, Fill::zero};
   for (const auto& shape : shapes) {
     for (const int levels : {2, 3, 4, 8, 16, 29, 64, 100, 256}) {
       const std::size_t tokens = 1 + random.below(19);
-      check_linear(random, LinearLayout::grid, shape[0], shape[1], levels, random.below(2) == 0, tokens, fills[random.below(5)]);
-      check_linear(random, LinearLayout::grid, shape[0], shape[1], levels, random.below(2) == 0, 1, fills[random.below(5)]);
+      check_linear(random, LinearLayout::grid, shape[0], shape[1], levels, random.below(2) == 0, tokens,
+                   fills[random.below(5)]);
+      check_linear(random, LinearLayout::grid, shape[0], shape[1], levels, random.below(2) == 0, 1,
+                   fills[random.below(5)]);
     }
     for (int repeat = 0; repeat < 4; ++repeat) {
-      check_linear(random, LinearLayout::structured, shape[0], shape[1], 4, false, 1 + random.below(19), fills[random.below(5)]);
+      check_linear(random, LinearLayout::structured, shape[0], shape[1], 4, false, 1 + random.below(19),
+                   fills[random.below(5)]);
       check_linear(random, LinearLayout::structured, shape[0], shape[1], 4, false, 1, fills[random.below(5)]);
     }
   }
@@ -138,13 +151,16 @@ void check_multiply() {
     for (const KernelTable* kernels : dbell::available_kernels()) {
       Exact<float> c(start.count), single(start.count);
       for (std::size_t i = 0; i < c.count; ++i) c[i] = single[i] = start[i];
-      kernels->multiply(a.values, lda, tokens, depth, b.values, ldb, panel_stride, panels, c.values, panels * 16, accumulate);
+      kernels->multiply(a.values, lda, tokens, depth, b.values, ldb, panel_stride, panels, c.values, panels * 16,
+                        accumulate);
       for (std::size_t t = 0; t < tokens; ++t) {
-        kernels->multiply(a.values + t * lda, lda, 1, depth, b.values, ldb, panel_stride, panels, single.values + t * panels * 16, panels * 16, accumulate);
+        kernels->multiply(a.values + t * lda, lda, 1, depth, b.values, ldb, panel_stride, panels,
+                          single.values + t * panels * 16, panels * 16, accumulate);
         for (std::size_t i = 0; i < panels * 16; ++i) {
           double sum = accumulate ? static_cast<double>(start[t * panels * 16 + i]) : 0.0;
           for (std::size_t k = 0; k < depth; ++k) {
-            sum += static_cast<double>(a[t * lda + k]) * static_cast<double>(b[i / 16 * panel_stride + k * ldb + i % 16]);
+            sum +=
+                static_cast<double>(a[t * lda + k]) * static_cast<double>(b[i / 16 * panel_stride + k * ldb + i % 16]);
           }
           const float got = c[t * panels * 16 + i];
           CHECK(std::fabs(got - sum) < 2e-5, "%s multiply: %g, not %g", kernels->name, static_cast<double>(got), sum);
@@ -158,7 +174,8 @@ void check_multiply() {
 void check_tables() {
   Random random;
   for (int repeat = 0; repeat < 40; ++repeat) {
-    const std::size_t rows = 1 + random.below(50), columns = 1 + random.below(150), groups = ceil_div(columns, 32), width = groups * 32;
+    const std::size_t rows = 1 + random.below(50), columns = 1 + random.below(150), groups = ceil_div(columns, 32),
+                      width = groups * 32;
     const std::size_t row_groups = ceil_div(rows, 16), tokens = 1 + random.below(5);
     const bool is_extreme = random.below(3) == 0;
     Exact<std::int8_t> codes(rows * width), x(tokens * width);
@@ -166,10 +183,14 @@ void check_tables() {
     Exact<float> token_scales(tokens);
     for (std::size_t i = 0; i < codes.count; ++i) {
       // −128 does not occur in our own files; a hostile one must still give exact sums.
-      codes[i] = i % width < columns ? static_cast<std::int8_t>(is_extreme ? -128 : static_cast<int>(random.below(256)) - 128) : std::int8_t{0};
+      codes[i] = i % width < columns
+                     ? static_cast<std::int8_t>(is_extreme ? -128 : static_cast<int>(random.below(256)) - 128)
+                     : std::int8_t{0};
     }
     for (std::size_t i = 0; i < x.count; ++i) {
-      x[i] = i % width < columns ? static_cast<std::int8_t>(is_extreme ? 127 : static_cast<int>(random.below(255)) - 127) : std::int8_t{0};
+      x[i] = i % width < columns
+                 ? static_cast<std::int8_t>(is_extreme ? 127 : static_cast<int>(random.below(255)) - 127)
+                 : std::int8_t{0};
     }
     for (std::size_t i = 0; i < scales.count; ++i) scales[i] = dbell::float_to_half(random.uniform());
     for (std::size_t t = 0; t < tokens; ++t) token_scales[t] = random.uniform();
@@ -182,7 +203,8 @@ void check_tables() {
       Exact<float> y(tokens * stride);
       Exact<std::int32_t> integers(tokens * stride * groups);
       kernels->table_q8(table, activations, 0, row_groups, y.values, stride, integers.values);
-      CHECK(std::memcmp(y.values, reference.values, y.count * sizeof(float)) == 0, "%s table_q8 differs from the reference", kernels->name);
+      CHECK(std::memcmp(y.values, reference.values, y.count * sizeof(float)) == 0,
+            "%s table_q8 differs from the reference", kernels->name);
       for (std::size_t t = 0; t < tokens; ++t) {
         for (std::size_t i = 0; i < rows; ++i) {
           for (std::size_t g = 0; g < groups; ++g) {
@@ -200,11 +222,13 @@ void check_tables() {
       halves[i] = dbell::float_to_half(random.uniform());
       floats[i] = dbell::half_to_float(halves[i]);
     }
-    const std::size_t begin = random.below(columns), count = 1 + random.below(columns - begin < 128 ? columns - begin : 128);
+    const std::size_t begin = random.below(columns),
+                      count = 1 + random.below(columns - begin < 128 ? columns - begin : 128);
     for (const KernelTable* kernels : dbell::available_kernels()) {
       for (const bool is_half : {true, false}) {
-        const dbell::Table float_table = {is_half ? dbell::TableType::f16 : dbell::TableType::f32, rows, columns, 0,
-                                          is_half ? static_cast<const void*>(halves.values) : floats.values, nullptr};
+        const dbell::Table float_table = {
+            is_half ? dbell::TableType::f16 : dbell::TableType::f32,           rows,   columns, 0,
+            is_half ? static_cast<const void*>(halves.values) : floats.values, nullptr};
         for (std::size_t group = 0; group < row_groups; ++group) {
           Exact<float> tile(count * 16);
           kernels->expand_table(float_table, group, begin, count, tile.values);
@@ -231,7 +255,9 @@ void check_quantize() {
     for (std::size_t j = 0; j < count; ++j) {
       x[j] = repeat % 7 == 0 ? 0.0f : random.uniform() * (std::isfinite(magnitude) ? magnitude : 1e30f);
       // Multiples of a half of the scale: ties.
-      if (repeat % 5 == 0) x[j] = 0.5f * static_cast<float>(static_cast<int>(random.below(2 * static_cast<std::size_t>(limit) + 1)) - limit);
+      if (repeat % 5 == 0)
+        x[j] =
+            0.5f * static_cast<float>(static_cast<int>(random.below(2 * static_cast<std::size_t>(limit) + 1)) - limit);
       column_scale[j] = random.uniform() * 3.0f;
     }
     if (repeat % 5 == 0) x[0] = static_cast<float>(limit);
@@ -243,16 +269,20 @@ void check_quantize() {
     for (const KernelTable* kernels : dbell::available_kernels()) {
       Exact<std::int8_t> quantized(count);
       const float scale = kernels->quantize(x.values, scales, count, limit, quantized.values);
-      CHECK(scale == expected_scale, "%s quantize scale %g, not %g", kernels->name, static_cast<double>(scale), static_cast<double>(expected_scale));
+      CHECK(scale == expected_scale, "%s quantize scale %g, not %g", kernels->name, static_cast<double>(scale),
+            static_cast<double>(expected_scale));
       for (std::size_t j = 0; j < count; ++j) {
         const float exact = std::nearbyint((scales ? scales[j] * x[j] : x[j]) / scale);
         const float clamped = std::fmin(std::fmax(exact, static_cast<float>(-limit)), static_cast<float>(limit));
-        CHECK(quantized[j] == static_cast<int>(clamped), "%s quantize: %d, not %g", kernels->name, quantized[j], static_cast<double>(clamped));
+        CHECK(quantized[j] == static_cast<int>(clamped), "%s quantize: %d, not %g", kernels->name, quantized[j],
+              static_cast<double>(clamped));
       }
       const float saved = x[count - 1];
-      for (const float bad : {std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+      for (const float bad : {std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(),
+                              std::numeric_limits<float>::quiet_NaN()}) {
         x[count - 1] = bad;
-        CHECK(kernels->quantize(x.values, nullptr, count, limit, quantized.values) < 0, "%s quantize takes %g", kernels->name, static_cast<double>(bad));
+        CHECK(kernels->quantize(x.values, nullptr, count, limit, quantized.values) < 0, "%s quantize takes %g",
+              kernels->name, static_cast<double>(bad));
       }
       x[count - 1] = saved;
     }

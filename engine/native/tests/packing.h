@@ -1,5 +1,6 @@
 #pragma once
-// Test-side packer: makes linears in the stored layout (docs/format.md) from codes, without using anything of the runtime.
+// Test-side packer: makes linears in the stored layout (docs/format.md) from codes, without using anything of the
+// runtime.
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -11,14 +12,14 @@
 
 namespace dbell_test {
 
-#define CHECK(condition, ...)                                                        \
-  do {                                                                               \
-    if (!(condition)) {                                                              \
-      std::fprintf(stderr, "%s:%d: %s failed: ", __FILE__, __LINE__, #condition);    \
-      std::fprintf(stderr, __VA_ARGS__);                                             \
-      std::fprintf(stderr, "\n");                                                    \
-      std::exit(1);                                                                  \
-    }                                                                                \
+#define CHECK(condition, ...)                                                     \
+  do {                                                                            \
+    if (!(condition)) {                                                           \
+      std::fprintf(stderr, "%s:%d: %s failed: ", __FILE__, __LINE__, #condition); \
+      std::fprintf(stderr, __VA_ARGS__);                                          \
+      std::fprintf(stderr, "\n");                                                 \
+      std::exit(1);                                                               \
+    }                                                                             \
   } while (0)
 
 /// xorshift; the same numbers everywhere.
@@ -34,7 +35,8 @@ struct Random {
   float uniform() { return static_cast<float>(next() >> 40) / 16777216.0f * 2.0f - 1.0f; }
 };
 
-/// A buffer that ends exactly where its values end, aligned to 64 bytes, so that the address sanitizer sees every read past the end.
+/// A buffer that ends exactly where its values end, aligned to 64 bytes, so that the address sanitizer sees every read
+/// past the end.
 template <class T>
 struct Exact {
   std::size_t count = 0;
@@ -63,9 +65,9 @@ struct Exact {
 
 struct TestLinear {
   std::size_t out = 0, in = 0;
-  std::vector<std::uint8_t> codes;         // [out, in]
-  std::vector<std::uint8_t> salient;       // [in]
-  Exact<std::uint8_t> planes, mask;        // mask: [blocks, 16]
+  std::vector<std::uint8_t> codes;    // [out, in]
+  std::vector<std::uint8_t> salient;  // [in]
+  Exact<std::uint8_t> planes, mask;   // mask: [blocks, 16]
   Exact<std::uint16_t> scales, offsets, structured_values;
   Exact<float> bias;
   dbell::PackedLinear packed{};
@@ -73,7 +75,8 @@ struct TestLinear {
 
 inline std::size_t ceil_div(std::size_t a, std::size_t b) { return (a + b - 1) / b; }
 
-inline TestLinear make_linear(Random& random, dbell::LinearLayout layout, std::size_t out, std::size_t in, int levels, bool with_offsets) {
+inline TestLinear make_linear(Random& random, dbell::LinearLayout layout, std::size_t out, std::size_t in, int levels,
+                              bool with_offsets) {
   TestLinear linear;
   linear.out = out;
   linear.in = in;
@@ -113,7 +116,8 @@ inline TestLinear make_linear(Random& random, dbell::LinearLayout layout, std::s
     }
   } else {
     linear.structured_values = Exact<std::uint16_t>(table * 7);
-    for (std::size_t i = 0; i < table * 7; ++i) linear.structured_values[i] = dbell::float_to_half(random.uniform() * 0.1f);
+    for (std::size_t i = 0; i < table * 7; ++i)
+      linear.structured_values[i] = dbell::float_to_half(random.uniform() * 0.1f);
     p.structured_values = linear.structured_values.values;
     linear.salient.resize(in);
     linear.mask = Exact<std::uint8_t>(p.blocks * 16);
@@ -172,7 +176,9 @@ inline TestActivations make_activations(Random& random, const TestLinear& linear
       }
     }
   }
-  a.view = {tokens, a.values.values, a.sums.values, a.scales.values, a.salient_values.values, a.salient_sums.values, a.quads.values};
+  a.view = {tokens,          a.values.values,         a.sums.values,
+            a.scales.values, a.salient_values.values, a.salient_sums.values,
+            a.quads.values};
   return a;
 }
 
@@ -182,7 +188,8 @@ inline float weight(const TestLinear& linear, std::size_t i, std::size_t j) {
   const std::size_t block = j / 128, at = ((i / 16) * p.blocks + block) * 16 + i % 16;
   const int code = linear.codes[i * linear.in + j];
   if (p.layout == dbell::LinearLayout::grid) {
-    float w = dbell::half_to_float(linear.scales[at]) * (static_cast<float>(code) - 0.5f * static_cast<float>(p.levels - 1));
+    float w =
+        dbell::half_to_float(linear.scales[at]) * (static_cast<float>(code) - 0.5f * static_cast<float>(p.levels - 1));
     if (p.offsets) w += dbell::half_to_float(linear.offsets[at]);
     return w;
   }

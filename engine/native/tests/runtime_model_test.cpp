@@ -1,5 +1,6 @@
-// Whole small models of random weights in files made here, with every option of the forward pass: tokens one by one and at once give the same bits, losses are those of the
-// logits, and descriptions that lie are refused or run without touching foreign memory (this test runs under sanitizers).
+// Whole small models of random weights in files made here, with every option of the forward pass: tokens one by one and
+// at once give the same bits, losses are those of the logits, and descriptions that lie are refused or run without
+// touching foreign memory (this test runs under sanitizers).
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -56,7 +57,8 @@ struct Builder {
     return norm;
   }
 
-  LinearDescription linear(const Options& options, const std::string& name, std::size_t out, std::size_t in, const std::optional<ByteRange>& column_scale) {
+  LinearDescription linear(const Options& options, const std::string& name, std::size_t out, std::size_t in,
+                           const std::optional<ByteRange>& column_scale) {
     const int levels_of[] = {2, 3, 4, 16, 200};
     const LinearLayout layout = options.structured ? LinearLayout::structured : LinearLayout::grid;
     const TestLinear made = make_linear(random, layout, out, in, levels_of[random.below(5)], random.below(2) == 0);
@@ -69,11 +71,13 @@ struct Builder {
     result.plane_count = made.packed.plane_count;
     result.planes = file.add(made.planes.values, made.planes.count, name + " planes");
     if (options.structured) {
-      result.structured_values = file.add(made.structured_values.values, made.structured_values.count * 2, name + " levels");
+      result.structured_values =
+          file.add(made.structured_values.values, made.structured_values.count * 2, name + " levels");
       result.salient_mask = file.add(made.mask.values, made.mask.count, name + " mask");
     } else {
       result.scales = file.add(made.scales.values, made.scales.count * 2, name + " scales");
-      if (made.packed.offsets != nullptr) result.offsets = file.add(made.offsets.values, made.offsets.count * 2, name + " offsets");
+      if (made.packed.offsets != nullptr)
+        result.offsets = file.add(made.offsets.values, made.offsets.count * 2, name + " offsets");
     }
     if (random.below(2) == 0) result.bias = floats(out, 0.0f, 0.3f, name + " bias");
     result.column_scale = column_scale;
@@ -88,7 +92,9 @@ struct Builder {
     if (type == TableType::q8) {
       const std::size_t groups = ceil_div(columns, 32);
       std::vector<std::int8_t> codes(rows * groups * 32);
-      for (std::size_t i = 0; i < codes.size(); ++i) codes[i] = static_cast<std::int8_t>(i % (groups * 32) < columns ? static_cast<int>(random.below(255)) - 127 : 0);
+      for (std::size_t i = 0; i < codes.size(); ++i)
+        codes[i] =
+            static_cast<std::int8_t>(i % (groups * 32) < columns ? static_cast<int>(random.below(255)) - 127 : 0);
       std::vector<std::uint16_t> scales(rows * groups);
       for (auto& scale : scales) scale = float_to_half(0.01f);
       table.values = file.add(codes.data(), codes.size(), "codes");
@@ -120,10 +126,13 @@ struct Builder {
       model.position_offset = 2;
       model.positions = table(302, model.hidden_size, TableType::f16);
     } else {
-      for (std::size_t i = 0; i < 1 + random.below(model.head_dimension / 2); ++i) model.inverse_frequencies.push_back(1.0f / static_cast<float>(1 + 3 * i));
+      for (std::size_t i = 0; i < 1 + random.below(model.head_dimension / 2); ++i)
+        model.inverse_frequencies.push_back(1.0f / static_cast<float>(1 + 3 * i));
     }
     model.embedding = table(model.vocabulary_size, model.embedding_size, options.q8 ? TableType::q8 : TableType::f16);
-    model.head = random.below(2) == 0 ? model.embedding : table(model.vocabulary_size, model.embedding_size, options.q8 ? TableType::q8 : TableType::f32);
+    model.head = random.below(2) == 0
+                     ? model.embedding
+                     : table(model.vocabulary_size, model.embedding_size, options.q8 ? TableType::q8 : TableType::f32);
     if (random.below(2) == 0) model.head_bias = floats(model.vocabulary_size, 0.0f, 1.0f, "head bias");
     if (options.projected) {
       model.project_in = table(model.hidden_size, model.embedding_size, TableType::f16);
@@ -131,7 +140,8 @@ struct Builder {
     }
     if (!options.post_norm) model.final_norm = norm(options, model.hidden_size, !options.layer_norm);
     for (int index = 0; index < 2; ++index) {
-      const std::size_t query = model.head_count * model.head_dimension, key = model.key_value_head_count * model.head_dimension;
+      const std::size_t query = model.head_count * model.head_dimension,
+                        key = model.key_value_head_count * model.head_dimension;
       BlockDescription block;
       block.attention_norm = norm(options, model.hidden_size, !options.layer_norm);
       block.mlp_norm = norm(options, model.hidden_size, !options.layer_norm);
@@ -200,10 +210,13 @@ void check_model(Random& random, const Options& options) {
         double largest = single_logits[0], sum = 0;
         for (const float logit : single_logits) largest = std::fmax(largest, static_cast<double>(logit));
         for (const float logit : single_logits) sum += std::exp(static_cast<double>(logit) - largest);
-        const double loss = largest + std::log(sum) - static_cast<double>(single_logits[static_cast<std::size_t>(ids[i + 1])]);
-        CHECK(std::fabs(loss - losses[i]) < 1e-4 * (1 + std::fabs(loss)), "%s %d bits: loss %zu is %g, not %g", kernels->name, bits, i, static_cast<double>(losses[i]), loss);
+        const double loss =
+            largest + std::log(sum) - static_cast<double>(single_logits[static_cast<std::size_t>(ids[i + 1])]);
+        CHECK(std::fabs(loss - losses[i]) < 1e-4 * (1 + std::fabs(loss)), "%s %d bits: loss %zu is %g, not %g",
+              kernels->name, bits, i, static_cast<double>(losses[i]), loss);
       }
-      CHECK(std::memcmp(logits.data(), single_logits.data(), vocabulary * sizeof(float)) == 0, "%s %d bits, %zu tokens: one by one differs from all at once", kernels->name, bits, length);
+      CHECK(std::memcmp(logits.data(), single_logits.data(), vocabulary * sizeof(float)) == 0,
+            "%s %d bits, %zu tokens: one by one differs from all at once", kernels->name, bits, length);
       CHECK(whole.position() == length && whole.cache_bytes() > 0, "position");
       const auto states = verify_hidden_states(*model, ids.data(), length, bits);
       const auto output = verify_block(*model, 1, states[1].data(), length, bits);
@@ -217,8 +230,9 @@ ByteRange* any_range(Random& random, ModelDescription& description) {
   LinearDescription* linears[] = {&block.q, &block.k, &block.v, &block.o, &block.up, &block.down};
   LinearDescription& linear = *linears[random.below(6)];
   std::vector<ByteRange*> ranges = {&linear.planes, &description.embedding.values, &description.head.values};
-  for (auto* optional : {&linear.scales, &linear.offsets, &linear.structured_values, &linear.salient_mask, &linear.column_scale, &linear.bias,
-                         &block.attention_norm.weight, &description.embedding.scales, &description.head_bias}) {
+  for (auto* optional :
+       {&linear.scales, &linear.offsets, &linear.structured_values, &linear.salient_mask, &linear.column_scale,
+        &linear.bias, &block.attention_norm.weight, &description.embedding.scales, &description.head_bias}) {
     if (*optional) ranges.push_back(&**optional);
   }
   return ranges[random.below(ranges.size())];
@@ -236,12 +250,24 @@ void check_lies(Random& random, const Options& options, int rounds) {
     ModelDescription description = honest;
     ByteRange* range = any_range(random, description);
     switch (random.below(6)) {
-      case 0: range->offset = random.next(); break;
-      case 1: range->offset = random.below(file.bytes.size() + 128); break;
-      case 2: range->offset = file.bytes.size() - range->bytes + 64 * (random.below(3)); break;
-      case 3: range->bytes = random.next(); break;
-      case 4: description.hidden_size = 1 + random.below(100); break;
-      default: description.head_dimension = random.next(); break;
+      case 0:
+        range->offset = random.next();
+        break;
+      case 1:
+        range->offset = random.below(file.bytes.size() + 128);
+        break;
+      case 2:
+        range->offset = file.bytes.size() - range->bytes + 64 * (random.below(3));
+        break;
+      case 3:
+        range->bytes = random.next();
+        break;
+      case 4:
+        description.hidden_size = 1 + random.below(100);
+        break;
+      default:
+        description.head_dimension = random.next();
+        break;
     }
     try {
       const std::unique_ptr<Model> model = open_model(description, *available_kernels().back());
@@ -260,11 +286,23 @@ void check_lies(Random& random, const Options& options, int rounds) {
 
 int main() {
   Random random;
-  const Activation activations[] = {Activation::silu, Activation::relu, Activation::gelu, Activation::gelu_tanh, Activation::quick_gelu};
+  const Activation activations[] = {Activation::silu, Activation::relu, Activation::gelu, Activation::gelu_tanh,
+                                    Activation::quick_gelu};
   for (int round = 0; round < 15; ++round) {
     const auto coin = [&] { return random.below(2) == 0; };
     const bool post_norm = coin();
-    Options options = {coin(), post_norm, coin(), post_norm || coin(), coin(), coin(), coin(), coin(), coin(), coin(), activations[round % 5], coin() ? 0u : 1 + random.below(140)};
+    Options options = {coin(),
+                       post_norm,
+                       coin(),
+                       post_norm || coin(),
+                       coin(),
+                       coin(),
+                       coin(),
+                       coin(),
+                       coin(),
+                       coin(),
+                       activations[round % 5],
+                       coin() ? 0u : 1 + random.below(140)};
     check_model(random, options);
     check_lies(random, options, 40);
   }

@@ -1,9 +1,9 @@
-// The packed runtime for JavaScript: opaque handles for a mapped model and for a sequence, plain typed arrays in and out. Everything that JavaScript says about
-// sizes and offsets is checked again (runtime/model.cpp).
-#include <cmath>
+// The packed runtime for JavaScript: opaque handles for a mapped model and for a sequence, plain typed arrays in and
+// out. Everything that JavaScript says about sizes and offsets is checked again (runtime/model.cpp).
 #include <memory>
 
 #include "addon/addon.h"
+#include "addon/packed_description.h"
 #include "cpu/kernel_choice.h"
 #include "runtime/error.h"
 #include "runtime/session.h"
@@ -40,165 +40,10 @@ auto guarded(const Napi::CallbackInfo& info, Body body) -> decltype(body()) {
   throw std::logic_error("unreachable");
 }
 
-std::uint64_t to_count(const Napi::Value& value, const std::string& what) {
-  const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
-  if (!(number >= 0) || number > 9007199254740991.0 || std::floor(number) != number) {
-    throw RuntimeError("invalid-input", what + " must be a whole number from 0 on");
-  }
-  return static_cast<std::uint64_t>(number);
-}
-
-std::uint64_t count_of(const Napi::Object& object, const char* key) { return to_count(object.Get(key), key); }
-
-int small_count_of(const Napi::Object& object, const char* key) {
-  const std::uint64_t value = count_of(object, key);
-  if (value > 65536) throw RuntimeError("invalid-input", std::string(key) + " is too large");
-  return static_cast<int>(value);
-}
-
-std::string text_of(const Napi::Object& object, const char* key) {
-  const Napi::Value value = object.Get(key);
-  if (!value.IsString()) throw RuntimeError("invalid-input", std::string(key) + " must be a text");
-  return value.As<Napi::String>().Utf8Value();
-}
-
-Napi::Object object_of(const Napi::Object& object, const char* key) {
-  const Napi::Value value = object.Get(key);
-  if (!value.IsObject()) throw RuntimeError("invalid-input", std::string(key) + " must be an object");
-  return value.As<Napi::Object>();
-}
-
-bool has(const Napi::Object& object, const char* key) {
-  const Napi::Value value = object.Get(key);
-  return !value.IsNull() && !value.IsUndefined();
-}
-
-ByteRange range_of(const Napi::Object& object, const char* key) {
-  const Napi::Object range = object_of(object, key);
-  return {count_of(range, "offset"), count_of(range, "valueBytes"), text_of(range, "name")};
-}
-
-std::optional<ByteRange> optional_range(const Napi::Object& object, const char* key) {
-  if (!has(object, key)) return std::nullopt;
-  return range_of(object, key);
-}
-
-LinearDescription linear_of(const Napi::Object& parent, const char* key) {
-  const Napi::Object object = object_of(parent, key);
-  LinearDescription linear;
-  linear.name = text_of(object, "name");
-  const std::string layout = text_of(object, "layout");
-  if (layout != "grid" && layout != "structured") throw RuntimeError("invalid-input", "unknown layout " + layout);
-  linear.layout = layout == "grid" ? LinearLayout::grid : LinearLayout::structured;
-  linear.out_features = count_of(object, "outFeatures");
-  linear.in_features = count_of(object, "inFeatures");
-  linear.plane_count = small_count_of(object, "planeCount");
-  linear.planes = range_of(object, "planes");
-  linear.column_scale = optional_range(object, "columnScale");
-  linear.bias = optional_range(object, "bias");
-  if (linear.layout == LinearLayout::grid) {
-    linear.levels = small_count_of(object, "levels");
-    linear.scales = range_of(object, "scales");
-    linear.offsets = optional_range(object, "offsets");
-  } else {
-    linear.structured_values = range_of(object, "levels");
-    linear.salient_mask = range_of(object, "salientMask");
-  }
-  return linear;
-}
-
-NormDescription norm_of(const Napi::Object& parent, const char* key) {
-  const Napi::Object object = object_of(parent, key);
-  const Napi::Value epsilon = object.Get("epsilon");
-  if (!epsilon.IsNumber()) throw RuntimeError("invalid-input", "epsilon must be a number");
-  return {text_of(object, "kind") == "rms", epsilon.As<Napi::Number>().DoubleValue(), optional_range(object, "weight"), optional_range(object, "bias")};
-}
-
-std::optional<NormDescription> optional_norm(const Napi::Object& object, const char* key) {
-  if (!has(object, key)) return std::nullopt;
-  return norm_of(object, key);
-}
-
-TableDescription table_of(const Napi::Object& parent, const char* key) {
-  const Napi::Object object = object_of(parent, key);
-  TableDescription table;
-  const std::string type = text_of(object, "type");
-  if (type != "F32" && type != "F16" && type != "I8") throw RuntimeError("invalid-input", "unknown element type " + type);
-  table.type = type == "F32" ? TableType::f32 : type == "F16" ? TableType::f16 : TableType::q8;
-  table.rows = count_of(object, "rows");
-  table.columns = count_of(object, "columns");
-  table.values = range_of(object, "values");
-  table.scales = optional_range(object, "scales");
-  return table;
-}
-
-std::optional<TableDescription> optional_table(const Napi::Object& object, const char* key) {
-  if (!has(object, key)) return std::nullopt;
-  return table_of(object, key);
-}
-
-Activation activation_of(const std::string& name) {
-  if (name == "silu") return Activation::silu;
-  if (name == "relu") return Activation::relu;
-  if (name == "gelu") return Activation::gelu;
-  if (name == "gelu_tanh") return Activation::gelu_tanh;
-  if (name == "quick_gelu") return Activation::quick_gelu;
-  throw RuntimeError("invalid-input", "unknown activation " + name);
-}
-
-ModelDescription description_of(const Napi::Object& object) {
-  ModelDescription model;
-  model.path = text_of(object, "path");
-  model.hidden_size = count_of(object, "hiddenSize");
-  model.intermediate_size = count_of(object, "intermediateSize");
-  model.head_count = count_of(object, "headCount");
-  model.key_value_head_count = count_of(object, "keyValueHeadCount");
-  model.head_dimension = count_of(object, "headDimension");
-  model.vocabulary_size = count_of(object, "vocabularySize");
-  model.context_length = count_of(object, "contextLength");
-  model.embedding_size = count_of(object, "embeddingSize");
-  model.sliding_window = count_of(object, "slidingWindow");
-  model.has_post_norms = text_of(object, "normPlacement") == "post";
-  model.activation = activation_of(text_of(object, "activation"));
-  const Napi::Value frequencies = object.Get("inverseFrequencies");
-  if (frequencies.IsTypedArray() && frequencies.As<Napi::TypedArray>().TypedArrayType() == napi_float32_array) {
-    const auto values = frequencies.As<Napi::Float32Array>();
-    model.inverse_frequencies.assign(values.Data(), values.Data() + values.ElementLength());
-  }
-  model.positions = optional_table(object, "positions");
-  model.position_offset = count_of(object, "positionOffset");
-  model.embedding = table_of(object, "embedding");
-  model.head = table_of(object, "head");
-  model.head_bias = optional_range(object, "headBias");
-  model.project_in = optional_table(object, "projectIn");
-  model.project_out = optional_table(object, "projectOut");
-  model.final_norm = optional_norm(object, "finalNorm");
-  const Napi::Value blocks = object.Get("blocks");
-  if (!blocks.IsArray()) throw RuntimeError("invalid-input", "blocks must be a list");
-  for (std::uint32_t i = 0; i < blocks.As<Napi::Array>().Length(); ++i) {
-    const Napi::Value value = blocks.As<Napi::Array>().Get(i);
-    if (!value.IsObject()) throw RuntimeError("invalid-input", "a block must be an object");
-    const Napi::Object entry = value.As<Napi::Object>();
-    BlockDescription block;
-    block.attention_norm = norm_of(entry, "attentionNorm");
-    block.mlp_norm = norm_of(entry, "mlpNorm");
-    block.query_norm = optional_norm(entry, "queryNorm");
-    block.key_norm = optional_norm(entry, "keyNorm");
-    block.q = linear_of(entry, "q");
-    block.k = linear_of(entry, "k");
-    block.v = linear_of(entry, "v");
-    block.o = linear_of(entry, "o");
-    block.up = linear_of(entry, "up");
-    block.down = linear_of(entry, "down");
-    if (has(entry, "gate")) block.gate = linear_of(entry, "gate");
-    model.blocks.push_back(std::move(block));
-  }
-  return model;
-}
-
 template <class T>
 T* handle_of(const Napi::CallbackInfo& info, const char* what) {
-  if (info.Length() == 0 || !info[0].IsExternal()) throw RuntimeError("internal", std::string("a ") + what + " handle is needed");
+  if (info.Length() == 0 || !info[0].IsExternal())
+    throw RuntimeError("internal", std::string("a ") + what + " handle is needed");
   return info[0].As<Napi::External<T>>().Data();
 }
 
@@ -217,7 +62,8 @@ Session& open_session_of(const Napi::CallbackInfo& info) {
 /// A typed array argument of the right element type.
 template <class Array>
 Array array_of(const Napi::CallbackInfo& info, std::size_t index, napi_typedarray_type type, const char* what) {
-  if (info.Length() <= index || !info[index].IsTypedArray() || info[index].As<Napi::TypedArray>().TypedArrayType() != type) {
+  if (info.Length() <= index || !info[index].IsTypedArray() ||
+      info[index].As<Napi::TypedArray>().TypedArrayType() != type) {
     throw RuntimeError("internal", std::string(what) + " must be a typed array of the right kind");
   }
   return info[index].As<Array>();
@@ -225,20 +71,23 @@ Array array_of(const Napi::CallbackInfo& info, std::size_t index, napi_typedarra
 
 void expect_length(std::size_t length, std::size_t expected, const char* what) {
   if (length != expected) {
-    throw RuntimeError("invalid-input", std::string(what) + " has " + std::to_string(length) + " elements; " + std::to_string(expected) + " are needed");
+    throw RuntimeError("invalid-input", std::string(what) + " has " + std::to_string(length) + " elements; " +
+                                            std::to_string(expected) + " are needed");
   }
 }
 
 /// Kernel table named by an argument, or the chosen one where it is null.
 const KernelTable& kernels_of(const Napi::CallbackInfo& info, std::size_t index) {
-  if (info.Length() > index && info[index].IsString()) return kernels_by_name(info[index].As<Napi::String>().Utf8Value());
+  if (info.Length() > index && info[index].IsString())
+    return kernels_by_name(info[index].As<Napi::String>().Utf8Value());
   return chosen_kernels();
 }
 
 int bits_of(const Napi::CallbackInfo& info, std::size_t index) {
   const std::uint64_t bits = to_count(info[index], "activation bits");
   if (bits != 16 && bits != 8 && bits != 6 && bits != 4) {
-    throw RuntimeError("invalid-input", "activation bits are " + std::to_string(bits) + "; 16, 8, 6 and 4 are possible");
+    throw RuntimeError("invalid-input",
+                       "activation bits are " + std::to_string(bits) + "; 16, 8, 6 and 4 are possible");
   }
   return static_cast<int>(bits);
 }
@@ -246,7 +95,8 @@ int bits_of(const Napi::CallbackInfo& info, std::size_t index) {
 /// Rows of an array whose rows have `width` elements.
 std::size_t rows_of(std::size_t length, std::size_t width, const char* what) {
   if (length == 0 || length % width != 0) {
-    throw RuntimeError("invalid-input", std::string(what) + " has " + std::to_string(length) + " elements; a multiple of " + std::to_string(width) + " is needed");
+    throw RuntimeError("invalid-input", std::string(what) + " has " + std::to_string(length) +
+                                            " elements; a multiple of " + std::to_string(width) + " is needed");
   }
   return length / width;
 }
@@ -269,7 +119,8 @@ Napi::Value open(const Napi::CallbackInfo& info) {
     result.Set("mappedBytes", Napi::Number::New(info.Env(), static_cast<double>(model.file->size())));
     result.Set("copiedBytes", Napi::Number::New(info.Env(), static_cast<double>(model.copied_bytes())));
     result.Set("tokensPerChunk", Napi::Number::New(info.Env(), static_cast<double>(kTokensPerChunk)));
-    result.Set("handle", Napi::External<ModelHandle>::New(info.Env(), handle.release(), [](Napi::Env, ModelHandle* data) { delete data; }));
+    result.Set("handle", Napi::External<ModelHandle>::New(info.Env(), handle.release(),
+                                                          [](Napi::Env, ModelHandle* data) { delete data; }));
     return result;
   });
 }
@@ -286,8 +137,10 @@ Napi::Value create_session(const Napi::CallbackInfo& info) {
     open_model_of(info);
     auto handle = std::make_unique<SessionHandle>();
     handle->model = handle_of<ModelHandle>(info, "model")->model;
-    handle->session = std::make_unique<Session>(*handle->model, static_cast<std::size_t>(to_count(info[1], "context length")), bits_of(info, 2));
-    return Napi::External<SessionHandle>::New(info.Env(), handle.release(), [](Napi::Env, SessionHandle* data) { delete data; });
+    handle->session = std::make_unique<Session>(
+        *handle->model, static_cast<std::size_t>(to_count(info[1], "context length")), bits_of(info, 2));
+    return Napi::External<SessionHandle>::New(info.Env(), handle.release(),
+                                              [](Napi::Env, SessionHandle* data) { delete data; });
   });
 }
 
@@ -326,7 +179,8 @@ Napi::Value feed(const Napi::CallbackInfo& info) {
     session.feed(ids.Data(), ids.ElementLength());
     if (info.Length() > 2 && info[2].IsTypedArray()) {
       auto logits = array_of<Napi::Float32Array>(info, 2, napi_float32_array, "logits");
-      expect_length(logits.ElementLength(), handle_of<SessionHandle>(info, "session")->model->vocabulary_size, "logits");
+      expect_length(logits.ElementLength(), handle_of<SessionHandle>(info, "session")->model->vocabulary_size,
+                    "logits");
       session.logits(ids.ElementLength() - 1, logits.Data());
     }
     return info.Env().Undefined();
@@ -349,7 +203,8 @@ Napi::Value losses(const Napi::CallbackInfo& info) {
 
 Napi::Value kernel_names(const Napi::CallbackInfo& info) {
   Napi::Array names = Napi::Array::New(info.Env());
-  for (const KernelTable* table : available_kernels()) names.Set(names.Length(), Napi::String::New(info.Env(), table->name));
+  for (const KernelTable* table : available_kernels())
+    names.Set(names.Length(), Napi::String::New(info.Env(), table->name));
   return names;
 }
 
@@ -359,7 +214,8 @@ Napi::Value linear_forward(const Napi::CallbackInfo& info) {
     const Linear& linear = open_model_of(info).linear(info[1].ToString().Utf8Value());
     const auto x = array_of<Napi::Float32Array>(info, 2, napi_float32_array, "x");
     const std::size_t tokens = rows_of(x.ElementLength(), linear.packed.in_features, "x");
-    return to_array<Napi::Float32Array>(info.Env(), verify_linear(kernels_of(info, 4), linear, x.Data(), tokens, bits_of(info, 3)));
+    return to_array<Napi::Float32Array>(info.Env(),
+                                        verify_linear(kernels_of(info, 4), linear, x.Data(), tokens, bits_of(info, 3)));
   });
 }
 
@@ -393,7 +249,8 @@ Napi::Value masked_sums(const Napi::CallbackInfo& info) {
 BlockStages run_one_block(const Napi::CallbackInfo& info) {
   const Model& model = open_model_of(info);
   const std::uint64_t index = to_count(info[1], "block");
-  if (index >= model.blocks.size()) throw RuntimeError("invalid-input", "block " + std::to_string(index) + " does not exist");
+  if (index >= model.blocks.size())
+    throw RuntimeError("invalid-input", "block " + std::to_string(index) + " does not exist");
   const auto hidden = array_of<Napi::Float32Array>(info, 2, napi_float32_array, "hidden");
   const std::size_t tokens = rows_of(hidden.ElementLength(), model.hidden_size, "hidden");
   return verify_block_stages(model, static_cast<std::size_t>(index), hidden.Data(), tokens, bits_of(info, 3));
@@ -401,7 +258,8 @@ BlockStages run_one_block(const Napi::CallbackInfo& info) {
 
 /// → the block's output.
 Napi::Value block_forward(const Napi::CallbackInfo& info) {
-  return guarded(info, [&]() -> Napi::Value { return to_array<Napi::Float32Array>(info.Env(), run_one_block(info).hidden); });
+  return guarded(info,
+                 [&]() -> Napi::Value { return to_array<Napi::Float32Array>(info.Env(), run_one_block(info).hidden); });
 }
 
 /// → the block's output and what entered its four stages.
@@ -409,7 +267,8 @@ Napi::Value block_stages(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     const BlockStages stages = run_one_block(info);
     Napi::Array inputs = Napi::Array::New(info.Env());
-    for (const auto& input : stages.stage_inputs) inputs.Set(inputs.Length(), to_array<Napi::Float32Array>(info.Env(), input));
+    for (const auto& input : stages.stage_inputs)
+      inputs.Set(inputs.Length(), to_array<Napi::Float32Array>(info.Env(), input));
     Napi::Object result = Napi::Object::New(info.Env());
     result.Set("hidden", to_array<Napi::Float32Array>(info.Env(), stages.hidden));
     result.Set("stageInputs", inputs);

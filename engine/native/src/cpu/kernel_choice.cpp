@@ -14,7 +14,8 @@ bool host_has_avx2() {
 }
 bool host_has_avx512vnni() {
   return host_has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vnni");
 }
 #else
 [[maybe_unused]] bool host_has_avx2() { return false; }

@@ -1,7 +1,7 @@
 #pragma once
-// The functions that every instruction set implements. `generic` is the plain reference; the others must give the same integers
-// exactly, and, on the integer path, the same floats: the order of the float32 operations is part of the definition, multiplication and
-// addition are rounded separately (no FMA) there.
+// The functions that every instruction set implements. `generic` is the plain reference; the others must give the same
+// integers exactly, and, on the integer path, the same floats: the order of the float32 operations is part of the
+// definition, multiplication and addition are rounded separately (no FMA) there.
 #include "kernels/packed_linear.h"
 
 namespace dbell {
@@ -11,47 +11,54 @@ struct KernelTable {
 
   /// Integer path of the grid layout for row groups [begin, end):
   ///   I_b = 2·Σ_p 2^p·M_p − (levels − 1)·X_b                                    (exact, fits 24 bits)
-  ///   acc ← acc + float(r)·float(I_b), then with offsets acc ← acc + float(m)·float(2·X_b)     blocks ascending, acc starts at 0
-  ///   y = bias + (0.5·s_t)·acc
-  /// y is [tokens, y_stride], row r at column r; 16 columns are written for each row group. Where `integers` is not null it also
-  /// receives I_b, [tokens, row_groups · 16, blocks].
+  ///   acc ← acc + float(r)·float(I_b), then with offsets acc ← acc + float(m)·float(2·X_b)     blocks ascending, acc
+  ///   starts at 0 y = bias + (0.5·s_t)·acc
+  /// y is [tokens, y_stride], row r at column r; 16 columns are written for each row group. Where `integers` is not
+  /// null it also receives I_b, [tokens, row_groups · 16, blocks].
   void (*grid)(const PackedLinear& linear, const QuantizedActivations& activations, std::size_t begin, std::size_t end,
                float* y, std::size_t y_stride, std::int32_t* integers);
 
-  /// Integer path of the structured layout. With A, B the sums over set bits of plane 0, plane 1, AB of both, X of all columns, once for the
-  /// ordinary columns (o) and once for the salient ones (s), and S00 = X−A−B+AB, S10 = A−AB, S01 = B−AB, S11 = AB:
-  ///   acc ← acc + L00·S00, + L10·S10, + L01·S01, + L11·S11 of the ordinary columns, then the same four of the salient ones; blocks ascending
-  ///   L00 = mean_c − scale_c, L10 = mean_c + scale_c, L01 = mean_s − scale_s, L11 = mean_s + scale_s; salient: (mean ∓ scale1) ∓ scale2
-  ///   y = bias + s_t·acc
+  /// Integer path of the structured layout. With A, B the sums over set bits of plane 0, plane 1, AB of both, X of all
+  /// columns, once for the ordinary columns (o) and once for the salient ones (s), and S00 = X−A−B+AB, S10 = A−AB, S01
+  /// = B−AB, S11 = AB:
+  ///   acc ← acc + L00·S00, + L10·S10, + L01·S01, + L11·S11 of the ordinary columns, then the same four of the salient
+  ///   ones; blocks ascending L00 = mean_c − scale_c, L10 = mean_c + scale_c, L01 = mean_s − scale_s, L11 = mean_s +
+  ///   scale_s; salient: (mean ∓ scale1) ∓ scale2 y = bias + s_t·acc
   /// `integers`: [tokens, row_groups · 16, blocks, 6] = A, B, AB ordinary, A, B, AB salient.
   void (*structured)(const PackedLinear& linear, const QuantizedActivations& activations, std::size_t begin,
                      std::size_t end, float* y, std::size_t y_stride, std::int32_t* integers);
 
-  /// Float weights of one row group and block, [128, 16] (column-major: 16 rows adjacent), zero beyond in_features' last line; exactly
-  /// r·(q − o) + m, or the structured level, in float32. `salient_mask` is the block's 16 bytes (structured).
-  void (*expand)(const PackedLinear& linear, std::size_t row_group, std::size_t block,
-                 const std::uint8_t* salient_mask, float* tile);
+  /// Float weights of one row group and block, [128, 16] (column-major: 16 rows adjacent), zero beyond in_features'
+  /// last line; exactly r·(q − o) + m, or the structured level, in float32. `salient_mask` is the block's 16 bytes
+  /// (structured).
+  void (*expand)(const PackedLinear& linear, std::size_t row_group, std::size_t block, const std::uint8_t* salient_mask,
+                 float* tile);
 
-  /// Rows [16·row_group, +16) and columns [begin, begin + count) of a float table, count ≤ 128, as [count, 16]; rows beyond the last are zero.
+  /// Rows [16·row_group, +16) and columns [begin, begin + count) of a float table, count ≤ 128, as [count, 16]; rows
+  /// beyond the last are zero.
   void (*expand_table)(const Table& table, std::size_t row_group, std::size_t begin, std::size_t count, float* tile);
 
-  /// C[t, 16·p + i] (+)= Σ_k A[t, k] · B[p][k, i] for `panels` panels of 16 columns: A is [tokens, lda], panel p of B starts at b + p·panel_stride
-  /// and is [depth, ldb], C is [tokens, ldc]. The sum runs over k ascending for each element by itself, so a result depends neither
-  /// on the number of tokens nor on how panels are cut. With `accumulate` it starts from what C holds, else from zero.
+  /// C[t, 16·p + i] (+)= Σ_k A[t, k] · B[p][k, i] for `panels` panels of 16 columns: A is [tokens, lda], panel p of B
+  /// starts at b + p·panel_stride and is [depth, ldb], C is [tokens, ldc]. The sum runs over k ascending for each
+  /// element by itself, so a result depends neither on the number of tokens nor on how panels are cut. With
+  /// `accumulate` it starts from what C holds, else from zero.
   void (*multiply)(const float* a, std::size_t lda, std::size_t tokens, std::size_t depth, const float* b,
                    std::size_t ldb, std::size_t panel_stride, std::size_t panels, float* c, std::size_t ldc,
                    bool accumulate);
 
-  /// Rows [16·begin, 16·end) of an 8-bit table times int8 activations: acc ← acc + float(scale_g)·float(Σ_j code·x̂), groups ascending,
-  /// y = s_t·acc; y is [tokens, y_stride] with row 16·begin at column 0. `integers` as above: [tokens, (end − begin) · 16, groups].
-  void (*table_q8)(const Table& table, const TableActivations& activations, std::size_t begin, std::size_t end, float* y,
-                   std::size_t y_stride, std::int32_t* integers);
+  /// Rows [16·begin, 16·end) of an 8-bit table times int8 activations: acc ← acc + float(scale_g)·float(Σ_j code·x̂),
+  /// groups ascending, y = s_t·acc; y is [tokens, y_stride] with row 16·begin at column 0. `integers` as above:
+  /// [tokens, (end − begin) · 16, groups].
+  void (*table_q8)(const Table& table, const TableActivations& activations, std::size_t begin, std::size_t end,
+                   float* y, std::size_t y_stride, std::int32_t* integers);
 
-  /// x̂_j = roundTiesToEven(c_j·x_j / s), clamped to ±limit, s = max|c_j·x_j| / limit, s = 1 where that is zero; returns s, or a negative
-  /// number where an input is NaN or infinite. `column_scale` may be null. Product and quotient are rounded to float32.
+  /// x̂_j = roundTiesToEven(c_j·x_j / s), clamped to ±limit, s = max|c_j·x_j| / limit, s = 1 where that is zero; returns
+  /// s, or a negative number where an input is NaN or infinite. `column_scale` may be null. Product and quotient are
+  /// rounded to float32.
   float (*quantize)(const float* x, const float* column_scale, std::size_t count, int limit, std::int8_t* quantized);
 
-  /// x_j ← exp(x_j − maximum), returns nothing; within 2 ulp of the exact value for results that are normal numbers, 0 below.
+  /// x_j ← exp(x_j − maximum), returns nothing; within 2 ulp of the exact value for results that are normal numbers, 0
+  /// below.
   void (*exponentials)(float* x, std::size_t count, float maximum);
 };
 

@@ -1,6 +1,7 @@
 #pragma once
-// What the kernels read and write. Plain structures only: kernel sources are compiled for one instruction set each, so nothing
-// that the linker could merge across them (inline functions, templates of the standard library) may be used there.
+// What the kernels read and write. Plain structures only: kernel sources are compiled for one instruction set each, so
+// nothing that the linker could merge across them (inline functions, templates of the standard library) may be used
+// there.
 #include <cstddef>
 #include <cstdint>
 
@@ -32,11 +33,11 @@ enum class LinearLayout { grid, structured };
 struct PackedLinear {
   LinearLayout layout;
   std::size_t out_features, in_features;
-  std::size_t row_groups;  ///< ceil(out_features / 16)
-  std::size_t lines;       ///< ceil(in_features / 32)
-  std::size_t blocks;      ///< ceil(in_features / 128)
-  int plane_count;         ///< 1 … 8; structured: 2
-  int levels;              ///< grid: 2 … 256
+  std::size_t row_groups;                  ///< ceil(out_features / 16)
+  std::size_t lines;                       ///< ceil(in_features / 32)
+  std::size_t blocks;                      ///< ceil(in_features / 128)
+  int plane_count;                         ///< 1 … 8; structured: 2
+  int levels;                              ///< grid: 2 … 256
   const std::uint8_t* planes;              ///< [row_groups, lines, plane_count, 64]
   const std::uint16_t* scales;             ///< grid: fp16 [row_groups, blocks, 16]
   const std::uint16_t* offsets;            ///< grid: fp16 [row_groups, blocks, 16], or null
@@ -47,12 +48,12 @@ struct PackedLinear {
 /// Activations x̂ of one linear's input, really rounded. Values beyond in_features are zero.
 struct QuantizedActivations {
   std::size_t tokens;
-  const std::int8_t* values;              ///< x̂ [blocks, tokens, 128]
-  const std::int32_t* block_sums;         ///< Σ x̂ [blocks, tokens]
-  const float* scales;                    ///< s_t [tokens]
-  const std::int8_t* salient_values;      ///< structured: x̂ of salient columns, else zero, [blocks, tokens, 128]
-  const std::int32_t* salient_sums;       ///< structured: [blocks, tokens]
-  const std::uint32_t* salient_quads;     ///< structured: [blocks], bit q: quad q has a salient column
+  const std::int8_t* values;           ///< x̂ [blocks, tokens, 128]
+  const std::int32_t* block_sums;      ///< Σ x̂ [blocks, tokens]
+  const float* scales;                 ///< s_t [tokens]
+  const std::int8_t* salient_values;   ///< structured: x̂ of salient columns, else zero, [blocks, tokens, 128]
+  const std::int32_t* salient_sums;    ///< structured: [blocks, tokens]
+  const std::uint32_t* salient_quads;  ///< structured: [blocks], bit q: quad q has a salient column
 };
 
 /// A table `[rows, columns]` (embedding, head, projection) as it stands in the mapped file.
@@ -60,9 +61,9 @@ enum class TableType { f32, f16, q8 };
 struct Table {
   TableType type;
   std::size_t rows, columns;
-  std::size_t groups;          ///< q8: ceil(columns / 32)
-  const void* values;          ///< float [rows, columns], fp16 [rows, columns], or int8 [rows, groups · 32]
-  const std::uint16_t* scales; ///< q8: fp16 [rows, groups]
+  std::size_t groups;           ///< q8: ceil(columns / 32)
+  const void* values;           ///< float [rows, columns], fp16 [rows, columns], or int8 [rows, groups · 32]
+  const std::uint16_t* scales;  ///< q8: fp16 [rows, groups]
 };
 
 /// Activations of an 8-bit table: x̂ of groups of 32 columns.

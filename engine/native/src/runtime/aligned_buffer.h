@@ -13,7 +13,8 @@ class AlignedBuffer {
  public:
   AlignedBuffer() = default;
   explicit AlignedBuffer(std::size_t count) { resize(count); }
-  AlignedBuffer(AlignedBuffer&& other) noexcept : values_(std::exchange(other.values_, nullptr)), count_(std::exchange(other.count_, 0)) {}
+  AlignedBuffer(AlignedBuffer&& other) noexcept
+      : values_(std::exchange(other.values_, nullptr)), count_(std::exchange(other.count_, 0)) {}
   AlignedBuffer& operator=(AlignedBuffer&& other) noexcept {
     std::swap(values_, other.values_);
     std::swap(count_, other.count_);
@@ -23,7 +24,8 @@ class AlignedBuffer {
   AlignedBuffer& operator=(const AlignedBuffer&) = delete;
   ~AlignedBuffer() { std::free(values_); }
 
-  /// Makes room for `count` values, all zero; what was there is lost unless the size is the same. Throws std::bad_alloc.
+  /// Makes room for `count` values, all zero; what was there is lost unless the size is the same. Throws
+  /// std::bad_alloc.
   void resize(std::size_t count) {
     if (count == count_) return;
     std::free(values_);

@@ -1,5 +1,6 @@
 #pragma once
-// What JavaScript says about a package: geometry, and where each tensor stands in the file. Nothing here is trusted (model.cpp checks all of it).
+// What JavaScript says about a package: geometry, and where each tensor stands in the file. Nothing here is trusted
+// (model.cpp checks all of it).
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -18,8 +19,8 @@ struct LinearDescription {
   std::uint64_t out_features = 0, in_features = 0;
   int levels = 0, plane_count = 0;
   ByteRange planes;
-  std::optional<ByteRange> scales, offsets;                    // grid
-  std::optional<ByteRange> structured_values, salient_mask;    // structured
+  std::optional<ByteRange> scales, offsets;                  // grid
+  std::optional<ByteRange> structured_values, salient_mask;  // structured
   std::optional<ByteRange> column_scale, bias;
 };
 

@@ -31,7 +31,8 @@ const float* Session::head_rows(std::size_t first_row, std::size_t count, std::s
   if (model_.project_out) {
     const std::size_t width = padded(model_.embedding_size);
     workspace_.head_rows.reserve(count * width);
-    multiply_table(*model_.kernels, *model_.project_out, rows, hidden_stride, count, 0, width / kRowsPerGroup, workspace_.head_rows.data(), width);
+    multiply_table(*model_.kernels, *model_.project_out, rows, hidden_stride, count, 0, width / kRowsPerGroup,
+                   workspace_.head_rows.data(), width);
     rows = workspace_.head_rows.data();
     *stride = width;
   }
@@ -41,7 +42,8 @@ const float* Session::head_rows(std::size_t first_row, std::size_t count, std::s
     workspace_.head_scales.reserve(count);
     for (std::size_t t = 0; t < count; ++t) {
       std::int8_t* quantized = workspace_.head_input.data() + t * width;
-      const float scale = model_.kernels->quantize(rows + t * *stride, nullptr, model_.embedding_size, activation_limit(kHeadActivationBits), quantized);
+      const float scale = model_.kernels->quantize(rows + t * *stride, nullptr, model_.embedding_size,
+                                                   activation_limit(kHeadActivationBits), quantized);
       if (scale < 0) throw RuntimeError("invalid-package", "the input of the head is not finite");
       std::memset(quantized + model_.embedding_size, 0, width - model_.embedding_size);
       workspace_.head_scales[t] = scale;
@@ -50,7 +52,8 @@ const float* Session::head_rows(std::size_t first_row, std::size_t count, std::s
   return rows;
 }
 
-void Session::head_tile(const float* rows, std::size_t stride, std::size_t count, std::size_t begin, std::size_t end, float* out, std::size_t out_stride) const {
+void Session::head_tile(const float* rows, std::size_t stride, std::size_t count, std::size_t begin, std::size_t end,
+                        float* out, std::size_t out_stride) const {
   if (model_.head.type == TableType::q8) {
     const TableActivations activations = {count, workspace_.head_input.data(), workspace_.head_scales.data()};
     model_.kernels->table_q8(model_.head, activations, begin, end, out, out_stride, nullptr);
@@ -69,12 +72,15 @@ void Session::logits(std::size_t row, float* out) {
   const float* rows = head_rows(row, 1, &stride);
   const std::size_t row_groups = padded(model_.vocabulary_size) / kRowsPerGroup;
   workspace_.logits.reserve(row_groups * kRowsPerGroup);
-  const double multiplications = 8.0 * static_cast<double>(model_.vocabulary_size) * static_cast<double>(model_.embedding_size);
+  const double multiplications =
+      8.0 * static_cast<double>(model_.vocabulary_size) * static_cast<double>(model_.embedding_size);
   parallel_for(row_groups, row_groups_per_task(row_groups, multiplications), [&](std::size_t begin, std::size_t end) {
     head_tile(rows, stride, 1, begin, end, workspace_.logits.data() + begin * kRowsPerGroup, 0);
   });
   for (std::size_t i = 0; i < model_.vocabulary_size; ++i) {
-    if (!std::isfinite(workspace_.logits[i])) throw RuntimeError("invalid-package", "the logit of token " + std::to_string(i) + " is not finite; the package is damaged");
+    if (!std::isfinite(workspace_.logits[i]))
+      throw RuntimeError("invalid-package",
+                         "the logit of token " + std::to_string(i) + " is not finite; the package is damaged");
   }
   std::memcpy(out, workspace_.logits.data(), model_.vocabulary_size * sizeof(float));
 }
@@ -82,13 +88,16 @@ void Session::logits(std::size_t row, float* out) {
 void Session::losses(const std::int32_t* targets, std::size_t count, float* out) {
   for (std::size_t t = 0; t < count; ++t) {
     if (targets[t] < 0 || static_cast<std::size_t>(targets[t]) >= model_.vocabulary_size) {
-      throw RuntimeError("invalid-input", "token id " + std::to_string(targets[t]) + " is outside the vocabulary of " + std::to_string(model_.vocabulary_size));
+      throw RuntimeError("invalid-input", "token id " + std::to_string(targets[t]) + " is outside the vocabulary of " +
+                                              std::to_string(model_.vocabulary_size));
     }
   }
   std::size_t stride = 0;
   const float* rows = head_rows(0, count, &stride);
-  const std::size_t row_groups = padded(model_.vocabulary_size) / kRowsPerGroup, tiles = (row_groups + kRowGroupsPerTile - 1) / kRowGroupsPerTile;
-  // Largest logit and Σ exp(logit − largest) of each tile and token; merged in order afterwards, whatever thread came first.
+  const std::size_t row_groups = padded(model_.vocabulary_size) / kRowsPerGroup,
+                    tiles = (row_groups + kRowGroupsPerTile - 1) / kRowGroupsPerTile;
+  // Largest logit and Σ exp(logit − largest) of each tile and token; merged in order afterwards, whatever thread came
+  // first.
   std::vector<float> maxima(tiles * count), target_logits(count);
   std::vector<double> sums(tiles * count);
   const std::size_t width = kRowGroupsPerTile * kRowsPerGroup;
@@ -96,8 +105,10 @@ void Session::losses(const std::int32_t* targets, std::size_t count, float* out)
     static thread_local AlignedBuffer<float> logits;
     logits.reserve(count * width);
     for (std::size_t tile = begin; tile < end; ++tile) {
-      const std::size_t first_group = tile * kRowGroupsPerTile, last_group = std::min(first_group + kRowGroupsPerTile, row_groups);
-      const std::size_t first = first_group * kRowsPerGroup, size = std::min(last_group * kRowsPerGroup, model_.vocabulary_size) - first;
+      const std::size_t first_group = tile * kRowGroupsPerTile,
+                        last_group = std::min(first_group + kRowGroupsPerTile, row_groups);
+      const std::size_t first = first_group * kRowsPerGroup,
+                        size = std::min(last_group * kRowsPerGroup, model_.vocabulary_size) - first;
       head_tile(rows, stride, count, first_group, last_group, logits.data(), width);
       for (std::size_t t = 0; t < count; ++t) {
         float* row = logits.data() + t * width;
@@ -115,8 +126,10 @@ void Session::losses(const std::int32_t* targets, std::size_t count, float* out)
   });
   for (std::size_t t = 0; t < count; ++t) {
     double maximum = -std::numeric_limits<double>::infinity(), sum = 0;
-    for (std::size_t tile = 0; tile < tiles; ++tile) maximum = std::max(maximum, static_cast<double>(maxima[tile * count + t]));
-    for (std::size_t tile = 0; tile < tiles; ++tile) sum += sums[tile * count + t] * std::exp(static_cast<double>(maxima[tile * count + t]) - maximum);
+    for (std::size_t tile = 0; tile < tiles; ++tile)
+      maximum = std::max(maximum, static_cast<double>(maxima[tile * count + t]));
+    for (std::size_t tile = 0; tile < tiles; ++tile)
+      sum += sums[tile * count + t] * std::exp(static_cast<double>(maxima[tile * count + t]) - maximum);
     const double loss = maximum + std::log(sum) - static_cast<double>(target_logits[t]);
     if (!std::isfinite(loss)) throw RuntimeError("invalid-package", "a loss is not finite; the package is damaged");
     out[t] = static_cast<float>(loss);

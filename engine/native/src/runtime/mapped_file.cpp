@@ -33,10 +33,12 @@ MappedFile::~MappedFile() { ::munmap(const_cast<std::uint8_t*>(data_), size_); }
 const void* MappedFile::at(const ByteRange& range, std::uint64_t expected_bytes, std::size_t alignment) const {
   const std::string where = path_ + ": " + range.what + " at byte " + std::to_string(range.offset);
   if (range.bytes != expected_bytes) {
-    throw RuntimeError("invalid-package", where + " has " + std::to_string(range.bytes) + " bytes; its shape needs " + std::to_string(expected_bytes));
+    throw RuntimeError("invalid-package", where + " has " + std::to_string(range.bytes) + " bytes; its shape needs " +
+                                              std::to_string(expected_bytes));
   }
   if (range.offset > size_ || range.bytes > size_ - range.offset) {
-    throw RuntimeError("invalid-package", where + " with " + std::to_string(range.bytes) + " bytes ends beyond the file, which has " + std::to_string(size_));
+    throw RuntimeError("invalid-package", where + " with " + std::to_string(range.bytes) +
+                                              " bytes ends beyond the file, which has " + std::to_string(size_));
   }
   if (range.offset % alignment != 0) {
     throw RuntimeError("invalid-package", where + " does not start at a multiple of " + std::to_string(alignment));

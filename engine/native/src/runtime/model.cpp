@@ -15,12 +15,14 @@ constexpr std::uint64_t kMaximumExtent = std::uint64_t{1} << 28;
 [[noreturn]] void refuse(const std::string& message) { throw RuntimeError("invalid-package", message); }
 
 std::size_t extent(std::uint64_t value, const std::string& what) {
-  if (value == 0 || value > kMaximumExtent) refuse(what + " is " + std::to_string(value) + "; it must lie between 1 and " + std::to_string(kMaximumExtent));
+  if (value == 0 || value > kMaximumExtent)
+    refuse(what + " is " + std::to_string(value) + "; it must lie between 1 and " + std::to_string(kMaximumExtent));
   return static_cast<std::size_t>(value);
 }
 
 void expect_equal(std::uint64_t value, std::uint64_t expected, const std::string& what) {
-  if (value != expected) refuse(what + " is " + std::to_string(value) + "; the architecture needs " + std::to_string(expected));
+  if (value != expected)
+    refuse(what + " is " + std::to_string(value) + "; the architecture needs " + std::to_string(expected));
 }
 
 std::size_t ceil_div(std::size_t a, std::size_t b) { return (a + b - 1) / b; }
@@ -30,7 +32,8 @@ const float* floats(const MappedFile& file, const std::optional<ByteRange>& rang
   return static_cast<const float*>(file.at(*range, count * sizeof(float), alignof(float)));
 }
 
-const std::uint16_t* halves(const MappedFile& file, const std::optional<ByteRange>& range, std::size_t count, const std::string& what) {
+const std::uint16_t* halves(const MappedFile& file, const std::optional<ByteRange>& range, std::size_t count,
+                            const std::string& what) {
   if (!range) refuse(what + " is missing");
   return static_cast<const std::uint16_t*>(file.at(*range, count * sizeof(std::uint16_t), alignof(std::uint16_t)));
 }
@@ -55,21 +58,26 @@ Linear open_linear(const MappedFile& file, const LinearDescription& description,
   packed.blocks = ceil_div(in, kColumnsPerBlock);
   const bool is_grid = description.layout == LinearLayout::grid;
   packed.levels = is_grid ? description.levels : 4;
-  if (packed.levels < 2 || packed.levels > 256) refuse(description.name + ": " + std::to_string(packed.levels) + " levels; 2 to 256 are possible");
+  if (packed.levels < 2 || packed.levels > 256)
+    refuse(description.name + ": " + std::to_string(packed.levels) + " levels; 2 to 256 are possible");
   packed.plane_count = 1;
   while ((1 << packed.plane_count) < packed.levels) ++packed.plane_count;
-  expect_equal(static_cast<std::uint64_t>(description.plane_count), static_cast<std::uint64_t>(packed.plane_count), description.name + ": number of planes");
-  const std::size_t plane_bytes = packed.row_groups * packed.lines * static_cast<std::size_t>(packed.plane_count) * kLineBytes;
+  expect_equal(static_cast<std::uint64_t>(description.plane_count), static_cast<std::uint64_t>(packed.plane_count),
+               description.name + ": number of planes");
+  const std::size_t plane_bytes =
+      packed.row_groups * packed.lines * static_cast<std::size_t>(packed.plane_count) * kLineBytes;
   packed.planes = static_cast<const std::uint8_t*>(file.at(description.planes, plane_bytes, kLineBytes));
   const std::size_t per_row_and_block = packed.row_groups * packed.blocks * kRowsPerGroup;
   if (is_grid) {
     packed.scales = halves(file, description.scales, per_row_and_block, description.name + ": scales");
-    if (description.offsets) packed.offsets = halves(file, description.offsets, per_row_and_block, description.name + ": offsets");
+    if (description.offsets)
+      packed.offsets = halves(file, description.offsets, per_row_and_block, description.name + ": offsets");
   } else {
-    packed.structured_values =
-        halves(file, description.structured_values, per_row_and_block * kStructuredValues, description.name + ": levels");
+    packed.structured_values = halves(file, description.structured_values, per_row_and_block * kStructuredValues,
+                                      description.name + ": levels");
     if (!description.salient_mask) refuse(description.name + ": the mask of salient columns is missing");
-    linear.salient_mask = static_cast<const std::uint8_t*>(file.at(*description.salient_mask, packed.blocks * kColumnsPerBlock / 8, 1));
+    linear.salient_mask =
+        static_cast<const std::uint8_t*>(file.at(*description.salient_mask, packed.blocks * kColumnsPerBlock / 8, 1));
     linear.salient_bytes.resize(packed.blocks * kColumnsPerBlock);
     linear.salient_quads.assign(packed.blocks, 0);
     for (std::size_t j = 0; j < in; ++j) {
@@ -95,9 +103,10 @@ void add_linear(Stage& stage, Linear linear) {
     stage.in_features = linear.packed.in_features;
   } else {
     const Linear& first = stage.linears.front();
-    const bool is_same = first.column_scale == nullptr || linear.column_scale == nullptr
-                             ? first.column_scale == linear.column_scale
-                             : std::memcmp(first.column_scale, linear.column_scale, stage.in_features * sizeof(float)) == 0;
+    const bool is_same =
+        first.column_scale == nullptr || linear.column_scale == nullptr
+            ? first.column_scale == linear.column_scale
+            : std::memcmp(first.column_scale, linear.column_scale, stage.in_features * sizeof(float)) == 0;
     if (!is_same) refuse(linear.name + " and " + first.name + " read the same input but have different column scales");
   }
   stage.linears.push_back(std::move(linear));
@@ -116,7 +125,8 @@ Norm open_norm(const MappedFile& file, const NormDescription& description, std::
   return norm;
 }
 
-Table open_table(const MappedFile& file, const TableDescription& description, std::size_t rows, std::size_t columns, const std::string& what) {
+Table open_table(const MappedFile& file, const TableDescription& description, std::size_t rows, std::size_t columns,
+                 const std::string& what) {
   expect_equal(description.rows, rows, what + ": number of rows");
   expect_equal(description.columns, columns, what + ": number of columns");
   Table table{};
@@ -128,7 +138,8 @@ Table open_table(const MappedFile& file, const TableDescription& description, st
       table.values = file.at(description.values, std::uint64_t{rows} * columns * sizeof(float), alignof(float));
       break;
     case TableType::f16:
-      table.values = file.at(description.values, std::uint64_t{rows} * columns * sizeof(std::uint16_t), alignof(std::uint16_t));
+      table.values =
+          file.at(description.values, std::uint64_t{rows} * columns * sizeof(std::uint16_t), alignof(std::uint16_t));
       break;
     case TableType::q8:
       table.groups = ceil_div(columns, kColumnsPerTableGroup);
@@ -142,22 +153,26 @@ Table open_table(const MappedFile& file, const TableDescription& description, st
 Block open_block(const Model& model, const BlockDescription& description, std::size_t index) {
   const MappedFile& file = *model.file;
   const std::string prefix = "block " + std::to_string(index) + ": ";
-  const std::size_t query_size = model.head_count * model.head_dimension, key_size = model.key_value_head_count * model.head_dimension;
+  const std::size_t query_size = model.head_count * model.head_dimension,
+                    key_size = model.key_value_head_count * model.head_dimension;
   Block block;
   block.attention_norm = open_norm(file, description.attention_norm, model.hidden_size, prefix + "attention norm");
   block.mlp_norm = open_norm(file, description.mlp_norm, model.hidden_size, prefix + "mlp norm");
   if (description.query_norm) {
-    block.query_norm = std::make_unique<Norm>(open_norm(file, *description.query_norm, model.head_dimension, prefix + "query norm"));
+    block.query_norm =
+        std::make_unique<Norm>(open_norm(file, *description.query_norm, model.head_dimension, prefix + "query norm"));
   }
   if (description.key_norm) {
-    block.key_norm = std::make_unique<Norm>(open_norm(file, *description.key_norm, model.head_dimension, prefix + "key norm"));
+    block.key_norm =
+        std::make_unique<Norm>(open_norm(file, *description.key_norm, model.head_dimension, prefix + "key norm"));
   }
   add_linear(block.attention_in, open_linear(file, description.q, query_size, model.hidden_size));
   add_linear(block.attention_in, open_linear(file, description.k, key_size, model.hidden_size));
   add_linear(block.attention_in, open_linear(file, description.v, key_size, model.hidden_size));
   add_linear(block.attention_out, open_linear(file, description.o, model.hidden_size, query_size));
   if (description.gate.has_value() != model.is_gated) refuse(prefix + "some blocks have a gate and others have none");
-  if (description.gate) add_linear(block.mlp_in, open_linear(file, *description.gate, model.intermediate_size, model.hidden_size));
+  if (description.gate)
+    add_linear(block.mlp_in, open_linear(file, *description.gate, model.intermediate_size, model.hidden_size));
   add_linear(block.mlp_in, open_linear(file, description.up, model.intermediate_size, model.hidden_size));
   add_linear(block.mlp_out, open_linear(file, description.down, model.hidden_size, model.intermediate_size));
   return block;
@@ -180,33 +195,42 @@ std::unique_ptr<Model> open_model(const ModelDescription& description, const Ker
   model->embedding_size = extent(description.embedding_size, "embedding size");
   extent(std::uint64_t{model->head_count} * model->head_dimension, "heads times head dimension");
   if (model->head_count % model->key_value_head_count != 0) {
-    refuse(std::to_string(model->head_count) + " heads are not a multiple of " + std::to_string(model->key_value_head_count) + " key and value heads");
+    refuse(std::to_string(model->head_count) + " heads are not a multiple of " +
+           std::to_string(model->key_value_head_count) + " key and value heads");
   }
-  if (description.sliding_window > kMaximumExtent) refuse("sliding window is " + std::to_string(description.sliding_window));
+  if (description.sliding_window > kMaximumExtent)
+    refuse("sliding window is " + std::to_string(description.sliding_window));
   model->sliding_window = static_cast<std::size_t>(description.sliding_window);
   model->has_post_norms = description.has_post_norms;
   model->activation = description.activation;
   model->inverse_frequencies = description.inverse_frequencies;
-  if (model->inverse_frequencies.empty() == !description.positions) refuse("positions must be either rotary or learned");
+  if (model->inverse_frequencies.empty() == !description.positions)
+    refuse("positions must be either rotary or learned");
   if (2 * model->inverse_frequencies.size() > model->head_dimension) {
-    refuse("the rotary embedding has " + std::to_string(2 * model->inverse_frequencies.size()) + " dimensions; a head has " + std::to_string(model->head_dimension));
+    refuse("the rotary embedding has " + std::to_string(2 * model->inverse_frequencies.size()) +
+           " dimensions; a head has " + std::to_string(model->head_dimension));
   }
   check_finite(model->inverse_frequencies.data(), model->inverse_frequencies.size(), "inverse frequencies");
   if (description.positions) {
-    if (description.position_offset > kMaximumExtent) refuse("position offset is " + std::to_string(description.position_offset));
+    if (description.position_offset > kMaximumExtent)
+      refuse("position offset is " + std::to_string(description.position_offset));
     model->position_offset = static_cast<std::size_t>(description.position_offset);
-    model->positions = std::make_unique<Table>(
-        open_table(file, *description.positions, model->context_length + model->position_offset, model->hidden_size, "learned positions"));
+    model->positions =
+        std::make_unique<Table>(open_table(file, *description.positions, model->context_length + model->position_offset,
+                                           model->hidden_size, "learned positions"));
   }
-  model->embedding = open_table(file, description.embedding, model->vocabulary_size, model->embedding_size, "embedding");
+  model->embedding =
+      open_table(file, description.embedding, model->vocabulary_size, model->embedding_size, "embedding");
   model->head = open_table(file, description.head, model->vocabulary_size, model->embedding_size, "head");
   model->head_bias = floats(file, description.head_bias, model->vocabulary_size);
   check_finite(model->head_bias, model->vocabulary_size, "head bias");
   if (description.project_in) {
-    model->project_in = std::make_unique<Table>(open_table(file, *description.project_in, model->hidden_size, model->embedding_size, "project_in"));
+    model->project_in = std::make_unique<Table>(
+        open_table(file, *description.project_in, model->hidden_size, model->embedding_size, "project_in"));
   }
   if (description.project_out) {
-    model->project_out = std::make_unique<Table>(open_table(file, *description.project_out, model->embedding_size, model->hidden_size, "project_out"));
+    model->project_out = std::make_unique<Table>(
+        open_table(file, *description.project_out, model->embedding_size, model->hidden_size, "project_out"));
   }
   for (const Table* table : {model->project_in.get(), model->project_out.get()}) {
     if (table == nullptr) {
@@ -216,11 +240,13 @@ std::unique_ptr<Model> open_model(const ModelDescription& description, const Ker
     }
   }
   if (description.final_norm) {
-    model->final_norm = std::make_unique<Norm>(open_norm(file, *description.final_norm, model->hidden_size, "final norm"));
+    model->final_norm =
+        std::make_unique<Norm>(open_norm(file, *description.final_norm, model->hidden_size, "final norm"));
   }
   if (description.blocks.empty()) refuse("the model has no blocks");
   model->is_gated = description.blocks.front().gate.has_value();
-  for (const BlockDescription& block : description.blocks) model->blocks.push_back(open_block(*model, block, model->blocks.size()));
+  for (const BlockDescription& block : description.blocks)
+    model->blocks.push_back(open_block(*model, block, model->blocks.size()));
   return model;
 }
 
@@ -240,7 +266,8 @@ std::size_t Model::copied_bytes() const {
   for (const Block& block : blocks) {
     for (const Stage* stage : {&block.attention_in, &block.attention_out, &block.mlp_in, &block.mlp_out}) {
       for (const Linear& linear : stage->linears) {
-        bytes += linear.bias.bytes() + linear.salient_bytes.bytes() + linear.salient_quads.size() * sizeof(std::uint32_t);
+        bytes +=
+            linear.bias.bytes() + linear.salient_bytes.bytes() + linear.salient_quads.size() * sizeof(std::uint32_t);
       }
     }
   }
@@ -258,7 +285,8 @@ void read_table_row(const Table& table, std::size_t row, float* out) {
         break;
       case TableType::q8: {
         const std::size_t group = j / kColumnsPerTableGroup;
-        const std::int8_t code = static_cast<const std::int8_t*>(table.values)[row * table.groups * kColumnsPerTableGroup + j];
+        const std::int8_t code =
+            static_cast<const std::int8_t*>(table.values)[row * table.groups * kColumnsPerTableGroup + j];
         out[j] = half_to_float(table.scales[row * table.groups + group]) * static_cast<float>(code);
         break;
       }

@@ -1,5 +1,6 @@
 #pragma once
-// A packed model, checked and mapped. Nothing is repacked: kernels read the mapped file; only biases, norms and column masks are copied.
+// A packed model, checked and mapped. Nothing is repacked: kernels read the mapped file; only biases, norms and column
+// masks are copied.
 #include <memory>
 #include <string>
 #include <vector>
@@ -16,8 +17,8 @@ constexpr std::size_t padded(std::size_t size) { return (size + kRowsPerGroup - 
 struct Linear {
   std::string name;
   PackedLinear packed{};
-  AlignedBuffer<float> bias;                ///< [row_groups · 16]
-  const float* column_scale = nullptr;      ///< [in_features] or null
+  AlignedBuffer<float> bias;                   ///< [row_groups · 16]
+  const float* column_scale = nullptr;         ///< [in_features] or null
   const std::uint8_t* salient_mask = nullptr;  ///< structured: [blocks, 16]
   AlignedBuffer<std::uint8_t> salient_bytes;   ///< structured: [blocks · 128], 0xFF for salient columns
   std::vector<std::uint32_t> salient_quads;    ///< structured: [blocks]

@@ -70,7 +70,8 @@ void activate(const KernelTable& kernels, Activation activation, float* x, std::
 
 }  // namespace
 
-void apply_norm(const Norm& norm, const float* x, std::size_t x_stride, std::size_t rows, float* out, std::size_t out_stride) {
+void apply_norm(const Norm& norm, const float* x, std::size_t x_stride, std::size_t rows, float* out,
+                std::size_t out_stride) {
   const std::size_t size = norm.size;
   const double count = static_cast<double>(size);
   for (std::size_t row = 0; row < rows; ++row) {

@@ -22,8 +22,9 @@ void add_rows(float* sum, const float* addend, std::size_t count) {
 
 std::size_t Workspace::bytes() const {
   std::size_t total = 0;
-  for (const AlignedBuffer<float>* buffer : {&cosine, &sine, &hidden, &normed, &query, &key, &value, &attention, &projected, &gate, &up, &embedded, &head_scales,
-                                             &head_rows, &logits, &input.scales, &input.scaled}) {
+  for (const AlignedBuffer<float>* buffer :
+       {&cosine, &sine, &hidden, &normed, &query, &key, &value, &attention, &projected, &gate, &up, &embedded,
+        &head_scales, &head_rows, &logits, &input.scales, &input.scaled}) {
     total += buffer->bytes();
   }
   total += head_input.bytes() + input.rows.bytes() + input.values.bytes() + input.block_sums.bytes();
@@ -34,10 +35,12 @@ std::size_t Workspace::bytes() const {
 Session::Session(const Model& model, std::size_t context_length, int activation_bits)
     : model_(model), context_length_(context_length), activation_bits_(activation_bits), cache_(model.blocks.size()) {
   if (context_length == 0 || context_length > model.context_length) {
-    throw RuntimeError("invalid-input", "context length is " + std::to_string(context_length) + "; the model allows 1 to " + std::to_string(model.context_length));
+    throw RuntimeError("invalid-input", "context length is " + std::to_string(context_length) +
+                                            "; the model allows 1 to " + std::to_string(model.context_length));
   }
   if (activation_bits != 16 && activation_bits != 8 && activation_bits != 6 && activation_bits != 4) {
-    throw RuntimeError("invalid-input", "activation bits are " + std::to_string(activation_bits) + "; 16, 8, 6 and 4 are possible");
+    throw RuntimeError("invalid-input",
+                       "activation bits are " + std::to_string(activation_bits) + "; 16, 8, 6 and 4 are possible");
   }
 }
 
@@ -51,9 +54,12 @@ std::size_t Session::cache_bytes() const {
 }
 
 void Session::prepare(std::size_t count) {
-  if (count == 0 || count > kTokensPerChunk) throw RuntimeError("internal", "a chunk has " + std::to_string(count) + " tokens; 1 to " + std::to_string(kTokensPerChunk) + " are possible");
+  if (count == 0 || count > kTokensPerChunk)
+    throw RuntimeError("internal", "a chunk has " + std::to_string(count) + " tokens; 1 to " +
+                                       std::to_string(kTokensPerChunk) + " are possible");
   if (count > context_length_ - position_) {
-    throw RuntimeError("invalid-input", std::to_string(count) + " more tokens do not fit: " + std::to_string(position_) + " of " +
+    throw RuntimeError("invalid-input", std::to_string(count) +
+                                            " more tokens do not fit: " + std::to_string(position_) + " of " +
                                             std::to_string(context_length_) + " positions are taken");
   }
   try {
@@ -64,7 +70,8 @@ void Session::prepare(std::size_t count) {
       while (cache.keys.size() < segments) cache.keys.emplace_back(key_values);
       while (cache.values.size() < segments) cache.values.emplace_back(value_values);
     }
-    const std::size_t query_size = model_.head_count * model_.head_dimension, key_size = model_.key_value_head_count * model_.head_dimension;
+    const std::size_t query_size = model_.head_count * model_.head_dimension,
+                      key_size = model_.key_value_head_count * model_.head_dimension;
     workspace_.hidden.reserve(count * padded(model_.hidden_size));
     workspace_.normed.reserve(count * padded(model_.hidden_size));
     workspace_.projected.reserve(count * padded(model_.hidden_size));
@@ -77,7 +84,8 @@ void Session::prepare(std::size_t count) {
     workspace_.cosine.reserve(count * model_.inverse_frequencies.size());
     workspace_.sine.reserve(count * model_.inverse_frequencies.size());
   } catch (const std::bad_alloc&) {
-    throw RuntimeError("out-of-memory", "no memory for the cache of " + std::to_string(position_ + count) + " positions; use a shorter context");
+    throw RuntimeError("out-of-memory", "no memory for the cache of " + std::to_string(position_ + count) +
+                                            " positions; use a shorter context");
   }
   const std::size_t half = model_.inverse_frequencies.size();
   for (std::size_t t = 0; t < count; ++t) {
@@ -95,17 +103,21 @@ void Session::embed(const std::int32_t* ids, std::size_t count) {
   const std::size_t stride = hidden_stride();
   for (std::size_t t = 0; t < count; ++t) {
     if (ids[t] < 0 || static_cast<std::size_t>(ids[t]) >= model_.vocabulary_size) {
-      throw RuntimeError("invalid-input", "token id " + std::to_string(ids[t]) + " is outside the vocabulary of " + std::to_string(model_.vocabulary_size));
+      throw RuntimeError("invalid-input", "token id " + std::to_string(ids[t]) + " is outside the vocabulary of " +
+                                              std::to_string(model_.vocabulary_size));
     }
   }
   float* hidden = workspace_.hidden.data();
   if (model_.project_in == nullptr) {
-    for (std::size_t t = 0; t < count; ++t) read_table_row(model_.embedding, static_cast<std::size_t>(ids[t]), hidden + t * stride);
+    for (std::size_t t = 0; t < count; ++t)
+      read_table_row(model_.embedding, static_cast<std::size_t>(ids[t]), hidden + t * stride);
   } else {
     const std::size_t width = model_.embedding_size;
     workspace_.embedded.reserve(count * width);
-    for (std::size_t t = 0; t < count; ++t) read_table_row(model_.embedding, static_cast<std::size_t>(ids[t]), workspace_.embedded.data() + t * width);
-    multiply_table(*model_.kernels, *model_.project_in, workspace_.embedded.data(), width, count, 0, stride / kRowsPerGroup, hidden, stride);
+    for (std::size_t t = 0; t < count; ++t)
+      read_table_row(model_.embedding, static_cast<std::size_t>(ids[t]), workspace_.embedded.data() + t * width);
+    multiply_table(*model_.kernels, *model_.project_in, workspace_.embedded.data(), width, count, 0,
+                   stride / kRowsPerGroup, hidden, stride);
   }
   if (model_.positions != nullptr) {
     std::vector<float> row(model_.hidden_size);
@@ -141,21 +153,26 @@ void Session::rotate(float* heads, std::size_t stride, std::size_t head_count, s
 }
 
 void Session::store_keys(const Block& block, BlockCache& cache, std::size_t count) {
-  const std::size_t head_size = model_.head_dimension, heads = model_.key_value_head_count, value_size = padded(head_size);
+  const std::size_t head_size = model_.head_dimension, heads = model_.key_value_head_count,
+                    value_size = padded(head_size);
   const std::size_t stride = padded(heads * head_size);
   float *key = workspace_.key.data(), *value = workspace_.value.data();
   if (block.key_norm) {
-    for (std::size_t t = 0; t < count; ++t) apply_norm(*block.key_norm, key + t * stride, head_size, heads, key + t * stride, head_size);
+    for (std::size_t t = 0; t < count; ++t)
+      apply_norm(*block.key_norm, key + t * stride, head_size, heads, key + t * stride, head_size);
   }
   rotate(key, stride, heads, count);
   for (std::size_t t = 0; t < count; ++t) {
-    const std::size_t position = position_ + t, segment = position / kPositionsPerSegment, within = position % kPositionsPerSegment;
+    const std::size_t position = position_ + t, segment = position / kPositionsPerSegment,
+                      within = position % kPositionsPerSegment;
     float* keys = cache.keys[segment].data();
     float* values = cache.values[segment].data();
     for (std::size_t head = 0; head < heads; ++head) {
-      float* tile = keys + ((head * kPositionsPerSegment + within) / kKeysPerTile) * head_size * kKeysPerTile + within % kKeysPerTile;
+      float* tile = keys + ((head * kPositionsPerSegment + within) / kKeysPerTile) * head_size * kKeysPerTile +
+                    within % kKeysPerTile;
       for (std::size_t i = 0; i < head_size; ++i) tile[i * kKeysPerTile] = key[t * stride + head * head_size + i];
-      std::memcpy(values + (head * kPositionsPerSegment + within) * value_size, value + t * stride + head * head_size, head_size * sizeof(float));
+      std::memcpy(values + (head * kPositionsPerSegment + within) * value_size, value + t * stride + head * head_size,
+                  head_size * sizeof(float));
     }
   }
 }
@@ -164,13 +181,16 @@ void Session::run_block(std::size_t index, std::size_t count, const StageTap& ta
   const Block& block = model_.blocks[index];
   BlockCache& cache = cache_[index];
   const KernelTable& kernels = *model_.kernels;
-  const std::size_t hidden_stride = padded(model_.hidden_size), query_stride = padded(model_.head_count * model_.head_dimension);
-  const std::size_t key_stride = padded(model_.key_value_head_count * model_.head_dimension), mlp_stride = padded(model_.intermediate_size);
+  const std::size_t hidden_stride = padded(model_.hidden_size),
+                    query_stride = padded(model_.head_count * model_.head_dimension);
+  const std::size_t key_stride = padded(model_.key_value_head_count * model_.head_dimension),
+                    mlp_stride = padded(model_.intermediate_size);
   Workspace& w = workspace_;
   float* hidden = w.hidden.data();
   const auto norm_rows = [&](const Norm& norm, const float* in, float* out) {
     parallel_for(count, kTokensPerTask, [&](std::size_t begin, std::size_t end) {
-      apply_norm(norm, in + begin * hidden_stride, hidden_stride, end - begin, out + begin * hidden_stride, hidden_stride);
+      apply_norm(norm, in + begin * hidden_stride, hidden_stride, end - begin, out + begin * hidden_stride,
+                 hidden_stride);
     });
   };
   const auto stage_input = [&](const Norm& norm) -> const float* {
@@ -178,7 +198,8 @@ void Session::run_block(std::size_t index, std::size_t count, const StageTap& ta
     norm_rows(norm, hidden, w.normed.data());
     return w.normed.data();
   };
-  const auto run = [&](std::size_t number, const Stage& stage, const float* x, std::size_t x_stride, float* const* outputs, const std::size_t* strides) {
+  const auto run = [&](std::size_t number, const Stage& stage, const float* x, std::size_t x_stride,
+                       float* const* outputs, const std::size_t* strides) {
     if (tap) tap(number, x, x_stride);
     run_stage(kernels, stage, x, x_stride, count, activation_bits_, w.input, outputs, strides);
   };
@@ -207,8 +228,8 @@ void Session::run_block(std::size_t index, std::size_t count, const StageTap& ta
   const std::size_t mlp_strides[] = {mlp_stride, mlp_stride};
   run(2, block.mlp_in, stage_input(block.mlp_norm), hidden_stride, mlp_outputs, mlp_strides);
   parallel_for(count, kTokensPerTask, [&](std::size_t begin, std::size_t end) {
-    apply_activation(kernels, model_.activation, w.up.data() + begin * mlp_stride, model_.is_gated ? w.gate.data() + begin * mlp_stride : nullptr,
-                     (end - begin) * mlp_stride);
+    apply_activation(kernels, model_.activation, w.up.data() + begin * mlp_stride,
+                     model_.is_gated ? w.gate.data() + begin * mlp_stride : nullptr, (end - begin) * mlp_stride);
   });
   run(3, block.mlp_out, w.up.data(), mlp_stride, projected, &hidden_stride);
   add_to_residual(block.mlp_norm);

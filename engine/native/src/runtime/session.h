@@ -44,8 +44,9 @@ class Session {
   std::size_t workspace_bytes() const { return workspace_.bytes(); }
   void reset() { position_ = 0; }
 
-  /// Appends 1 … kTokensPerChunk tokens; afterwards hidden() holds the last block's output. Throws RuntimeError `invalid-input` where an id or
-  /// the length does not fit, `out-of-memory` where the cache cannot grow (nothing is appended then).
+  /// Appends 1 … kTokensPerChunk tokens; afterwards hidden() holds the last block's output. Throws RuntimeError
+  /// `invalid-input` where an id or the length does not fit, `out-of-memory` where the cache cannot grow (nothing is
+  /// appended then).
   void feed(const std::int32_t* ids, std::size_t count);
 
   // The steps of feed, for verification.
@@ -53,7 +54,8 @@ class Session {
   void prepare(std::size_t count);
   /// Embeddings of the tokens to the hidden state.
   void embed(const std::int32_t* ids, std::size_t count);
-  /// One block over the `count` rows of the hidden state at the current position; its keys and values go to the cache. A tap sees each stage's input.
+  /// One block over the `count` rows of the hidden state at the current position; its keys and values go to the cache.
+  /// A tap sees each stage's input.
   void run_block(std::size_t index, std::size_t count, const StageTap& tap = {});
   void advance(std::size_t count) { position_ += count; }
   float* hidden() { return workspace_.hidden.data(); }
@@ -71,7 +73,8 @@ class Session {
   void rotate(float* heads, std::size_t stride, std::size_t head_count, std::size_t count) const;
   /// Final norm, project_out; returns rows [count, stride] that enter the head.
   const float* head_rows(std::size_t first_row, std::size_t count, std::size_t* stride);
-  void head_tile(const float* rows, std::size_t stride, std::size_t count, std::size_t begin, std::size_t end, float* out, std::size_t out_stride) const;
+  void head_tile(const float* rows, std::size_t stride, std::size_t count, std::size_t begin, std::size_t end,
+                 float* out, std::size_t out_stride) const;
 
   const Model& model_;
   std::size_t context_length_;

@@ -17,8 +17,8 @@ constexpr std::size_t kTasksPerThread = 4;
 constexpr std::size_t kExpandedRowGroups = 4;
 
 /// Float path of row groups [begin, end).
-void multiply_expanded(const KernelTable& kernels, const Linear& linear, const float* x, std::size_t x_stride, std::size_t tokens,
-                       std::size_t begin, std::size_t end, float* y, std::size_t y_stride) {
+void multiply_expanded(const KernelTable& kernels, const Linear& linear, const float* x, std::size_t x_stride,
+                       std::size_t tokens, std::size_t begin, std::size_t end, float* y, std::size_t y_stride) {
   const PackedLinear& packed = linear.packed;
   constexpr std::size_t kTileValues = kColumnsPerBlock * kRowsPerGroup, kSumStride = kExpandedRowGroups * kRowsPerGroup;
   alignas(64) float tiles[kExpandedRowGroups * kTileValues];
@@ -28,10 +28,14 @@ void multiply_expanded(const KernelTable& kernels, const Linear& linear, const f
     for (std::size_t group = begin; group < end; group += kExpandedRowGroups) {
       const std::size_t groups = std::min(kExpandedRowGroups, end - group);
       for (std::size_t block = 0; block < packed.blocks; ++block) {
-        const std::uint8_t* mask = linear.salient_mask == nullptr ? nullptr : linear.salient_mask + block * kColumnsPerBlock / 8;
-        for (std::size_t g = 0; g < groups; ++g) kernels.expand(packed, group + g, block, mask, tiles + g * kTileValues);
-        const std::size_t column = block * kColumnsPerBlock, depth = std::min(kColumnsPerBlock, packed.in_features - column);
-        kernels.multiply(x + first * x_stride + column, x_stride, count, depth, tiles, kRowsPerGroup, kTileValues, groups, sums, kSumStride, block > 0);
+        const std::uint8_t* mask =
+            linear.salient_mask == nullptr ? nullptr : linear.salient_mask + block * kColumnsPerBlock / 8;
+        for (std::size_t g = 0; g < groups; ++g)
+          kernels.expand(packed, group + g, block, mask, tiles + g * kTileValues);
+        const std::size_t column = block * kColumnsPerBlock,
+                          depth = std::min(kColumnsPerBlock, packed.in_features - column);
+        kernels.multiply(x + first * x_stride + column, x_stride, count, depth, tiles, kRowsPerGroup, kTileValues,
+                         groups, sums, kSumStride, block > 0);
       }
       for (std::size_t t = 0; t < count; ++t) {
         float* out = y + (first + t) * y_stride + group * kRowsPerGroup;
@@ -56,20 +60,24 @@ std::size_t row_groups_per_task(std::size_t row_groups, double multiplications) 
   return std::max<std::size_t>(2, (row_groups / tasks + 1) / 2 * 2);
 }
 
-void quantize_stage_input(const KernelTable& kernels, const std::string& name, const float* x, std::size_t x_stride, std::size_t tokens,
-                          std::size_t in_features, const float* column_scale, int activation_bits, StageInput& input) {
+void quantize_stage_input(const KernelTable& kernels, const std::string& name, const float* x, std::size_t x_stride,
+                          std::size_t tokens, std::size_t in_features, const float* column_scale, int activation_bits,
+                          StageInput& input) {
   const std::size_t blocks = (in_features + kColumnsPerBlock - 1) / kColumnsPerBlock, width = blocks * kColumnsPerBlock;
   input.rows.reserve(tokens * width);
   input.values.reserve(tokens * width);
   input.block_sums.reserve(tokens * blocks);
   input.scales.reserve(tokens);
   const int limit = activation_limit(activation_bits);
-  const std::size_t tokens_per_task = static_cast<double>(tokens * in_features) < kParallelMultiplications / 16 ? tokens : 16;
+  const std::size_t tokens_per_task =
+      static_cast<double>(tokens * in_features) < kParallelMultiplications / 16 ? tokens : 16;
   parallel_for(tokens, tokens_per_task, [&](std::size_t begin, std::size_t end) {
     for (std::size_t t = begin; t < end; ++t) {
       std::int8_t* row = input.rows.data() + t * width;
       const float scale = kernels.quantize(x + t * x_stride, column_scale, in_features, limit, row);
-      if (scale < 0) throw RuntimeError("invalid-package", name + ": an input is not finite (token " + std::to_string(t) + " of the chunk)");
+      if (scale < 0)
+        throw RuntimeError("invalid-package",
+                           name + ": an input is not finite (token " + std::to_string(t) + " of the chunk)");
       std::memset(row + in_features, 0, width - in_features);
       input.scales[t] = scale;
       for (std::size_t block = 0; block < blocks; ++block) {
@@ -82,14 +90,16 @@ void quantize_stage_input(const KernelTable& kernels, const std::string& name, c
 }
 
 QuantizedActivations view_for(const Linear& linear, std::size_t index, std::size_t tokens, StageInput& input) {
-  QuantizedActivations view = {tokens, input.values.data(), input.block_sums.data(), input.scales.data(), nullptr, nullptr, nullptr};
+  QuantizedActivations view = {
+      tokens, input.values.data(), input.block_sums.data(), input.scales.data(), nullptr, nullptr, nullptr};
   if (linear.packed.layout == LinearLayout::grid) return view;
   if (input.salient.size() <= index) input.salient.resize(index + 1);
   StageInput::Salient& salient = input.salient[index];
   const std::size_t blocks = linear.packed.blocks;
   salient.values.reserve(blocks * tokens * kColumnsPerBlock);
   salient.sums.reserve(blocks * tokens);
-  const std::size_t blocks_per_task = static_cast<double>(blocks * tokens * kColumnsPerBlock) < kParallelMultiplications / 4 ? blocks : 1;
+  const std::size_t blocks_per_task =
+      static_cast<double>(blocks * tokens * kColumnsPerBlock) < kParallelMultiplications / 4 ? blocks : 1;
   parallel_for(blocks, blocks_per_task, [&](std::size_t begin, std::size_t end) {
     for (std::size_t block = begin; block < end; ++block) {
       const std::uint8_t* mask = linear.salient_bytes.data() + block * kColumnsPerBlock;
@@ -97,7 +107,8 @@ QuantizedActivations view_for(const Linear& linear, std::size_t index, std::size
         const std::size_t at = (block * tokens + t) * kColumnsPerBlock;
         std::int8_t* out = salient.values.data() + at;
         const std::int8_t* in = input.values.data() + at;
-        for (std::size_t j = 0; j < kColumnsPerBlock; ++j) out[j] = static_cast<std::int8_t>(in[j] & static_cast<std::int8_t>(mask[j]));
+        for (std::size_t j = 0; j < kColumnsPerBlock; ++j)
+          out[j] = static_cast<std::int8_t>(in[j] & static_cast<std::int8_t>(mask[j]));
         salient.sums[block * tokens + t] = sum_of(out, kColumnsPerBlock);
       }
     }
@@ -108,8 +119,8 @@ QuantizedActivations view_for(const Linear& linear, std::size_t index, std::size
   return view;
 }
 
-void run_stage(const KernelTable& kernels, const Stage& stage, const float* x, std::size_t x_stride, std::size_t tokens, int activation_bits,
-               StageInput& input, float* const* outputs, const std::size_t* strides) {
+void run_stage(const KernelTable& kernels, const Stage& stage, const float* x, std::size_t x_stride, std::size_t tokens,
+               int activation_bits, StageInput& input, float* const* outputs, const std::size_t* strides) {
   const std::size_t in = stage.in_features;
   const float* column_scale = stage.linears.front().column_scale;
   const bool is_float = activation_bits == 16;
@@ -123,7 +134,8 @@ void run_stage(const KernelTable& kernels, const Stage& stage, const float* x, s
       x_stride = in;
     }
   } else {
-    quantize_stage_input(kernels, stage.linears.front().name, x, x_stride, tokens, in, column_scale, activation_bits, input);
+    quantize_stage_input(kernels, stage.linears.front().name, x, x_stride, tokens, in, column_scale, activation_bits,
+                         input);
   }
   std::vector<QuantizedActivations> views;
   // Row groups of all linears, one after the other: linear i has [firsts[i], firsts[i + 1]).
@@ -133,33 +145,36 @@ void run_stage(const KernelTable& kernels, const Stage& stage, const float* x, s
     const PackedLinear& packed = stage.linears[i].packed;
     if (!is_float) views.push_back(view_for(stage.linears[i], i, tokens, input));
     firsts.push_back(firsts.back() + packed.row_groups);
-    multiplications += static_cast<double>(packed.row_groups * kRowsPerGroup) * static_cast<double>(in) * static_cast<double>(tokens) *
-                       (is_float ? 8.0 : packed.plane_count);
+    multiplications += static_cast<double>(packed.row_groups * kRowsPerGroup) * static_cast<double>(in) *
+                       static_cast<double>(tokens) * (is_float ? 8.0 : packed.plane_count);
   }
-  parallel_for(firsts.back(), row_groups_per_task(firsts.back(), multiplications), [&](std::size_t begin, std::size_t end) {
-    for (std::size_t i = 0; i < stage.linears.size(); ++i) {
-      const std::size_t from = std::max(begin, firsts[i]), to = std::min(end, firsts[i + 1]);
-      if (from >= to) continue;
-      const Linear& linear = stage.linears[i];
-      if (is_float) {
-        multiply_expanded(kernels, linear, x, x_stride, tokens, from - firsts[i], to - firsts[i], outputs[i], strides[i]);
-      } else {
-        const auto kernel = linear.packed.layout == LinearLayout::grid ? kernels.grid : kernels.structured;
-        kernel(linear.packed, views[i], from - firsts[i], to - firsts[i], outputs[i], strides[i], nullptr);
-      }
-    }
-  });
+  parallel_for(firsts.back(), row_groups_per_task(firsts.back(), multiplications),
+               [&](std::size_t begin, std::size_t end) {
+                 for (std::size_t i = 0; i < stage.linears.size(); ++i) {
+                   const std::size_t from = std::max(begin, firsts[i]), to = std::min(end, firsts[i + 1]);
+                   if (from >= to) continue;
+                   const Linear& linear = stage.linears[i];
+                   if (is_float) {
+                     multiply_expanded(kernels, linear, x, x_stride, tokens, from - firsts[i], to - firsts[i],
+                                       outputs[i], strides[i]);
+                   } else {
+                     const auto kernel = linear.packed.layout == LinearLayout::grid ? kernels.grid : kernels.structured;
+                     kernel(linear.packed, views[i], from - firsts[i], to - firsts[i], outputs[i], strides[i], nullptr);
+                   }
+                 }
+               });
 }
 
-void multiply_table(const KernelTable& kernels, const Table& table, const float* x, std::size_t x_stride, std::size_t tokens, std::size_t begin,
-                    std::size_t end, float* y, std::size_t y_stride) {
+void multiply_table(const KernelTable& kernels, const Table& table, const float* x, std::size_t x_stride,
+                    std::size_t tokens, std::size_t begin, std::size_t end, float* y, std::size_t y_stride) {
   constexpr std::size_t kTileValues = kColumnsPerBlock * kRowsPerGroup;
   alignas(64) float tiles[kExpandedRowGroups * kTileValues];
   for (std::size_t group = begin; group < end; group += kExpandedRowGroups) {
     const std::size_t groups = std::min(kExpandedRowGroups, end - group);
     for (std::size_t column = 0; column < table.columns; column += kColumnsPerBlock) {
       const std::size_t depth = std::min(kColumnsPerBlock, table.columns - column);
-      for (std::size_t g = 0; g < groups; ++g) kernels.expand_table(table, group + g, column, depth, tiles + g * kTileValues);
+      for (std::size_t g = 0; g < groups; ++g)
+        kernels.expand_table(table, group + g, column, depth, tiles + g * kTileValues);
       kernels.multiply(x + column, x_stride, tokens, depth, tiles, kRowsPerGroup, kTileValues, groups,
                        y + (group - begin) * kRowsPerGroup, y_stride, column > 0);
     }

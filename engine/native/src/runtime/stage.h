@@ -1,5 +1,6 @@
 #pragma once
-// Runs the linears of a stage over a chunk of tokens: activations quantized once, rows of all linears shared out among the threads.
+// Runs the linears of a stage over a chunk of tokens: activations quantized once, rows of all linears shared out among
+// the threads.
 #include <vector>
 
 #include "runtime/model.h"
@@ -11,33 +12,37 @@ constexpr int activation_limit(int bits) { return (1 << (bits - 1)) - 1; }
 
 /// Buffers of one stage's input; kept between calls.
 struct StageInput {
-  AlignedBuffer<std::int8_t> rows;            ///< x̂ [tokens, blocks · 128]
-  AlignedBuffer<std::int8_t> values;          ///< x̂ [blocks, tokens, 128]
-  AlignedBuffer<std::int32_t> block_sums;     ///< [blocks, tokens]
-  AlignedBuffer<float> scales;                ///< [tokens]
-  AlignedBuffer<float> scaled;                ///< float path: c∘x [tokens, in]
+  AlignedBuffer<std::int8_t> rows;         ///< x̂ [tokens, blocks · 128]
+  AlignedBuffer<std::int8_t> values;       ///< x̂ [blocks, tokens, 128]
+  AlignedBuffer<std::int32_t> block_sums;  ///< [blocks, tokens]
+  AlignedBuffer<float> scales;             ///< [tokens]
+  AlignedBuffer<float> scaled;             ///< float path: c∘x [tokens, in]
   struct Salient {
     AlignedBuffer<std::int8_t> values;
     AlignedBuffer<std::int32_t> sums;
   };
-  std::vector<Salient> salient;               ///< for each linear of the stage
+  std::vector<Salient> salient;  ///< for each linear of the stage
 };
 
-/// Quantizes x `[tokens, x_stride]` into `input` (rows, values, block_sums, scales). Throws RuntimeError where a value is not finite.
-void quantize_stage_input(const KernelTable& kernels, const std::string& name, const float* x, std::size_t x_stride, std::size_t tokens,
-                          std::size_t in_features, const float* column_scale, int activation_bits, StageInput& input);
+/// Quantizes x `[tokens, x_stride]` into `input` (rows, values, block_sums, scales). Throws RuntimeError where a value
+/// is not finite.
+void quantize_stage_input(const KernelTable& kernels, const std::string& name, const float* x, std::size_t x_stride,
+                          std::size_t tokens, std::size_t in_features, const float* column_scale, int activation_bits,
+                          StageInput& input);
 
-/// The kernels' view of a quantized input for linear number `index` of its stage; makes the salient part where the layout needs it.
+/// The kernels' view of a quantized input for linear number `index` of its stage; makes the salient part where the
+/// layout needs it.
 QuantizedActivations view_for(const Linear& linear, std::size_t index, std::size_t tokens, StageInput& input);
 
-/// y_i = W_i (c∘x) + bias_i for every linear of the stage; outputs[i] is `[tokens, strides[i]]`, strides[i] at least the padded number of rows.
-/// `activation_bits` 4 … 8: integer path; 16: float path.
-void run_stage(const KernelTable& kernels, const Stage& stage, const float* x, std::size_t x_stride, std::size_t tokens, int activation_bits,
-               StageInput& input, float* const* outputs, const std::size_t* strides);
+/// y_i = W_i (c∘x) + bias_i for every linear of the stage; outputs[i] is `[tokens, strides[i]]`, strides[i] at least
+/// the padded number of rows. `activation_bits` 4 … 8: integer path; 16: float path.
+void run_stage(const KernelTable& kernels, const Stage& stage, const float* x, std::size_t x_stride, std::size_t tokens,
+               int activation_bits, StageInput& input, float* const* outputs, const std::size_t* strides);
 
-/// A float table times x `[tokens, x_stride]`, rows [16·begin, 16·end), to y `[tokens, y_stride]` with row 16·begin at column 0.
-void multiply_table(const KernelTable& kernels, const Table& table, const float* x, std::size_t x_stride, std::size_t tokens, std::size_t begin,
-                    std::size_t end, float* y, std::size_t y_stride);
+/// A float table times x `[tokens, x_stride]`, rows [16·begin, 16·end), to y `[tokens, y_stride]` with row 16·begin at
+/// column 0.
+void multiply_table(const KernelTable& kernels, const Table& table, const float* x, std::size_t x_stride,
+                    std::size_t tokens, std::size_t begin, std::size_t end, float* y, std::size_t y_stride);
 
 /// Row groups that one task should take so that starting threads pays off; even, as kernels take pairs.
 std::size_t row_groups_per_task(std::size_t row_groups, double multiplications);

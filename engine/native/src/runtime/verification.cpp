@@ -8,13 +8,15 @@
 namespace dbell {
 namespace {
 
-void copy_rows(const float* in, std::size_t in_stride, std::size_t rows, std::size_t width, float* out, std::size_t out_stride) {
+void copy_rows(const float* in, std::size_t in_stride, std::size_t rows, std::size_t width, float* out,
+               std::size_t out_stride) {
   for (std::size_t t = 0; t < rows; ++t) std::memcpy(out + t * out_stride, in + t * in_stride, width * sizeof(float));
 }
 
 }  // namespace
 
-std::vector<float> verify_linear(const KernelTable& kernels, const Linear& linear, const float* x, std::size_t tokens, int activation_bits) {
+std::vector<float> verify_linear(const KernelTable& kernels, const Linear& linear, const float* x, std::size_t tokens,
+                                 int activation_bits) {
   // A stage of this linear alone; it borrows the mapped tensors.
   Stage stage;
   stage.in_features = linear.packed.in_features;
@@ -26,7 +28,8 @@ std::vector<float> verify_linear(const KernelTable& kernels, const Linear& linea
   copy.salient_mask = linear.salient_mask;
   copy.salient_quads = linear.salient_quads;
   copy.salient_bytes.resize(linear.salient_bytes.size());
-  if (linear.salient_bytes.size() > 0) std::memcpy(copy.salient_bytes.data(), linear.salient_bytes.data(), linear.salient_bytes.size());
+  if (linear.salient_bytes.size() > 0)
+    std::memcpy(copy.salient_bytes.data(), linear.salient_bytes.data(), linear.salient_bytes.size());
   const std::size_t out = linear.packed.out_features, stride = padded(out);
   AlignedBuffer<float> y(tokens * stride);
   StageInput input;
@@ -37,7 +40,8 @@ std::vector<float> verify_linear(const KernelTable& kernels, const Linear& linea
   return result;
 }
 
-QuantizedRows verify_quantization(const KernelTable& kernels, const Linear& linear, const float* x, std::size_t tokens, int activation_bits) {
+QuantizedRows verify_quantization(const KernelTable& kernels, const Linear& linear, const float* x, std::size_t tokens,
+                                  int activation_bits) {
   const std::size_t in = linear.packed.in_features, width = linear.packed.blocks * kColumnsPerBlock;
   StageInput input;
   quantize_stage_input(kernels, linear.name, x, in, tokens, in, linear.column_scale, activation_bits, input);
@@ -48,7 +52,8 @@ QuantizedRows verify_quantization(const KernelTable& kernels, const Linear& line
   return rows;
 }
 
-std::vector<std::int32_t> verify_integers(const KernelTable& kernels, const Linear& linear, const std::int8_t* values, std::size_t tokens) {
+std::vector<std::int32_t> verify_integers(const KernelTable& kernels, const Linear& linear, const std::int8_t* values,
+                                          std::size_t tokens) {
   const PackedLinear& packed = linear.packed;
   const std::size_t in = packed.in_features, stride = packed.row_groups * kRowsPerGroup;
   StageInput input;
@@ -59,7 +64,8 @@ std::vector<std::int32_t> verify_integers(const KernelTable& kernels, const Line
     input.scales[t] = 1.0f;
     for (std::size_t j = 0; j < in; ++j) {
       const std::int8_t value = values[t * in + j];
-      if (value == -128) throw RuntimeError("invalid-input", "an activation is -128; quantized ones lie between -127 and 127");
+      if (value == -128)
+        throw RuntimeError("invalid-input", "an activation is -128; quantized ones lie between -127 and 127");
       const std::size_t row = j / kColumnsPerBlock * tokens + t;
       input.values[row * kColumnsPerBlock + j % kColumnsPerBlock] = value;
       input.block_sums[row] += value;
@@ -69,22 +75,26 @@ std::vector<std::int32_t> verify_integers(const KernelTable& kernels, const Line
   const std::size_t count = is_grid ? kGridIntegers : kStructuredIntegers, row_values = packed.blocks * count;
   AlignedBuffer<float> y(tokens * stride);
   std::vector<std::int32_t> integers(tokens * stride * row_values), result(tokens * packed.out_features * row_values);
-  (is_grid ? kernels.grid : kernels.structured)(packed, view_for(linear, 0, tokens, input), 0, packed.row_groups, y.data(), stride, integers.data());
+  (is_grid ? kernels.grid : kernels.structured)(packed, view_for(linear, 0, tokens, input), 0, packed.row_groups,
+                                                y.data(), stride, integers.data());
   for (std::size_t t = 0; t < tokens; ++t) {
-    std::copy_n(integers.data() + t * stride * row_values, packed.out_features * row_values, result.data() + t * packed.out_features * row_values);
+    std::copy_n(integers.data() + t * stride * row_values, packed.out_features * row_values,
+                result.data() + t * packed.out_features * row_values);
   }
   return result;
 }
 
-std::vector<float> verify_block(const Model& model, std::size_t index, const float* hidden, std::size_t tokens, int activation_bits) {
+std::vector<float> verify_block(const Model& model, std::size_t index, const float* hidden, std::size_t tokens,
+                                int activation_bits) {
   return verify_block_stages(model, index, hidden, tokens, activation_bits).hidden;
 }
 
-BlockStages verify_block_stages(const Model& model, std::size_t index, const float* hidden, std::size_t tokens, int activation_bits) {
+BlockStages verify_block_stages(const Model& model, std::size_t index, const float* hidden, std::size_t tokens,
+                                int activation_bits) {
   Session session(model, model.context_length, activation_bits);
   const Block& block = model.blocks[index];
-  const std::array<std::size_t, 4> widths = {block.attention_in.in_features, block.attention_out.in_features, block.mlp_in.in_features,
-                                             block.mlp_out.in_features};
+  const std::array<std::size_t, 4> widths = {block.attention_in.in_features, block.attention_out.in_features,
+                                             block.mlp_in.in_features, block.mlp_out.in_features};
   const std::size_t width = model.hidden_size, stride = padded(width);
   BlockStages result;
   result.hidden.resize(tokens * width);
@@ -103,7 +113,8 @@ BlockStages verify_block_stages(const Model& model, std::size_t index, const flo
   return result;
 }
 
-std::vector<std::vector<float>> verify_hidden_states(const Model& model, const std::int32_t* ids, std::size_t tokens, int activation_bits) {
+std::vector<std::vector<float>> verify_hidden_states(const Model& model, const std::int32_t* ids, std::size_t tokens,
+                                                     int activation_bits) {
   Session session(model, model.context_length, activation_bits);
   const std::size_t width = model.hidden_size, stride = padded(width);
   std::vector<std::vector<float>> states(model.blocks.size() + 1, std::vector<float>(tokens * width));

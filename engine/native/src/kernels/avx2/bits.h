@@ -1,5 +1,6 @@
 #pragma once
-// Helpers of the AVX2 sources. Everything has internal linkage: nothing compiled here may be merged with code for other CPUs.
+// Helpers of the AVX2 sources. Everything has internal linkage: nothing compiled here may be merged with code for other
+// CPUs.
 #include <immintrin.h>
 
 #include "kernels/packed_linear.h"
@@ -14,7 +15,9 @@ inline std::size_t lines_of_block(const PackedLinear& linear, std::size_t block)
   return left < kLinesPerBlock ? left : kLinesPerBlock;
 }
 
-inline __m256i load_half(const std::uint8_t* bytes) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes)); }
+inline __m256i load_half(const std::uint8_t* bytes) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes));
+}
 
 inline __m256 half_floats(const std::uint16_t* values) {
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(values)));
@@ -30,7 +33,8 @@ inline __m256i broadcast_quad(const std::int8_t* x) {
 inline __m256i widen(__m256i sums) { return _mm256_madd_epi16(sums, _mm256_set1_epi16(1)); }
 
 /// Ordinary L00, L10, L01, L11, salient L00, L10, L01, L11 of 8 rows (rows 8·half …).
-inline void load_levels(const PackedLinear& linear, std::size_t group, std::size_t block, std::size_t half, __m256* level) {
+inline void load_levels(const PackedLinear& linear, std::size_t group, std::size_t block, std::size_t half,
+                        __m256* level) {
   const std::uint16_t* values =
       linear.structured_values + (group * linear.blocks + block) * kStructuredValues * kRowsPerGroup + half * 8;
   __m256 value[kStructuredValues];

@@ -22,7 +22,8 @@ inline void multiply_tile(const float* a, std::size_t lda, std::size_t depth, co
     __m256 weights[2 * panels];
 #pragma GCC unroll 8
     for (int i = 0; i < 2 * panels; ++i) {
-      weights[i] = _mm256_loadu_ps(b + static_cast<std::size_t>(i / 2) * panel_stride + k * ldb + static_cast<std::size_t>(i % 2) * 8);
+      weights[i] = _mm256_loadu_ps(b + static_cast<std::size_t>(i / 2) * panel_stride + k * ldb +
+                                   static_cast<std::size_t>(i % 2) * 8);
     }
 #pragma GCC unroll 6
     for (int t = 0; t < count; ++t) {
@@ -69,17 +70,20 @@ void multiply(const float* a, std::size_t lda, std::size_t tokens, std::size_t d
   std::size_t t = 0;
   for (; t + 6 <= tokens; t += 6) {
     for (std::size_t p = 0; p < panels; ++p) {
-      multiply_tile<6, 1>(a + t * lda, lda, depth, b + p * panel_stride, ldb, panel_stride, c + t * ldc + p * kRowsPerGroup, ldc, accumulate);
+      multiply_tile<6, 1>(a + t * lda, lda, depth, b + p * panel_stride, ldb, panel_stride,
+                          c + t * ldc + p * kRowsPerGroup, ldc, accumulate);
     }
   }
   // Few rows take more panels at once, to hide the latency of FMA.
   for (; t < tokens; ++t) {
     std::size_t p = 0;
     for (; p + 4 <= panels; p += 4) {
-      multiply_tile<1, 4>(a + t * lda, lda, depth, b + p * panel_stride, ldb, panel_stride, c + t * ldc + p * kRowsPerGroup, ldc, accumulate);
+      multiply_tile<1, 4>(a + t * lda, lda, depth, b + p * panel_stride, ldb, panel_stride,
+                          c + t * ldc + p * kRowsPerGroup, ldc, accumulate);
     }
     for (; p < panels; ++p) {
-      multiply_tile<1, 1>(a + t * lda, lda, depth, b + p * panel_stride, ldb, panel_stride, c + t * ldc + p * kRowsPerGroup, ldc, accumulate);
+      multiply_tile<1, 1>(a + t * lda, lda, depth, b + p * panel_stride, ldb, panel_stride,
+                          c + t * ldc + p * kRowsPerGroup, ldc, accumulate);
     }
   }
 }
@@ -121,7 +125,8 @@ void expand(const PackedLinear& linear, std::size_t row_group, std::size_t block
           // blendv looks at the sign bit.
           const __m256 a = _mm256_castsi256_ps(_mm256_slli_epi32(column_code, 31));
           const __m256 b = _mm256_castsi256_ps(_mm256_slli_epi32(column_code, 30));
-          weight = _mm256_blendv_ps(_mm256_blendv_ps(table[0], table[1], a), _mm256_blendv_ps(table[2], table[3], a), b);
+          weight =
+              _mm256_blendv_ps(_mm256_blendv_ps(table[0], table[1], a), _mm256_blendv_ps(table[2], table[3], a), b);
         }
         _mm256_storeu_ps(tile + column * kRowsPerGroup + half * 8, weight);
       }

@@ -1,6 +1,7 @@
-// Integer path of the grid layout with AVX2. maddubs multiplies unsigned codes with signed activations and adds pairs into int16, saturating; codes are
-// taken in digits of at most four planes, so that a pair is at most 2·15·127 = 3810 and 8 of them (one line) fit, or 32 (a block) of one or two planes
-// (2·3·127·32 = 24384): nothing ever saturates and every sum is exact.
+// Integer path of the grid layout with AVX2. maddubs multiplies unsigned codes with signed activations and adds pairs
+// into int16, saturating; codes are taken in digits of at most four planes, so that a pair is at most 2·15·127 = 3810
+// and 8 of them (one line) fit, or 32 (a block) of one or two planes (2·3·127·32 = 24384): nothing ever saturates and
+// every sum is exact.
 #include "kernels/avx2/bits.h"
 #include "kernels/avx2/kernels.h"
 
@@ -11,14 +12,17 @@ constexpr std::size_t kPrefetchBytes = 4096;
 constexpr int kPlanesPerDigit = 4;
 constexpr int kMaximumDigits = 2;
 
-inline __m256 add_block(const PackedLinear& linear, std::size_t group, std::size_t half, std::size_t block, __m256i sums,
-                        std::int32_t block_sum, std::size_t token, __m256 accumulator, std::int32_t* integers) {
-  const __m256i integer = _mm256_sub_epi32(_mm256_slli_epi32(sums, 1), _mm256_set1_epi32((linear.levels - 1) * block_sum));
+inline __m256 add_block(const PackedLinear& linear, std::size_t group, std::size_t half, std::size_t block,
+                        __m256i sums, std::int32_t block_sum, std::size_t token, __m256 accumulator,
+                        std::int32_t* integers) {
+  const __m256i integer =
+      _mm256_sub_epi32(_mm256_slli_epi32(sums, 1), _mm256_set1_epi32((linear.levels - 1) * block_sum));
   if (integers) {
     alignas(32) std::int32_t lanes[8];
     _mm256_store_si256(reinterpret_cast<__m256i*>(lanes), integer);
     for (std::size_t row = 0; row < 8; ++row) {
-      integers[((token * linear.row_groups + group) * kRowsPerGroup + half * 8 + row) * linear.blocks + block] = lanes[row];
+      integers[((token * linear.row_groups + group) * kRowsPerGroup + half * 8 + row) * linear.blocks + block] =
+          lanes[row];
     }
   }
   const std::size_t scale_index = (group * linear.blocks + block) * kRowsPerGroup + half * 8;
@@ -118,7 +122,8 @@ inline void multiply_block(const PackedLinear& linear, const QuantizedActivation
 #pragma GCC unroll 4
       for (int t = 0; t < count; ++t) sums[t][0] = sums[t][1] = _mm256_setzero_si256();
       for (std::size_t quad = first; quad < last; ++quad) {
-        const __m256i low = load_half(digit_codes + quad * kLineBytes), high = load_half(digit_codes + quad * kLineBytes + kHalfBytes);
+        const __m256i low = load_half(digit_codes + quad * kLineBytes),
+                      high = load_half(digit_codes + quad * kLineBytes + kHalfBytes);
 #pragma GCC unroll 4
         for (int t = 0; t < count; ++t) {
           const __m256i values = broadcast_quad(x + static_cast<std::size_t>(t) * kColumnsPerBlock + 4 * quad);
@@ -138,7 +143,8 @@ inline void multiply_block(const PackedLinear& linear, const QuantizedActivation
     for (std::size_t half = 0; half < 2; ++half) {
       float* accumulator = accumulators + t * kRowsPerGroup + half * 8;
       const __m256 before = block == 0 ? _mm256_setzero_ps() : _mm256_load_ps(accumulator);
-      _mm256_store_ps(accumulator, add_block(linear, group, half, block, total[t][half], block_sums[t], token + t, before, integers));
+      _mm256_store_ps(accumulator, add_block(linear, group, half, block, total[t][half], block_sums[t], token + t,
+                                             before, integers));
     }
   }
 }
@@ -153,17 +159,20 @@ void prefill(const PackedLinear& linear, const QuantizedActivations& activations
       unpack_codes(linear, group, block, codes);
       std::size_t t = 0;
       for (; t + 4 <= tokens; t += 4) {
-        multiply_block<4>(linear, activations, group, block, codes, first + t, accumulators + t * kRowsPerGroup, integers);
+        multiply_block<4>(linear, activations, group, block, codes, first + t, accumulators + t * kRowsPerGroup,
+                          integers);
       }
       for (; t < tokens; ++t) {
-        multiply_block<1>(linear, activations, group, block, codes, first + t, accumulators + t * kRowsPerGroup, integers);
+        multiply_block<1>(linear, activations, group, block, codes, first + t, accumulators + t * kRowsPerGroup,
+                          integers);
       }
     }
     for (std::size_t t = 0; t < tokens; ++t) {
       for (std::size_t half = 0; half < 2; ++half) {
         const std::size_t row = group * kRowsPerGroup + half * 8;
         _mm256_storeu_ps(y + (first + t) * y_stride + row,
-                         finish(linear, row, activations.scales[first + t], _mm256_load_ps(accumulators + t * kRowsPerGroup + half * 8)));
+                         finish(linear, row, activations.scales[first + t],
+                                _mm256_load_ps(accumulators + t * kRowsPerGroup + half * 8)));
       }
     }
   }
@@ -171,8 +180,8 @@ void prefill(const PackedLinear& linear, const QuantizedActivations& activations
 
 }  // namespace
 
-void grid(const PackedLinear& linear, const QuantizedActivations& activations, std::size_t begin, std::size_t end, float* y,
-          std::size_t y_stride, std::int32_t* integers) {
+void grid(const PackedLinear& linear, const QuantizedActivations& activations, std::size_t begin, std::size_t end,
+          float* y, std::size_t y_stride, std::int32_t* integers) {
   for (std::size_t group = begin; group < end; ++group) {
     if (activations.tokens == 1) {
       decode(linear, activations, group, y, integers);

@@ -1,5 +1,6 @@
-// Integer path of the structured layout with AVX2: three masked sums over all columns, three over the salient ones; the ordinary sums are their exact
-// differences. Bits are 0 or 1, so an int16 lane holds at most 2·127·32 = 8128 at the end of a block: maddubs cannot saturate.
+// Integer path of the structured layout with AVX2: three masked sums over all columns, three over the salient ones; the
+// ordinary sums are their exact differences. Bits are 0 or 1, so an int16 lane holds at most 2·127·32 = 8128 at the end
+// of a block: maddubs cannot saturate.
 #include "kernels/avx2/bits.h"
 #include "kernels/avx2/kernels.h"
 
@@ -28,7 +29,8 @@ void unpack_bits(const PackedLinear& linear, std::size_t group, std::size_t bloc
       const __m256i b = _mm256_and_si256(_mm256_srl_epi16(load_half(line + kLineBytes), shift), one);
       const __m256i value[3] = {a, b, _mm256_and_si256(a, b)};
       for (std::size_t i = 0; i < 3; ++i) {
-        _mm256_store_si256(reinterpret_cast<__m256i*>(bits + ((i * 2 + half) * kQuadsPerBlock + quad) * kHalfBytes), value[i]);
+        _mm256_store_si256(reinterpret_cast<__m256i*>(bits + ((i * 2 + half) * kQuadsPerBlock + quad) * kHalfBytes),
+                           value[i]);
       }
     }
   }
@@ -62,7 +64,8 @@ inline void multiply_block(const PackedLinear& linear, const QuantizedActivation
 #pragma GCC unroll 4
   for (int t = 0; t < count; ++t) salient[t][0] = salient[t][1] = salient[t][2] = _mm256_setzero_si256();
   for (std::uint32_t left = activations.salient_quads[block]; left != 0; left &= left - 1) {
-    add_quad<count>(half_bits, static_cast<std::size_t>(__builtin_ctz(left)), activations.salient_values + row, salient);
+    add_quad<count>(half_bits, static_cast<std::size_t>(__builtin_ctz(left)), activations.salient_values + row,
+                    salient);
   }
   for (std::size_t t = 0; t < static_cast<std::size_t>(count); ++t) {
     __m256i sum[kStructuredIntegers];
@@ -72,7 +75,8 @@ inline void multiply_block(const PackedLinear& linear, const QuantizedActivation
     }
     if (integers) {
       alignas(32) std::int32_t lanes[kStructuredIntegers][8];
-      for (std::size_t i = 0; i < kStructuredIntegers; ++i) _mm256_store_si256(reinterpret_cast<__m256i*>(lanes[i]), sum[i]);
+      for (std::size_t i = 0; i < kStructuredIntegers; ++i)
+        _mm256_store_si256(reinterpret_cast<__m256i*>(lanes[i]), sum[i]);
       for (std::size_t lane = 0; lane < 8; ++lane) {
         const std::size_t out_row = ((token + t) * linear.row_groups + group) * kRowsPerGroup + half * 8 + lane;
         std::int32_t* out = integers + (out_row * linear.blocks + block) * kStructuredIntegers;
@@ -90,8 +94,8 @@ inline void multiply_block(const PackedLinear& linear, const QuantizedActivation
 
 }  // namespace
 
-void structured(const PackedLinear& linear, const QuantizedActivations& activations, std::size_t begin, std::size_t end, float* y,
-                std::size_t y_stride, std::int32_t* integers) {
+void structured(const PackedLinear& linear, const QuantizedActivations& activations, std::size_t begin, std::size_t end,
+                float* y, std::size_t y_stride, std::int32_t* integers) {
   alignas(32) std::uint8_t bits[3 * 2 * kQuadsPerBlock * kHalfBytes];
   alignas(32) float accumulators[kTokensPerPass * kRowsPerGroup];
   for (std::size_t group = begin; group < end; ++group) {
@@ -104,10 +108,12 @@ void structured(const PackedLinear& linear, const QuantizedActivations& activati
           load_levels(linear, group, block, half, level);
           std::size_t t = 0;
           for (; t + 4 <= tokens; t += 4) {
-            multiply_block<4>(linear, activations, group, half, block, bits, level, first + t, accumulators + t * kRowsPerGroup, integers);
+            multiply_block<4>(linear, activations, group, half, block, bits, level, first + t,
+                              accumulators + t * kRowsPerGroup, integers);
           }
           for (; t < tokens; ++t) {
-            multiply_block<1>(linear, activations, group, half, block, bits, level, first + t, accumulators + t * kRowsPerGroup, integers);
+            multiply_block<1>(linear, activations, group, half, block, bits, level, first + t,
+                              accumulators + t * kRowsPerGroup, integers);
           }
         }
       }

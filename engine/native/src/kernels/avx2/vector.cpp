@@ -88,8 +88,8 @@ float quantize(const float* x, const float* column_scale, std::size_t count, int
 }
 
 void exponentials(float* x, std::size_t count, float maximum) {
-  // exp(v) = 2^n·exp(r), n = round(v / ln 2), |r| ≤ ln 2 / 2; ln 2 in two parts so that v − n·ln 2 is exact enough; Taylor to the 7th power
-  // (next term below 1e-8).
+  // exp(v) = 2^n·exp(r), n = round(v / ln 2), |r| ≤ ln 2 / 2; ln 2 in two parts so that v − n·ln 2 is exact enough;
+  // Taylor to the 7th power (next term below 1e-8).
   const __m256 inverse_ln2 = _mm256_set1_ps(1.44269504f), ln2_high = _mm256_set1_ps(0.693359375f),
                ln2_low = _mm256_set1_ps(-2.12194440e-4f), one = _mm256_set1_ps(1.0f);
   // Below the first, the result would not be a normal number; above the second, 2^n would overflow.
@@ -101,7 +101,8 @@ void exponentials(float* x, std::size_t count, float maximum) {
     const __m256 loaded = is_whole ? _mm256_loadu_ps(x + j) : _mm256_maskload_ps(x + j, mask);
     const __m256 value = _mm256_sub_ps(loaded, _mm256_set1_ps(maximum));
     const __m256 clamped = _mm256_min_ps(_mm256_max_ps(value, lowest), highest);
-    const __m256 n = _mm256_round_ps(_mm256_mul_ps(clamped, inverse_ln2), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const __m256 n =
+        _mm256_round_ps(_mm256_mul_ps(clamped, inverse_ln2), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
     const __m256 r = _mm256_fnmadd_ps(n, ln2_low, _mm256_fnmadd_ps(n, ln2_high, clamped));
     __m256 sum = _mm256_set1_ps(coefficient[0]);
 #pragma GCC unroll 6
@@ -129,7 +130,9 @@ void table_q8(const Table& table, const TableActivations& activations, std::size
       for (std::size_t i = 0; i < 8; ++i) {
         const std::size_t row = first_row + i;
         const bool is_stored = row < table.rows;
-        pointers[i] = is_stored ? static_cast<const std::int8_t*>(table.values) + row * width + group * kColumnsPerTableGroup : nullptr;
+        pointers[i] = is_stored
+                          ? static_cast<const std::int8_t*>(table.values) + row * width + group * kColumnsPerTableGroup
+                          : nullptr;
         halves[i] = is_stored ? table.scales[row * table.groups + group] : static_cast<std::uint16_t>(0);
       }
       __m256i quads[8];
@@ -138,8 +141,8 @@ void table_q8(const Table& table, const TableActivations& activations, std::size
       for (std::size_t t = 0; t < activations.tokens; ++t) {
         const std::int8_t* x = activations.values + t * width + group * kColumnsPerTableGroup;
         __m256i sum = _mm256_setzero_si256();
-        // |code| ≤ 128 as the unsigned operand, ±x̂ with the code's sign as the signed one: a pair is at most 2·128·127 = 32512 and does
-        // not saturate.
+        // |code| ≤ 128 as the unsigned operand, ±x̂ with the code's sign as the signed one: a pair is at most 2·128·127
+        // = 32512 and does not saturate.
 #pragma GCC unroll 8
         for (std::size_t q = 0; q < 8; ++q) {
           const __m256i values = _mm256_sign_epi8(broadcast_quad(x + 4 * q), quads[q]);

@@ -1,5 +1,6 @@
-// Integer path of the grid layout with AVX-512 VNNI. dpbusd multiplies unsigned bytes (bits or codes of 16 rows × 4 columns) with signed ones (four
-// activations, broadcast) into int32 lanes, one lane a row; it does not saturate, so every sum is exact.
+// Integer path of the grid layout with AVX-512 VNNI. dpbusd multiplies unsigned bytes (bits or codes of 16 rows × 4
+// columns) with signed ones (four activations, broadcast) into int32 lanes, one lane a row; it does not saturate, so
+// every sum is exact.
 #include <immintrin.h>
 
 #include "kernels/avx512vnni/kernels.h"
@@ -25,9 +26,10 @@ inline __m512i broadcast_quad(const std::int8_t* x) {
   return _mm512_set1_epi32(quad);
 }
 
-/// Adds one block's contribution to the accumulator (order: kernel_table.h) and hands the integers out where they are asked for.
-inline __m512 add_block(const PackedLinear& linear, std::size_t group, std::size_t block, __m512i sums, std::int32_t block_sum,
-                        std::size_t token, __m512 accumulator, std::int32_t* integers) {
+/// Adds one block's contribution to the accumulator (order: kernel_table.h) and hands the integers out where they are
+/// asked for.
+inline __m512 add_block(const PackedLinear& linear, std::size_t group, std::size_t block, __m512i sums,
+                        std::int32_t block_sum, std::size_t token, __m512 accumulator, std::int32_t* integers) {
   const __m512i integer =
       _mm512_sub_epi32(_mm512_slli_epi32(sums, 1), _mm512_set1_epi32((linear.levels - 1) * block_sum));
   if (integers) {
@@ -38,7 +40,8 @@ inline __m512 add_block(const PackedLinear& linear, std::size_t group, std::size
     }
   }
   const std::size_t scale_index = (group * linear.blocks + block) * kRowsPerGroup;
-  accumulator = _mm512_add_ps(accumulator, _mm512_mul_ps(half_row(linear.scales + scale_index), _mm512_cvtepi32_ps(integer)));
+  accumulator =
+      _mm512_add_ps(accumulator, _mm512_mul_ps(half_row(linear.scales + scale_index), _mm512_cvtepi32_ps(integer)));
   if (linear.offsets) {
     const __m512 twice_sum = _mm512_set1_ps(static_cast<float>(2 * block_sum));
     accumulator = _mm512_add_ps(accumulator, _mm512_mul_ps(half_row(linear.offsets + scale_index), twice_sum));
@@ -51,11 +54,12 @@ inline __m512 finish(const PackedLinear& linear, std::size_t group, float scale,
                        _mm512_mul_ps(_mm512_set1_ps(0.5f * scale), accumulator));
 }
 
-/// One token. AND with a bit's mask leaves 2^bit·(0 or 1) in each byte; plane p counts 2^p, so all (bit, plane) pairs of the same bit − p share one
-/// accumulator, whose sum is shifted into place at the end of the block (each addend is a multiple of 2^(bit − p): nothing is lost).
+/// One token. AND with a bit's mask leaves 2^bit·(0 or 1) in each byte; plane p counts 2^p, so all (bit, plane) pairs
+/// of the same bit − p share one accumulator, whose sum is shifted into place at the end of the block (each addend is a
+/// multiple of 2^(bit − p): nothing is lost).
 template <int planes>
-void decode(const PackedLinear& linear, const QuantizedActivations& activations, std::size_t begin, std::size_t end, float* y,
-            std::int32_t* integers) {
+void decode(const PackedLinear& linear, const QuantizedActivations& activations, std::size_t begin, std::size_t end,
+            float* y, std::int32_t* integers) {
   for (std::size_t group = begin; group < end; ++group) {
     const std::uint8_t* line_bytes = linear.planes + group * linear.lines * planes * kLineBytes;
     __m512 accumulator = _mm512_setzero_ps();
@@ -82,8 +86,9 @@ void decode(const PackedLinear& linear, const QuantizedActivations& activations,
 #pragma GCC unroll 16
       for (int i = 0; i < 8 + planes - 1; ++i) {
         const int shift = i - (planes - 1);
-        total = _mm512_add_epi32(total, shift >= 0 ? _mm512_srai_epi32(sums[i], static_cast<unsigned>(shift >= 0 ? shift : 0))
-                                                   : _mm512_slli_epi32(sums[i], static_cast<unsigned>(shift < 0 ? -shift : 0)));
+        total = _mm512_add_epi32(
+            total, shift >= 0 ? _mm512_srai_epi32(sums[i], static_cast<unsigned>(shift >= 0 ? shift : 0))
+                              : _mm512_slli_epi32(sums[i], static_cast<unsigned>(shift < 0 ? -shift : 0)));
       }
       accumulator = add_block(linear, group, block, total, activations.block_sums[block], 0, accumulator, integers);
     }
@@ -140,10 +145,11 @@ inline void multiply_block(const PackedLinear& linear, const QuantizedActivation
   for (int t = 0; t < count; ++t) {
 #pragma GCC unroll 2
     for (int g = 0; g < groups; ++g) {
-      float* accumulator = accumulators + static_cast<std::size_t>(t) * 2 * kRowsPerGroup + static_cast<std::size_t>(g) * kRowsPerGroup;
+      float* accumulator =
+          accumulators + static_cast<std::size_t>(t) * 2 * kRowsPerGroup + static_cast<std::size_t>(g) * kRowsPerGroup;
       const __m512 before = block == 0 ? _mm512_setzero_ps() : _mm512_load_ps(accumulator);
-      _mm512_store_ps(accumulator, add_block(linear, group + static_cast<std::size_t>(g), block, sums[t][g], block_sums[t],
-                                             token + static_cast<std::size_t>(t), before, integers));
+      _mm512_store_ps(accumulator, add_block(linear, group + static_cast<std::size_t>(g), block, sums[t][g],
+                                             block_sums[t], token + static_cast<std::size_t>(t), before, integers));
     }
   }
 }
@@ -187,18 +193,26 @@ void prefill(const PackedLinear& linear, const QuantizedActivations& activations
 
 }  // namespace
 
-void grid(const PackedLinear& linear, const QuantizedActivations& activations, std::size_t begin, std::size_t end, float* y,
-          std::size_t y_stride, std::int32_t* integers) {
+void grid(const PackedLinear& linear, const QuantizedActivations& activations, std::size_t begin, std::size_t end,
+          float* y, std::size_t y_stride, std::int32_t* integers) {
   if (activations.tokens == 1) {
     switch (linear.plane_count) {
-      case 1: return decode<1>(linear, activations, begin, end, y, integers);
-      case 2: return decode<2>(linear, activations, begin, end, y, integers);
-      case 3: return decode<3>(linear, activations, begin, end, y, integers);
-      case 4: return decode<4>(linear, activations, begin, end, y, integers);
-      case 5: return decode<5>(linear, activations, begin, end, y, integers);
-      case 6: return decode<6>(linear, activations, begin, end, y, integers);
-      case 7: return decode<7>(linear, activations, begin, end, y, integers);
-      default: return decode<8>(linear, activations, begin, end, y, integers);
+      case 1:
+        return decode<1>(linear, activations, begin, end, y, integers);
+      case 2:
+        return decode<2>(linear, activations, begin, end, y, integers);
+      case 3:
+        return decode<3>(linear, activations, begin, end, y, integers);
+      case 4:
+        return decode<4>(linear, activations, begin, end, y, integers);
+      case 5:
+        return decode<5>(linear, activations, begin, end, y, integers);
+      case 6:
+        return decode<6>(linear, activations, begin, end, y, integers);
+      case 7:
+        return decode<7>(linear, activations, begin, end, y, integers);
+      default:
+        return decode<8>(linear, activations, begin, end, y, integers);
     }
   }
   std::size_t group = begin;

@@ -1,5 +1,6 @@
-// Integer path of the structured layout with AVX-512 VNNI: three masked sums over all columns and three over the salient ones; the ordinary sums are
-// their exact differences. Only quads with a salient column are visited for the latter.
+// Integer path of the structured layout with AVX-512 VNNI: three masked sums over all columns and three over the
+// salient ones; the ordinary sums are their exact differences. Only quads with a salient column are visited for the
+// latter.
 #include <immintrin.h>
 
 #include "kernels/avx512vnni/kernels.h"
@@ -54,8 +55,8 @@ struct Sums {
 };
 
 inline __m512 add_block(const PackedLinear& linear, const QuantizedActivations& activations, std::size_t group,
-                        std::size_t block, std::size_t token, const Levels& levels, const Sums& sums, __m512 accumulator,
-                        std::int32_t* integers) {
+                        std::size_t block, std::size_t token, const Levels& levels, const Sums& sums,
+                        __m512 accumulator, std::int32_t* integers) {
   __m512i ordinary[3];
 #pragma GCC unroll 3
   for (int i = 0; i < 3; ++i) ordinary[i] = _mm512_sub_epi32(sums.all[i], sums.salient[i]);
@@ -66,8 +67,9 @@ inline __m512 add_block(const PackedLinear& linear, const QuantizedActivations& 
       _mm512_store_si512(lanes[i + 3], sums.salient[i]);
     }
     for (std::size_t row = 0; row < kRowsPerGroup; ++row) {
-      std::int32_t* out = integers + (((token * linear.row_groups + group) * kRowsPerGroup + row) * linear.blocks + block) *
-                                         kStructuredIntegers;
+      std::int32_t* out =
+          integers +
+          (((token * linear.row_groups + group) * kRowsPerGroup + row) * linear.blocks + block) * kStructuredIntegers;
       for (std::size_t i = 0; i < kStructuredIntegers; ++i) out[i] = lanes[i][row];
     }
   }
@@ -133,7 +135,8 @@ void decode(const PackedLinear& linear, const QuantizedActivations& activations,
       sums.salient[1] = _mm512_dpbusd_epi32(sums.salient[1], b, values);
       sums.salient[2] = _mm512_dpbusd_epi32(sums.salient[2], _mm512_and_si512(a, b), values);
     }
-    accumulator = add_block(linear, activations, group, block, 0, load_levels(linear, group, block), sums, accumulator, integers);
+    accumulator =
+        add_block(linear, activations, group, block, 0, load_levels(linear, group, block), sums, accumulator, integers);
   }
   _mm512_storeu_ps(y + group * kRowsPerGroup, finish(linear, group, activations.scales[0], accumulator));
 }
@@ -196,8 +199,8 @@ inline void multiply_block(const PackedLinear& linear, const QuantizedActivation
 #pragma GCC unroll 3
     for (int i = 0; i < 3; ++i) sums.all[i] = all[t][i], sums.salient[i] = salient[t][i];
     const __m512 before = block == 0 ? _mm512_setzero_ps() : _mm512_load_ps(accumulator);
-    _mm512_store_ps(accumulator, add_block(linear, activations, group, block, token + static_cast<std::size_t>(t), levels,
-                                           sums, before, integers));
+    _mm512_store_ps(accumulator, add_block(linear, activations, group, block, token + static_cast<std::size_t>(t),
+                                           levels, sums, before, integers));
   }
 }
 
@@ -212,23 +215,26 @@ void prefill(const PackedLinear& linear, const QuantizedActivations& activations
       const Levels levels = load_levels(linear, group, block);
       std::size_t t = 0;
       for (; t + 8 <= tokens; t += 8) {
-        multiply_block<8>(linear, activations, group, block, bits, levels, first + t, accumulators + t * kRowsPerGroup, integers);
+        multiply_block<8>(linear, activations, group, block, bits, levels, first + t, accumulators + t * kRowsPerGroup,
+                          integers);
       }
       for (; t < tokens; ++t) {
-        multiply_block<1>(linear, activations, group, block, bits, levels, first + t, accumulators + t * kRowsPerGroup, integers);
+        multiply_block<1>(linear, activations, group, block, bits, levels, first + t, accumulators + t * kRowsPerGroup,
+                          integers);
       }
     }
     for (std::size_t t = 0; t < tokens; ++t) {
-      _mm512_storeu_ps(y + (first + t) * y_stride + group * kRowsPerGroup,
-                       finish(linear, group, activations.scales[first + t], _mm512_load_ps(accumulators + t * kRowsPerGroup)));
+      _mm512_storeu_ps(
+          y + (first + t) * y_stride + group * kRowsPerGroup,
+          finish(linear, group, activations.scales[first + t], _mm512_load_ps(accumulators + t * kRowsPerGroup)));
     }
   }
 }
 
 }  // namespace
 
-void structured(const PackedLinear& linear, const QuantizedActivations& activations, std::size_t begin, std::size_t end, float* y,
-                std::size_t y_stride, std::int32_t* integers) {
+void structured(const PackedLinear& linear, const QuantizedActivations& activations, std::size_t begin, std::size_t end,
+                float* y, std::size_t y_stride, std::int32_t* integers) {
   for (std::size_t group = begin; group < end; ++group) {
     if (activations.tokens == 1) {
       decode(linear, activations, group, y, integers);

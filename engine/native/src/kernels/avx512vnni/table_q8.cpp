@@ -1,5 +1,5 @@
-// 8-bit tables (embedding and head) times int8 activations with AVX-512 VNNI. dpbusd wants one unsigned operand: activations are taken as
-// x̂ + 128, and 128 times the sum of the codes is subtracted again; both are exact.
+// 8-bit tables (embedding and head) times int8 activations with AVX-512 VNNI. dpbusd wants one unsigned operand:
+// activations are taken as x̂ + 128, and 128 times the sum of the codes is subtracted again; both are exact.
 #include <immintrin.h>
 
 #include "kernels/avx512vnni/kernels.h"
@@ -7,7 +7,8 @@
 namespace dbell::avx512vnni {
 namespace {
 
-/// 16 rows × 32 codes (row i at rows[i], or null for none) to 8 registers: quad q holds columns 4q … 4q + 3 of row i in lane i.
+/// 16 rows × 32 codes (row i at rows[i], or null for none) to 8 registers: quad q holds columns 4q … 4q + 3 of row i in
+/// lane i.
 inline void transpose_codes(const std::int8_t* const* rows, __m512i* quads) {
   __m256i half[2][8];
 #pragma GCC unroll 2
@@ -54,7 +55,9 @@ void table_q8(const Table& table, const TableActivations& activations, std::size
       for (std::size_t i = 0; i < kRowsPerGroup; ++i) {
         const std::size_t row = first_row + i;
         const bool is_stored = row < table.rows;
-        pointers[i] = is_stored ? static_cast<const std::int8_t*>(table.values) + row * width + group * kColumnsPerTableGroup : nullptr;
+        pointers[i] = is_stored
+                          ? static_cast<const std::int8_t*>(table.values) + row * width + group * kColumnsPerTableGroup
+                          : nullptr;
         halves[i] = is_stored ? table.scales[row * table.groups + group] : static_cast<std::uint16_t>(0);
       }
       __m512i quads[8];
@@ -77,7 +80,8 @@ void table_q8(const Table& table, const TableActivations& activations, std::size
         if (integers) {
           alignas(64) std::int32_t lanes[kRowsPerGroup];
           _mm512_store_si512(lanes, sum);
-          for (std::size_t i = 0; i < kRowsPerGroup; ++i) integers[(t * rows + column + i) * table.groups + group] = lanes[i];
+          for (std::size_t i = 0; i < kRowsPerGroup; ++i)
+            integers[(t * rows + column + i) * table.groups + group] = lanes[i];
         }
         float* out = y + t * y_stride + column;
         __m512 accumulator = group == 0 ? _mm512_setzero_ps() : _mm512_loadu_ps(out);

@@ -1,5 +1,6 @@
-// Plain reference of every kernel, in portable C++: what the formulas of kernel_table.h say, one bit after the other. It runs on every CPU and is
-// what the other instruction sets are checked against; no attempt at speed beyond unpacking a block's codes once for all tokens.
+// Plain reference of every kernel, in portable C++: what the formulas of kernel_table.h say, one bit after the other.
+// It runs on every CPU and is what the other instruction sets are checked against; no attempt at speed beyond unpacking
+// a block's codes once for all tokens.
 #include <cmath>
 #include <cstring>
 
@@ -25,7 +26,8 @@ void unpack_codes(const PackedLinear& linear, std::size_t row_group, std::size_t
       unsigned code = 0;
       for (int plane = 0; plane < linear.plane_count; ++plane) {
         const std::size_t line_index =
-            (row_group * linear.lines + line) * static_cast<std::size_t>(linear.plane_count) + static_cast<std::size_t>(plane);
+            (row_group * linear.lines + line) * static_cast<std::size_t>(linear.plane_count) +
+            static_cast<std::size_t>(plane);
         code |= ((linear.planes[line_index * kLineBytes + 4 * row + byte] >> bit) & 1u) << plane;
       }
       codes[column * kRowsPerGroup + row] = static_cast<std::uint8_t>(code);
@@ -33,8 +35,8 @@ void unpack_codes(const PackedLinear& linear, std::size_t row_group, std::size_t
   }
 }
 
-void grid(const PackedLinear& linear, const QuantizedActivations& activations, std::size_t begin, std::size_t end, float* y,
-          std::size_t y_stride, std::int32_t* integers) {
+void grid(const PackedLinear& linear, const QuantizedActivations& activations, std::size_t begin, std::size_t end,
+          float* y, std::size_t y_stride, std::int32_t* integers) {
   const std::size_t tokens = activations.tokens, rows = linear.row_groups * kRowsPerGroup;
   for (std::size_t group = begin; group < end; ++group) {
     for (std::size_t t = 0; t < tokens; ++t) {
@@ -50,7 +52,8 @@ void grid(const PackedLinear& linear, const QuantizedActivations& activations, s
         const std::int32_t block_sum = activations.block_sums[block * tokens + t];
         std::int32_t sums[kRowsPerGroup] = {};
         for (std::size_t column = 0; column < columns; ++column) {
-          for (std::size_t row = 0; row < kRowsPerGroup; ++row) sums[row] += codes[column * kRowsPerGroup + row] * x[column];
+          for (std::size_t row = 0; row < kRowsPerGroup; ++row)
+            sums[row] += codes[column * kRowsPerGroup + row] * x[column];
         }
         for (std::size_t row = 0; row < kRowsPerGroup; ++row) {
           const std::int32_t integer = 2 * sums[row] - (linear.levels - 1) * block_sum;
@@ -58,7 +61,8 @@ void grid(const PackedLinear& linear, const QuantizedActivations& activations, s
           if (integers) integers[(t * rows + out) * linear.blocks + block] = integer;
           float& accumulator = y[t * y_stride + out];
           accumulator += half_to_float(linear.scales[scale_index + row]) * static_cast<float>(integer);
-          if (linear.offsets) accumulator += half_to_float(linear.offsets[scale_index + row]) * static_cast<float>(2 * block_sum);
+          if (linear.offsets)
+            accumulator += half_to_float(linear.offsets[scale_index + row]) * static_cast<float>(2 * block_sum);
         }
       }
     }
@@ -72,8 +76,10 @@ void grid(const PackedLinear& linear, const QuantizedActivations& activations, s
   }
 }
 
-/// The eight levels of one row of a block: ordinary L00, L10, L01, L11, salient L00, L10, L01, L11 (index: plane 0's bit, then plane 1's).
-void structured_levels(const PackedLinear& linear, std::size_t row_group, std::size_t block, std::size_t row, float* levels) {
+/// The eight levels of one row of a block: ordinary L00, L10, L01, L11, salient L00, L10, L01, L11 (index: plane 0's
+/// bit, then plane 1's).
+void structured_levels(const PackedLinear& linear, std::size_t row_group, std::size_t block, std::size_t row,
+                       float* levels) {
   float value[kStructuredValues];
   for (std::size_t i = 0; i < kStructuredValues; ++i) {
     value[i] = half_to_float(
@@ -90,7 +96,8 @@ void structured_levels(const PackedLinear& linear, std::size_t row_group, std::s
 }
 
 /// acc + L00·S00 + L10·S10 + L01·S01 + L11·S11, in this order.
-float add_levels(float accumulator, const float* levels, std::int32_t a, std::int32_t b, std::int32_t ab, std::int32_t x) {
+float add_levels(float accumulator, const float* levels, std::int32_t a, std::int32_t b, std::int32_t ab,
+                 std::int32_t x) {
   accumulator += levels[0] * static_cast<float>(x - a - b + ab);
   accumulator += levels[1] * static_cast<float>(a - ab);
   accumulator += levels[2] * static_cast<float>(b - ab);
@@ -221,7 +228,8 @@ void table_q8(const Table& table, const TableActivations& activations, std::size
       for (std::size_t group = 0; group < table.groups; ++group) {
         std::int32_t sum = 0;
         if (index < table.rows) {
-          const std::int8_t* codes = static_cast<const std::int8_t*>(table.values) + index * width + group * kColumnsPerTableGroup;
+          const std::int8_t* codes =
+              static_cast<const std::int8_t*>(table.values) + index * width + group * kColumnsPerTableGroup;
           const std::int8_t* x = activations.values + t * width + group * kColumnsPerTableGroup;
           for (std::size_t j = 0; j < kColumnsPerTableGroup; ++j) sum += codes[j] * x[j];
           accumulator += half_to_float(table.scales[index * table.groups + group]) * static_cast<float>(sum);
