@@ -48,10 +48,25 @@ export function inspectPackage(
   options?: OpenPackageOptions,
 ): { opened: OpenedPackage | null; problems: ProblemList } {
   const problems = new ProblemList();
+  try {
+    return inspect(packagePath, problems, options?.checkValues ?? true);
+  } catch (error) {
+    // The layer below calls every damaged file a model.
+    if (error instanceof DBellError && error.code === 'invalid-model')
+      throw new DBellError('invalid-package', `${packagePath}: ${error.message}`, { cause: error });
+    throw error;
+  }
+}
+
+function inspect(
+  packagePath: string,
+  problems: ProblemList,
+  checkValues: boolean,
+): { opened: OpenedPackage | null; problems: ProblemList } {
   const parts = readParts(locate(packagePath), problems);
   if (parts === null) return { opened: null, problems };
   const opened = new OpenedPackage(parts);
-  if (options?.checkValues === false) return { opened, problems };
+  if (!checkValues) return { opened, problems };
   try {
     const checker = new ValueChecker(parts.file, problems);
     for (const linear of opened.linears.values()) checker.linear(linear);

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { openModel } from '../../engine/model/open.ts';
 import type { ModelSource } from '../../engine/model/source.ts';
 import { createTokenizer } from '../../engine/model/tokenizer-huggingface.ts';
+import { packageTarget } from './package-target.ts';
 import type { TargetName } from './target-names.ts';
 
 export interface Seed {
@@ -84,7 +85,8 @@ function ggufTarget(folder: string): Target {
 
 /** Makes what a target needs in `folder`. */
 export async function prepareTarget(name: TargetName, folder: string): Promise<Target> {
-  const target = name === 'safetensors' ? safetensorsTarget(folder) : ggufTarget(folder);
+  const makers = { safetensors: safetensorsTarget, gguf: ggufTarget, package: packageTarget };
+  const target = makers[name](folder);
   if (target.seeds.length === 0) throw new Error(`no seeds for the ${name} reader under ${fixtures}`);
   return target;
 }

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -8,6 +9,7 @@ import { packing } from '../../engine/native/packing.ts';
 import { plannedTensors, valueBytesOf } from '../../engine/package/layout.ts';
 import { openPackage } from '../../engine/package/open.ts';
 import { entryOf, packLinear, unpackLinear } from '../../engine/package/pack-linear.ts';
+import { verifyPackage } from '../../engine/package/verify.ts';
 import {
   finishOptions,
   type LinearKind,
@@ -178,6 +180,32 @@ describe('the bytes on disk', () => {
       .join();
     expect(text).not.toContain(folder);
   });
+
+  test('are still those of the fixtures', () => {
+    const made = path.join(folder, 'fixtures');
+    const script = path.resolve(import.meta.dirname, '../../scripts/fixtures/make-packages.ts');
+    const result = spawnSync(process.execPath, [script, made], { encoding: 'utf8' });
+    expect(result.stderr).toBe('');
+    const fixtures = path.resolve(import.meta.dirname, '../fixtures/package');
+    const names = readdirSync(made);
+    expect([...names, 'README.md'].sort()).toEqual(readdirSync(fixtures).sort());
+    for (const name of names) {
+      expect(readdirSync(path.join(made, name))).toEqual(readdirSync(path.join(fixtures, name)));
+      for (const file of readdirSync(path.join(made, name)))
+        expect(
+          readFileSync(path.join(made, name, file)).equals(readFileSync(path.join(fixtures, name, file))),
+          `${name}/${file}`,
+        ).toBe(true);
+    }
+  });
+
+  test.each(['grid-16', 'grid-3-table-8', 'structured-learned-positions'])(
+    'of the fixture %s verify',
+    async (name) => {
+      const report = await verifyPackage(path.resolve(import.meta.dirname, '../fixtures/package', name));
+      expect(report).toMatchObject({ ok: true, problems: [] });
+    },
+  );
 
   test('stored bits count every byte of the linears, a tied table counts once', async () => {
     const opened = await openPackage(path.join(folder, 'llama-odd-widths'));
