@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { createTokenizer } from '../../engine/model/tokenizer-huggingface.ts';
 import { openPackage } from '../../engine/package/open.ts';
 import { createPackedTextModel } from '../../engine/runtime/packed-text-model.ts';
-import type { Seed, Target } from './targets.ts';
+import type { Seed, Target } from './target.ts';
 
 const fixtures = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..', '..', 'tests', 'fixtures');
 

@@ -5,20 +5,8 @@ import { openModel } from '../../engine/model/open.ts';
 import type { ModelSource } from '../../engine/model/source.ts';
 import { createTokenizer } from '../../engine/model/tokenizer-huggingface.ts';
 import { packageTarget } from './package-target.ts';
+import type { Target } from './target.ts';
 import type { TargetName } from './target-names.ts';
-
-export interface Seed {
-  name: string;
-  bytes: Uint8Array;
-  /** Where most mutations go: header and a little beyond. */
-  headerBytes: number;
-}
-
-export interface Target {
-  seeds: Seed[];
-  /** Reads the mutated bytes as completely as the product would. Throws DBellError where it refuses them. */
-  read(bytes: Uint8Array, seed: Seed): Promise<void>;
-}
 
 const fixtures = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..', '..', 'tests', 'fixtures');
 /** Finds of earlier runs, kept; they are seeds too. */
