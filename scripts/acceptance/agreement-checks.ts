@@ -302,6 +302,10 @@ export function compareLogits(
 export interface LossComparison {
   packedMeanLoss: number;
   floatMeanLoss: number;
+  /** Mean of packed minus float losses. */
+  difference: number;
+  /** Its standard error, from the spread over windows: rounding flips make the difference of a window random. */
+  standardError: number;
   /** Scored positions. */
   tokens: number;
 }
@@ -314,15 +318,29 @@ export function compareLosses(
   threads: number,
 ): Promise<LossComparison> {
   return withBoth(source, activationBits, threads, async (packed, float) => {
-    const sums = [0, 0];
     const sessions = [await packed.createSession(), await float.createSession()];
+    const [packedMeans, floatMeans]: [number[], number[]] = [[], []];
     for (let window = 0; window < windows.windowCount; window++) {
       const ids = windows.ids.subarray(window * windows.context, (window + 1) * windows.context);
-      for (const [side, session] of sessions.entries())
-        for (const loss of await session.tokenLosses(ids)) sums[side]! += loss;
+      packedMeans.push(mean(await sessions[0]!.tokenLosses(ids)));
+      floatMeans.push(mean(await sessions[1]!.tokenLosses(ids)));
     }
     for (const session of sessions) session.close();
-    const tokens = windows.windowCount * (windows.context - 1);
-    return { packedMeanLoss: sums[0]! / tokens, floatMeanLoss: sums[1]! / tokens, tokens };
+    const differences = packedMeans.map((value, window) => value - floatMeans[window]!);
+    const difference = mean(differences);
+    const squares = differences.map((value) => (value - difference) ** 2);
+    return {
+      packedMeanLoss: mean(packedMeans),
+      floatMeanLoss: mean(floatMeans),
+      difference,
+      standardError: Math.sqrt(mean(squares) / (differences.length - 1)),
+      tokens: windows.windowCount * (windows.context - 1),
+    };
   });
+}
+
+function mean(values: ArrayLike<number>): number {
+  let sum = 0;
+  for (let index = 0; index < values.length; index++) sum += values[index]!;
+  return sum / values.length;
 }

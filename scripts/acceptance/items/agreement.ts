@@ -112,10 +112,14 @@ async function comparePackage(
   for (const activationBits of roundedBits.filter((each) => bits.includes(each))) {
     log(`mean loss at ${activationBits} activation bits`);
     const loss = await compareLosses(source, windows, activationBits, threads);
-    const difference = Math.abs(loss.packedMeanLoss - loss.floatMeanLoss);
     figures.push(
       { name: `float path's mean loss at A${activationBits}, nats`, measured: loss.floatMeanLoss },
-      atMost(`mean loss at A${activationBits}: difference, nats`, difference, agreementLimits.meanLossNats),
+      atMost(
+        `mean loss at A${activationBits}: difference, nats`,
+        Math.abs(loss.difference),
+        agreementLimits.meanLossNats,
+      ),
+      { name: `standard error of that difference at A${activationBits}`, measured: loss.standardError },
       atLeast(`scored tokens at A${activationBits}`, loss.tokens, agreementLimits.lossTokens),
     );
   }
