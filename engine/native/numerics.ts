@@ -73,7 +73,7 @@ export interface NativeNumerics {
   /**
    * BiLLM's structured binarization (method.md section 2); codes, levels and mask as in quantize/quantized-linear.ts. Without a factor U_jj counts as 1.
    * Salient columns: 1 … min(maximumSalientColumns, width − 1) of a block, none in a block of one column. sign(0) = +1. Scales are mean deviations from the mean as
-   * stored; codes are chosen with the levels as stored. With `column` compensation the groups stay those of the block's start.
+   * stored; codes are chosen with the levels as stored. With `column` compensation an ordinary weight, moved since the split, takes the nearest of both groups' levels.
    * `weighted-weight` weighs column j by 1 / U_jj² (with `magnitude` importance: all the same). Throws as quantizeUniform does.
    */
   quantizeStructured(

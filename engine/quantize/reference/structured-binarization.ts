@@ -189,6 +189,11 @@ function groupLevels(values: number[]) {
   return { mean, scale: level(firstOrder(values, mean.value).scale) };
 }
 
+/** The nearer of a group's two levels. */
+function nearestOf(value: number, group: ReturnType<typeof groupLevels>): number {
+  return float(group.mean.value + signOf(float(value - group.mean.value)) * group.scale.value);
+}
+
 /**
  * The salient entries of a row: scale 1 from the first order; both means summed into one level; scale 2 from what is left beside that level and scale 1.
  */
@@ -260,10 +265,14 @@ export function quantizeStructured(
           code = (centred >= 0 ? 1 : 0) + (rest >= 0 ? 2 : 0);
           quantized = float(float(salient.mean.value + step) + signOf(rest) * salient.scale2.value);
         } else {
-          const group = isSparse(j) ? sparse : concentrated;
-          const centred = float(value - group.mean.value);
-          code = (centred >= 0 ? 1 : 0) + (isSparse(j) ? 2 : 0);
-          quantized = float(group.mean.value + signOf(centred) * group.scale.value);
+          const inner = nearestOf(value, concentrated);
+          const outer = nearestOf(value, sparse);
+          // A weight that compensation has moved since the split takes the nearest of the four levels.
+          const isOuter =
+            kind === 'column' ? Math.abs(float(value - outer)) < Math.abs(float(value - inner)) : isSparse(j);
+          const group = isOuter ? sparse : concentrated;
+          quantized = isOuter ? outer : inner;
+          code = (float(value - group.mean.value) >= 0 ? 1 : 0) + (isOuter ? 2 : 0);
         }
         codes[i * inFeatures + first + j] = code;
         error[j] = float(value - quantized);

@@ -189,6 +189,10 @@ class StructuredTile {
     second_scale_ = stored(rest_deviation / count, 6, saturated);
   }
 
+  static FloatVector nearest(FloatVector value, const Levels& levels) {
+    return levels.mean + signed_like(value - levels.mean, levels.scale);
+  }
+
   void quantize_columns() {
     for (std::size_t j = 0; j < block_.width; ++j) {
       const FloatVector value = weight(j);
@@ -201,12 +205,13 @@ class StructuredTile {
         quantized = first + signed_like(rest, second_scale_);
         code = select(centred >= zero, one, zero) + select(rest >= zero, two, zero);
       } else {
-        const IntVector in_sparse = is_sparse(j);
+        const FloatVector inner = nearest(value, ordinary_[concentrated]), outer = nearest(value, ordinary_[sparse]);
+        // A weight that compensation has moved since the split takes the nearest of the four levels.
+        const IntVector in_sparse =
+            by_column() ? absolute(value - outer) < absolute(value - inner) : is_sparse(j);
         const FloatVector mean = select(in_sparse, ordinary_[sparse].mean, ordinary_[concentrated].mean);
-        const FloatVector scale = select(in_sparse, ordinary_[sparse].scale, ordinary_[concentrated].scale);
-        const FloatVector centred = value - mean;
-        quantized = mean + signed_like(centred, scale);
-        code = select(centred >= zero, one, zero) + select(in_sparse, two, zero);
+        quantized = select(in_sparse, outer, inner);
+        code = select(value - mean >= zero, one, zero) + select(in_sparse, two, zero);
       }
       std::int32_t codes[lanes];
       store(codes, to_int(code));
