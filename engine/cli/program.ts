@@ -34,7 +34,8 @@ const description = `Calibrates, quantizes, packs, runs and measures language mo
 MODEL is a Hugging Face folder or a .gguf file; PACKAGE is a folder that "dbell quantize" wrote.`;
 
 const closing = `
-Exit codes: 0 success, 1 failure with a stated reason, 2 wrong usage, 130 interrupted.
+Exit codes: 0 success, 1 failure with a stated reason, 2 wrong usage,
+130 interrupted.
 The history of runs is kept in DBELL_HOME. NO_COLOR turns colours off.`;
 
 export function createProgram(streams: Streams, setExitCode: (exitCode: number) => void): Command {

@@ -63,13 +63,19 @@ export class ProgressDisplay {
   }
 }
 
+/** Whole seconds: an estimate is no better than that. */
+function shownRemaining(remainingMs: number): string {
+  if (remainingMs < 1000) return '<1 s';
+  return remainingMs < 59_500 ? `${Math.round(remainingMs / 1000)} s` : formatDuration(remainingMs);
+}
+
 /** The most telling first, since a narrow terminal cuts the end. */
 function progressParts(progress: JobProgress): string[] {
   const { task, stage, fraction, step, relativeError, remainingMs, rssBytes, item } = progress;
   const parts = [fraction === null ? '    ' : formatPercent(fraction).padStart(4), task];
   if (step) parts.push(`${step.unit} ${Math.min(step.index + 1, step.count)}/${step.count}`);
   if (stage !== task) parts.push(stage);
-  if (remainingMs !== null) parts.push(`${formatDuration(remainingMs)} left`);
+  if (remainingMs !== null) parts.push(`${shownRemaining(remainingMs)} left`);
   if (rssBytes !== null) parts.push(formatBytes(rssBytes));
   if (relativeError !== null) parts.push(`error ${significant(relativeError, 2)}`);
   if (item !== null) parts.push(item);

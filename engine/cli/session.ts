@@ -102,7 +102,8 @@ export async function runCommand(
 
   try {
     await command(session);
-    return interrupted ? exitCodes.interrupted : exitCodes.success;
+    // Work that was complete before it saw the interrupt is a success.
+    return exitCodes.success;
   } catch (error) {
     if (error instanceof CommandEnd) return error.exitCode;
     const payload = isPayload(error) ? error : toErrorPayload(error);

@@ -34,6 +34,18 @@ export function pairs(entries: [name: string, value: string | null | undefined][
     .join('\n');
 }
 
+/** Breaks a text between words so that no line is longer, unless a word is. */
+export function wrap(text: string, maximumWidth: number): string {
+  const lines: string[] = [];
+  for (const word of text.split(' ')) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + 1 + word.length <= maximumWidth)
+      lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(word);
+  }
+  return lines.join('\n');
+}
+
 export function cut(text: string, maximumWidth = Number.POSITIVE_INFINITY): string {
   return text.length <= maximumWidth ? text : `${text.slice(0, maximumWidth - 1)}…`;
 }

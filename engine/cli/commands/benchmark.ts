@@ -45,8 +45,9 @@ export const benchmarkCommand: AddCommand = (program, run) => {
     .addHelpText(
       'after',
       `
-Each subject runs in a process of its own, so that its peak memory is its own. Speeds are medians
-over the repetitions after a warm-up. "unstable" means that the machine was busy or too uneven.
+Each subject runs in a process of its own, so that its peak memory is its own.
+Speeds are medians over the repetitions after a warm-up. "unstable" means that
+the machine was busy or too uneven; the reasons are given.
 
 Examples:
   dbell benchmark packed --baseline resources/dbell-stories-7m

@@ -103,7 +103,8 @@ export const generateCommand: AddCommand = (program, run) => {
 The text appears as it is generated; the same seed gives the same text.
 
 Examples:
-  dbell generate resources/dbell-stories-7m --prompt "One day, a little fox" --tokens 60 --greedy
+  dbell generate resources/dbell-stories-7m --prompt "One day, a little fox" \\
+      --tokens 60 --greedy
   dbell generate packed --prompt "Once" --temperature 0.7 --seed 3 --json`,
     )
     .action((model: string, options: GenerationOptions & { prompt: string }) =>
@@ -113,8 +114,15 @@ Examples:
           ...settingsOf(model, options),
           prompt: options.prompt,
         });
-        output.stream(options.prompt);
-        const result = await followJob(jobId, 'generate', (text) => output.stream(text));
+        // With the first text, so that no message of the loading stands in between.
+        let shown = false;
+        const stream = (text: string) => {
+          if (!shown) output.stream(options.prompt);
+          shown = true;
+          output.stream(text);
+        };
+        const result = await followJob(jobId, 'generate', stream);
+        if (!shown) stream('');
         finish(session, result);
       }),
     );

@@ -51,12 +51,14 @@ export const perplexityCommand: AddCommand = (program, run) => {
     .addHelpText(
       'after',
       `
-The text is cut into windows that do not overlap; the loss is the mean over all positions but
-the first of each window, as GPTQ, BiLLM and DBellQuant compute it. Perplexities compare only
-with the same text, context length and tokenizer.
+The text is cut into windows that do not overlap; the loss is the mean over all
+positions but the first of each window, as GPTQ, BiLLM and DBellQuant compute
+it. Perplexities compare only with the same text, context length and tokenizer.
+A package keeps the perplexities that were measured of it.
 
 Examples:
-  dbell perplexity resources/dbell-stories-7m --text bundled:stories-validation --context 512 --windows 16
+  dbell perplexity resources/dbell-stories-7m --context 512 --windows 16 \\
+      --text bundled:stories-validation
   dbell perplexity packed --text wiki.test.txt --context 2048 --json`,
     )
     .action((model: string, options: PerplexityOptions) =>

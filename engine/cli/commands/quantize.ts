@@ -10,7 +10,7 @@ import { describeBenchmark } from './benchmark.ts';
 import { type QuantizationOptions, withQuantizationOptions } from './quantization-options.ts';
 
 interface QuantizeOptions extends QuantizationOptions {
-  calibration: TextSource;
+  calibration?: TextSource;
   seed?: number;
   out: string;
   thenPerplexity?: TextSource;
@@ -27,9 +27,8 @@ export const quantizeCommand: AddCommand = (program, run) => {
     )
       .option(
         '--calibration <text>',
-        'text file, .jsonl file or folder of texts, or bundled:NAME (general, stories)',
+        'text file, .jsonl file or folder of texts, bundled:general or bundled:stories (default: bundled:general)',
         textSource,
-        { bundled: 'general' },
       )
       .option(
         '--seed <number>',
@@ -43,13 +42,14 @@ export const quantizeCommand: AddCommand = (program, run) => {
     .addHelpText(
       'after',
       `
-Every block is checkpointed in OUT.partial; OUT appears when it is complete. After Ctrl-C, a
-crash or a power cut, "dbell resume OUT" goes on and gives the same bytes as an undisturbed run.
+Every block is checkpointed in OUT.partial; OUT appears when it is complete.
+After Ctrl-C, a crash or a power cut, "dbell resume OUT" goes on and gives the
+same bytes as an undisturbed run.
 
 Examples:
-  dbell quantize resources/dbell-stories-7m --recipe dbellquant --calibration bundled:stories \\
-      --windows 16 --context 256 --out stories-dbell
-  dbell quantize model.gguf --recipe gptq-3 --calibration texts/ --windows 128 --out packed`,
+  dbell quantize resources/dbell-stories-7m --recipe dbellquant \\
+      --calibration bundled:stories --windows 32 --context 512 --out stories
+  dbell quantize model.gguf --recipe gptq-3 --calibration texts/ --out packed`,
     )
     .action((model: string, options: QuantizeOptions) =>
       run(options, async ({ client, output, followJob }) => {
@@ -63,7 +63,7 @@ Examples:
           embeddingBits,
           set,
           threads,
-          calibration: options.calibration,
+          calibration: options.calibration ?? { bundled: 'general' },
           seed: options.seed,
           out: path.resolve(options.out),
           followUp: {

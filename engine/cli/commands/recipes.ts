@@ -1,6 +1,9 @@
 import type { AddCommand } from '../command.ts';
 import { withOutputOptions } from '../options.ts';
-import { table } from '../table.ts';
+import { pairs, wrap } from '../table.ts';
+
+/** What 80 columns leave beside the names. */
+const summaryWidth = 56;
 
 export const recipesCommand: AddCommand = (program, run) => {
   withOutputOptions(
@@ -9,10 +12,7 @@ export const recipesCommand: AddCommand = (program, run) => {
     run(options, async ({ client, output }) => {
       const { recipes } = await client.call('recipes', {});
       output.result({ recipes }, () =>
-        table(
-          [{ title: 'RECIPE' }, { title: 'WHAT IT DOES', maximumWidth: 58 }],
-          recipes.map(({ name, summary }) => [name, summary]),
-        ),
+        pairs(recipes.map(({ name, summary }) => [name, wrap(summary, summaryWidth)])),
       );
     }),
   );
