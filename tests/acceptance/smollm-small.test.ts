@@ -14,8 +14,8 @@ const scratch = mkdtempSync(path.join(os.tmpdir(), 'dbell-smollm-'));
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
 test.skipIf(!model || !calibrationText || !evaluationText).each([
-  { recipe: 'gptq-3', activationBits: 16, mostBits: 3.28, mostPerplexity: 200 },
-  { recipe: 'dbellquant', activationBits: 8, mostBits: 2.92, mostPerplexity: 20_000 },
+  { recipe: 'gptq-3', activationBits: 16, mostBits: 3.28, mostPerplexity: 300 },
+  { recipe: 'dbellquant', activationBits: 8, mostBits: 2.96, mostPerplexity: 20_000 },
 ])(
   'SmolLM2 at $recipe, A$activationBits, keeps its stored bits, memory and quality',
   async ({ recipe, activationBits, mostBits, mostPerplexity }) => {
