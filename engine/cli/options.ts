@@ -56,10 +56,17 @@ export function collect(text: string, before: string[] | undefined): string[] {
   return [...(before ?? []), text];
 }
 
+/** A path, made absolute. An empty one, such as an unset shell variable gives, must not become the current folder. */
+export function filePath(text: string): string {
+  if (text === '') throw new InvalidArgumentError('A path must not be empty.');
+  return path.resolve(text);
+}
+
 /** `bundled:NAME` or a path of a file or folder. */
 export function textSource(text: string): TextSource {
   const bundled = /^bundled:(.*)$/.exec(text)?.[1];
-  return bundled === undefined ? { path: path.resolve(text) } : { bundled };
+  if (bundled === '') throw new InvalidArgumentError('A name must follow "bundled:".');
+  return bundled === undefined ? { path: filePath(text) } : { bundled };
 }
 
 export function separator(text: string): number | 'none' {

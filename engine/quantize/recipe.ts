@@ -23,6 +23,9 @@ export const transformSchema = z.discriminatedUnion('kind', [
   ltdbSchema,
 ]);
 
+/** A row of a block has at most 128 entries; thresholds finer than these choose nothing new. */
+const maximumSplitPercentiles = 1024;
+
 /** BiLLM's structured binarization (method.md section 2). */
 export const structuredBinarizerSchema = z.strictObject({
   kind: z.literal('structured'),
@@ -31,7 +34,11 @@ export const structuredBinarizerSchema = z.strictObject({
   /** What the salient-column and split searches minimise the error of: the importance S, W, or W weighted by importance. */
   searchOn: z.enum(['importance', 'weight', 'weighted-weight']),
   maximumSalientColumns: z.int().min(0).max(127),
-  splitPercentiles: z.strictObject({ first: z.number(), last: z.number(), count: z.int().min(1) }),
+  splitPercentiles: z.strictObject({
+    first: z.number(),
+    last: z.number(),
+    count: z.int().min(1).max(maximumSplitPercentiles),
+  }),
   /** Percentiles count salient columns as zeros (reference code) or leave them out. */
   percentilesOver: z.enum(['all-with-zeros', 'non-salient']),
 });

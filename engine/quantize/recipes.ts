@@ -60,8 +60,14 @@ const uniform = (name: string, bits: number, compensated: boolean): RecipeEntry 
   },
 });
 
-/** The papers' own figures leave the group bitmap out (method.md section 2), hence "nominal". */
-const nominalStructuredBits = 1.1;
+/**
+ * The papers' own figure for a binarizer; null where they have none. BiLLM's 1.1 leaves the group bitmap out (method.md section 2) and counts at most
+ * 49 salient columns a block, hence "nominal".
+ */
+export function nominalBitsOf(binarizer: Recipe['binarizer']): number | null {
+  if (binarizer.kind === 'uniform') return binarizer.bits;
+  return binarizer.maximumSalientColumns === structuredDefaults.maximumSalientColumns ? 1.1 : null;
+}
 
 const entries: RecipeEntry[] = [
   {
@@ -73,7 +79,7 @@ const entries: RecipeEntry[] = [
       binarizer: structuredDefaults,
       compensation: { kind: 'column', damping, hessian: 'per-stage' },
       ...common,
-      nominalBitsPerWeight: nominalStructuredBits,
+      nominalBitsPerWeight: nominalBitsOf(structuredDefaults),
     },
   },
   {
@@ -84,7 +90,7 @@ const entries: RecipeEntry[] = [
       binarizer: structuredAsReference,
       compensation: { kind: 'reference', damping, hessian: 'per-block' },
       ...common,
-      nominalBitsPerWeight: nominalStructuredBits,
+      nominalBitsPerWeight: nominalBitsOf(structuredDefaults),
     },
     // The reference code trains T for LLaMA, Mistral and Qwen only; OPT keeps the start value, with one max|W| over q, k and v.
     familyOverrides: { opt: { 'transform.training': 'start', 'transform.weightMaximum': 'joint' } },
@@ -97,7 +103,7 @@ const entries: RecipeEntry[] = [
       binarizer: structuredDefaults,
       compensation: { kind: 'column', damping, hessian: 'per-stage' },
       ...common,
-      nominalBitsPerWeight: nominalStructuredBits,
+      nominalBitsPerWeight: nominalBitsOf(structuredDefaults),
     },
   },
   {
@@ -108,7 +114,7 @@ const entries: RecipeEntry[] = [
       binarizer: structuredAsReference,
       compensation: { kind: 'reference', damping, hessian: 'per-block' },
       ...common,
-      nominalBitsPerWeight: nominalStructuredBits,
+      nominalBitsPerWeight: nominalBitsOf(structuredDefaults),
     },
   },
   uniform('rtn-1', 1, false),

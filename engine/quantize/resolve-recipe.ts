@@ -2,7 +2,7 @@ import { DBellError } from '../contract/errors.ts';
 import type { FamilyName } from '../model/architecture.ts';
 import { columnsPerBlock } from './quantized-linear.ts';
 import { type ActivationBits, type Recipe, recipeSchema } from './recipe.ts';
-import { ltdbDefaults, recipeNames, recipes, structuredDefaults } from './recipes.ts';
+import { ltdbDefaults, nominalBitsOf, recipeNames, recipes, structuredDefaults } from './recipes.ts';
 
 /** What `--set` may change; everything else of a recipe follows from its name. */
 const settable: Record<string, string[]> = {
@@ -38,8 +38,8 @@ const allPaths = [
  */
 function fullPath(key: string): string {
   if (allPaths.includes(key)) return key;
-  if (key in settable) return `${key}.kind`;
-  const matches = allPaths.filter((path) => path.endsWith(`.${key}`));
+  if (Object.hasOwn(settable, key)) return `${key}.kind`;
+  const matches = allPaths.filter((path) => key !== '' && path.endsWith(`.${key}`));
   if (matches.length === 1 && matches[0] !== undefined) return matches[0];
   throw new DBellError(
     'invalid-input',
@@ -61,7 +61,8 @@ function assign(root: Record<string, unknown>, path: string, value: unknown, sho
   const steps = path.split('.');
   const [part, field] = steps;
   if (part !== undefined && field === 'kind') {
-    const defaults = typeof value === 'string' ? partDefaults[part]?.[value] : undefined;
+    const kinds = partDefaults[part] ?? {};
+    const defaults = typeof value === 'string' && Object.hasOwn(kinds, value) ? kinds[value] : undefined;
     const current = root[part];
     if (defaults && isRecord(current) && current.kind !== value) {
       root[part] = structuredClone(defaults);
@@ -99,6 +100,7 @@ function allowedValues(issue: { code: string; message: string }): string {
   if (issue.code === 'invalid_union') return '16, 8, 6, 4';
   if (issue.code === 'too_small') return `at least ${String(record.minimum)}`;
   if (issue.code === 'too_big') return `at most ${String(record.maximum)}`;
+  if (issue.code === 'invalid_type') return record.expected === 'int' ? 'a whole number' : 'a number';
   return issue.message;
 }
 
@@ -145,7 +147,8 @@ export function resolveRecipe(
       `recipe ${name}: ${found} is not possible; allowed: ${issue ? allowedValues(issue) : 'see the recipe schema'}`,
     );
   }
-  return checkCombination(parsed.data);
+  const { binarizer } = parsed.data;
+  return checkCombination({ ...parsed.data, nominalBitsPerWeight: nominalBitsOf(binarizer) });
 }
 
 /** What the schema's single fields cannot say. */

@@ -43,3 +43,19 @@ test('environment says where the history is, by DBELL_HOME', async () => {
   const result = await runCli(['environment', '--json'], { DBELL_HOME: '/nowhere/dbell' });
   expect(onlyJson(result)).toMatchObject({ home: '/nowhere/dbell', native: { problem: null } });
 });
+
+test('an empty path is wrong usage, never the current folder', async () => {
+  for (const args of [
+    ['inspect', ''],
+    ['verify', '', '--json'],
+    ['quantize', 'model', '--recipe', 'rtn-4', '--out', ''],
+    ['perplexity', 'model', '--text', ''],
+  ]) {
+    const result = await runCli(args);
+    expect(result.exitCode).toBe(2);
+    expect(result.stderr).toContain('A path must not be empty.');
+  }
+  const unnamed = await runCli(['perplexity', 'model', '--text', 'bundled:']);
+  expect(unnamed).toMatchObject({ exitCode: 2, stdout: '' });
+  expect(unnamed.stderr).toContain('A name must follow "bundled:".');
+});

@@ -68,8 +68,33 @@ describe('recipes', () => {
     expect(failure('rtn-4', { activationBits: '7' })).toBe(
       'recipe rtn-4: activationBits=7 is not possible; allowed: 16, 8, 6, 4',
     );
+    expect(failure('dbellquant', { epsilon: 'NaN' })).toBe(
+      'recipe dbellquant: epsilon=NaN is not possible; allowed: a number',
+    );
+    expect(failure('dbellquant', { maximumEpochs: '1.5' })).toBe(
+      'recipe dbellquant: maximumEpochs=1.5 is not possible; allowed: a whole number',
+    );
+    expect(failure('billm', { 'splitPercentiles.count': '1000000000' })).toBe(
+      'recipe billm: splitPercentiles.count=1000000000 is not possible; allowed: at most 1024',
+    );
+    for (const key of ['toString', '__proto__', 'constructor', '']) {
+      expect(failure('rtn-4', { [key]: '1' })).toMatch(/no recipe has this setting/);
+    }
+    expect(failure('rtn-4', { transform: 'constructor' })).toBe(
+      'recipe rtn-4: transform=constructor is not possible; allowed: none, ltdb',
+    );
     expect(failure('rtn-4', { name: 'x' })).toMatch(/--set name/);
     expect(failure('billm', { 'splitPercentiles.first': '95' })).toMatch(/from 95 to 90/);
+  });
+
+  it('names the nominal bits of what is stored, not of the name', () => {
+    for (const name of recipeNames) {
+      expect(resolve(name).nominalBitsPerWeight).toBe(recipes.get(name)?.recipe.nominalBitsPerWeight);
+    }
+    expect(resolve('rtn-4', { bits: '3' }).nominalBitsPerWeight).toBe(3);
+    expect(resolve('dbellquant', { binarizer: 'uniform', bits: '8' }).nominalBitsPerWeight).toBe(8);
+    expect(resolve('gptq-2', { binarizer: 'structured' }).nominalBitsPerWeight).toBe(1.1);
+    expect(resolve('billm', { maximumSalientColumns: '127' }).nominalBitsPerWeight).toBeNull();
   });
 
   it('only plain rounding does without calibration', () => {

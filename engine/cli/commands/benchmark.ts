@@ -4,7 +4,7 @@ import { limits } from '../../contract/limits.ts';
 import type { BenchmarkResult, BenchmarkSubject } from '../../contract/measurement.ts';
 import type { AddCommand } from '../command.ts';
 import { formatBytes, formatDuration, formatSpeed } from '../format.ts';
-import { oneOf, wholeNumber, wholeNumberList, withOutputOptions } from '../options.ts';
+import { filePath, oneOf, wholeNumber, wholeNumberList, withOutputOptions } from '../options.ts';
 import type { OutputOptions } from '../output.ts';
 import { table } from '../table.ts';
 
@@ -24,8 +24,8 @@ export const benchmarkCommand: AddCommand = (program, run) => {
     program
       .command('benchmark')
       .description('measure load time, speed, latency and memory')
-      .argument('<model>', 'Hugging Face folder, .gguf file or package')
-      .option('--baseline <model>', 'measure this too, the same way: the model in full precision')
+      .argument('<model>', 'Hugging Face folder, .gguf file or package', filePath)
+      .option('--baseline <model>', 'measure this too, the same way: the model in full precision', filePath)
       .option('--threads <count>', '0 = all cores (default: 0)', wholeNumber(0, limits.threads))
       .option('--prompt-tokens <counts>', 'prefill lengths (default: 128,512)', wholeNumberList(1))
       .option('--depths <counts>', 'tokens before those that are timed (default: 0,256)', wholeNumberList(0))
@@ -57,8 +57,8 @@ Examples:
       run(options, async ({ client, output, followJob }) => {
         const { baseline, threads, promptTokens, generateTokens, repetitions } = options;
         const { jobId } = await client.call('benchmark', {
-          model: path.resolve(model),
-          baseline: baseline === undefined ? undefined : path.resolve(baseline),
+          model,
+          baseline,
           threads,
           promptTokens,
           decodeDepths: options.depths,

@@ -1,9 +1,8 @@
-import path from 'node:path';
 import type { Estimate } from '../../contract/quantization.ts';
 import type { AddCommand } from '../command.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { formatBytes, formatCount, formatDuration, significant } from '../format.ts';
-import { withOutputOptions } from '../options.ts';
+import { filePath, withOutputOptions } from '../options.ts';
 import { CommandEnd } from '../session.ts';
 import { table } from '../table.ts';
 import { problemLines } from './inspect.ts';
@@ -15,9 +14,9 @@ export const estimateCommand: AddCommand = (program, run) => {
       program
         .command('estimate')
         .description('say beforehand what a quantization needs and gives: bytes, memory, disk, time')
-        .argument('<model>', 'Hugging Face folder or .gguf file'),
+        .argument('<model>', 'Hugging Face folder or .gguf file', filePath),
     )
-      .option('--out <folder>', 'where the package would be written, to check that disk')
+      .option('--out <folder>', 'where the package would be written, to check that disk', filePath)
       .option('--no-measure-speed', 'read headers only; assume the speed of a typical CPU'),
   )
     .addHelpText(
@@ -33,7 +32,7 @@ Examples:
       run(options, async ({ client, output }) => {
         const { recipe, windows, context, activationBits, embeddingBits, set, threads, out } = options;
         const estimate = await client.call('estimate', {
-          model: path.resolve(model),
+          model,
           recipe,
           windows,
           context,
@@ -42,7 +41,7 @@ Examples:
           set,
           threads,
           measureSpeed: options.measureSpeed,
-          out: out === undefined ? undefined : path.resolve(out),
+          out,
         });
         output.result(estimate, () => describe(estimate));
         if (estimate.problems.some(({ severity }) => severity === 'error')) {

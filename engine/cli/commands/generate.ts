@@ -1,4 +1,3 @@
-import path from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import type { Command } from 'commander';
 import type { ActivationBits } from '../../contract/common.ts';
@@ -7,7 +6,7 @@ import { limits } from '../../contract/limits.ts';
 import type { AddCommand } from '../command.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { formatCount, formatDuration, formatSpeed } from '../format.ts';
-import { collect, number, oneOf, wholeNumber, withOutputOptions } from '../options.ts';
+import { collect, filePath, number, oneOf, wholeNumber, withOutputOptions } from '../options.ts';
 import type { OutputOptions } from '../output.ts';
 import { CommandEnd, type CommandSession } from '../session.ts';
 
@@ -77,7 +76,7 @@ function samplingOf({ greedy, temperature, topP, seed }: GenerationOptions): Sam
 
 function settingsOf(model: string, options: GenerationOptions) {
   return {
-    model: path.resolve(model),
+    model,
     maximumTokens: options.tokens,
     sampling: samplingOf(options),
     activationBits: options.activationBits,
@@ -93,7 +92,7 @@ export const generateCommand: AddCommand = (program, run) => {
       program
         .command('generate')
         .description('continue a text')
-        .argument('<model>', 'Hugging Face folder, .gguf file or package')
+        .argument('<model>', 'Hugging Face folder, .gguf file or package', filePath)
         .requiredOption('--prompt <text>', 'the text to go on from'),
     ),
   )
@@ -134,7 +133,7 @@ export const chatCommand: AddCommand = (program, run) => {
       program
         .command('chat')
         .description('talk with a model by its own chat template')
-        .argument('<model>', 'Hugging Face folder, .gguf file or package')
+        .argument('<model>', 'Hugging Face folder, .gguf file or package', filePath)
         .option('--prompt <text>', 'say this, print the answer and end; without it, a conversation')
         .option('--system <text>', 'what the model is told beforehand'),
     ),

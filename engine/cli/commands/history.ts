@@ -1,11 +1,10 @@
-import path from 'node:path';
 import type { Command } from 'commander';
 import type { JsonObject } from '../../contract/common.ts';
 import type { RunDetail, RunSummary } from '../../contract/history.ts';
 import { limits } from '../../contract/limits.ts';
 import type { AddCommand, Run } from '../command.ts';
 import { formatBytes, significant } from '../format.ts';
-import { collect, wholeNumber, withOutputOptions } from '../options.ts';
+import { collect, filePath, wholeNumber, withOutputOptions } from '../options.ts';
 import { cut, pairs, table } from '../table.ts';
 
 export const historyCommand: AddCommand = (program, run) => {
@@ -226,12 +225,12 @@ function exportRuns(history: Command, run: Run): void {
       .command('export')
       .description('write runs to a file: json (can be imported again), markdown or html')
       .argument('[runs...]', 'ids (default: all)')
-      .requiredOption('--out <file>', 'must not exist yet')
+      .requiredOption('--out <file>', 'must not exist yet', filePath)
       .option('--format <format>', 'json, markdown or html (default: json)'),
   ).action((runIds: string[], options) =>
     run(options, async ({ client, output }) => {
       const result = await client.call('history.export', {
-        path: path.resolve(options.out),
+        path: options.out,
         format: options.format,
         runIds: runIds.length > 0 ? runIds : undefined,
       });
@@ -245,10 +244,13 @@ function exportRuns(history: Command, run: Run): void {
 
 function importRuns(history: Command, run: Run): void {
   withOutputOptions(
-    history.command('import').description('add the runs of an exported JSON file').argument('<file>'),
+    history
+      .command('import')
+      .description('add the runs of an exported JSON file')
+      .argument('<file>', 'what export wrote', filePath),
   ).action((file: string, options) =>
     run(options, async ({ client, output }) => {
-      const result = await client.call('history.import', { path: path.resolve(file) });
+      const result = await client.call('history.import', { path: file });
       output.result(result, () => `${result.imported} added, ${result.skipped} were there already`);
     }),
   );

@@ -1,10 +1,9 @@
-import path from 'node:path';
 import type { Problem } from '../../contract/common.ts';
 import type { ModelDescription } from '../../contract/models.ts';
 import type { AddCommand } from '../command.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { formatBytes, formatCount, formatParameters, formatPerplexity, significant } from '../format.ts';
-import { withOutputOptions } from '../options.ts';
+import { filePath, withOutputOptions } from '../options.ts';
 import { CommandEnd } from '../session.ts';
 import { pairs } from '../table.ts';
 
@@ -13,7 +12,7 @@ export const inspectCommand: AddCommand = (program, run) => {
     program
       .command('inspect')
       .description('show what a model is, from its headers alone, and everything wrong with it')
-      .argument('<model>', 'Hugging Face folder, .gguf file or package'),
+      .argument('<model>', 'Hugging Face folder, .gguf file or package', filePath),
   )
     .addHelpText(
       'after',
@@ -26,7 +25,7 @@ Examples:
     )
     .action((model: string, options) =>
       run(options, async ({ client, output }) => {
-        const description = await client.call('inspect', { model: path.resolve(model) });
+        const description = await client.call('inspect', { model });
         output.result(description, () => describe(description));
         if (!description.usable) throw new CommandEnd(exitCodes.failure);
       }),

@@ -1,10 +1,9 @@
-import path from 'node:path';
 import type { TextSource } from '../../contract/common.ts';
 import { limits } from '../../contract/limits.ts';
 import type { PerplexityResult } from '../../contract/measurement.ts';
 import type { AddCommand } from '../command.ts';
 import { formatBytes, formatCount, formatDuration, formatPerplexity } from '../format.ts';
-import { oneOf, separator, textSource, wholeNumber, withOutputOptions } from '../options.ts';
+import { filePath, oneOf, separator, textSource, wholeNumber, withOutputOptions } from '../options.ts';
 import type { OutputOptions } from '../output.ts';
 import { pairs } from '../table.ts';
 
@@ -23,7 +22,7 @@ export const perplexityCommand: AddCommand = (program, run) => {
     program
       .command('perplexity')
       .description('measure how well a model predicts a text (lower is better)')
-      .argument('<model>', 'Hugging Face folder, .gguf file or package')
+      .argument('<model>', 'Hugging Face folder, .gguf file or package', filePath)
       .requiredOption(
         '--text <text>',
         'text file, .jsonl file or folder of texts, or bundled:NAME',
@@ -65,7 +64,7 @@ Examples:
       run(options, async ({ client, output, followJob }) => {
         const { text, context, windows, documentSeparator, activationBits, threads, remember } = options;
         const { jobId } = await client.call('perplexity', {
-          model: path.resolve(model),
+          model,
           text,
           context,
           windows,

@@ -1,10 +1,9 @@
-import path from 'node:path';
 import type { TextSource } from '../../contract/common.ts';
 import { limits } from '../../contract/limits.ts';
 import type { QuantizeResult } from '../../contract/quantization.ts';
 import type { AddCommand } from '../command.ts';
 import { formatBytes, formatCount, formatDuration, formatPerplexity, significant } from '../format.ts';
-import { textSource, wholeNumber, withOutputOptions } from '../options.ts';
+import { filePath, textSource, wholeNumber, withOutputOptions } from '../options.ts';
 import { pairs } from '../table.ts';
 import { describeBenchmark } from './benchmark.ts';
 import { type QuantizationOptions, withQuantizationOptions } from './quantization-options.ts';
@@ -23,7 +22,7 @@ export const quantizeCommand: AddCommand = (program, run) => {
       program
         .command('quantize')
         .description('calibrate and quantize a model and write it as a package')
-        .argument('<model>', 'Hugging Face folder or .gguf file'),
+        .argument('<model>', 'Hugging Face folder or .gguf file', filePath),
     )
       .option(
         '--calibration <text>',
@@ -35,7 +34,7 @@ export const quantizeCommand: AddCommand = (program, run) => {
         'draw the windows with this seed (default: the first windows of the text)',
         wholeNumber(0, limits.seed),
       )
-      .requiredOption('--out <folder>', 'the package; must not exist yet')
+      .requiredOption('--out <folder>', 'the package; must not exist yet', filePath)
       .option('--then-perplexity <text>', 'measure the perplexity of the package on this text', textSource)
       .option('--then-benchmark', 'measure the speed and memory of the package'),
   )
@@ -55,7 +54,7 @@ Examples:
       run(options, async ({ client, output, followJob }) => {
         const { recipe, windows, context, activationBits, embeddingBits, set, threads } = options;
         const { jobId } = await client.call('quantize', {
-          model: path.resolve(model),
+          model,
           recipe,
           windows,
           context,
@@ -65,7 +64,7 @@ Examples:
           threads,
           calibration: options.calibration ?? { bundled: 'general' },
           seed: options.seed,
-          out: path.resolve(options.out),
+          out: options.out,
           followUp: {
             perplexity: options.thenPerplexity && { text: options.thenPerplexity },
             benchmark: options.thenBenchmark,
@@ -82,14 +81,14 @@ export const resumeCommand: AddCommand = (program, run) => {
     program
       .command('resume')
       .description('go on where a stopped or killed quantization ended')
-      .argument('<folder>', 'OUT or OUT.partial')
+      .argument('<folder>', 'OUT or OUT.partial', filePath)
       .option('--threads <count>', '0 = all cores (default: as before)', wholeNumber(0, limits.threads)),
   )
     .addHelpText('after', '\nExample:\n  dbell resume packed')
     .action((folder: string, options) =>
       run(options, async ({ client, output, followJob }) => {
         const { jobId } = await client.call('resume', {
-          path: path.resolve(folder),
+          path: folder,
           threads: options.threads,
         });
         const result = await followJob(jobId, 'quantize');

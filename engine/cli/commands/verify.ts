@@ -1,8 +1,7 @@
-import path from 'node:path';
 import type { AddCommand } from '../command.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { formatBytes, formatCount } from '../format.ts';
-import { withOutputOptions } from '../options.ts';
+import { filePath, withOutputOptions } from '../options.ts';
 import type { OutputOptions } from '../output.ts';
 import { CommandEnd } from '../session.ts';
 
@@ -11,8 +10,8 @@ export const verifyCommand: AddCommand = (program, run) => {
     program
       .command('verify')
       .description('check a package: structure, hashes, and its numbers against the source model')
-      .argument('<package>', 'folder that quantize wrote')
-      .option('--against <model>', 'the model it was made from, to compare the weights with'),
+      .argument('<package>', 'folder that quantize wrote', filePath)
+      .option('--against <model>', 'the model it was made from, to compare the weights with', filePath),
   )
     .addHelpText(
       'after',
@@ -27,8 +26,8 @@ Examples:
       run(options, async ({ client, output, followJob }) => {
         const { against } = options;
         const { jobId } = await client.call('verify', {
-          package: path.resolve(folder),
-          against: against === undefined ? undefined : path.resolve(against),
+          package: folder,
+          against,
         });
         const result = await followJob(jobId, 'verify');
         output.result(result, () => {
