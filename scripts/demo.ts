@@ -145,8 +145,21 @@ const heading = [
 ];
 const table = [heading, ...rows];
 const widths = heading.map((_, column) => Math.max(...table.map((row) => row[column]!.length)));
+/** Breaks a text into lines of at most `width` characters at blanks. */
+function wrap(text: string, width: number): string[] {
+  return text.split('\n').flatMap((paragraph) => {
+    const wrapped = [''];
+    for (const word of paragraph.split(' ')) {
+      const line = wrapped.at(-1)!;
+      if (line !== '' && line.length + 1 + word.length > width) wrapped.push(word);
+      else wrapped[wrapped.length - 1] = line === '' ? word : `${line} ${word}`;
+    }
+    return wrapped;
+  });
+}
+
 console.log(`\n"${prompt} …", greedy:`);
-for (const [name, text] of texts) console.log(`\n  ${name}:\n    ${text.replaceAll('\n', '\n    ')}`);
+for (const [name, text] of texts) console.log(`\n  ${name}:\n    ${wrap(text.trim(), 100).join('\n    ')}`);
 console.log(
   `\n${table.map((row) => row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!))).join('  ')).join('\n')}`,
 );
@@ -154,5 +167,5 @@ console.log(`
 bits/weight: bytes stored for the quantized layers, everything included; the size counts the whole folder
 perplexity:  on ${heldOutText}, ${original.tokens} scored tokens, context ${original.context}
 packages:    ${packages.map(({ out }) => path.join(root, out)).join('\n             ')}
-history:     ${path.join(home, 'history.sqlite')} (runs ${runIds.join(', ')})
+history:     ${path.join(home, 'history.sqlite')} (${runIds.map((id) => id.slice(0, 8)).join(', ')})
 took:        ${Math.round((performance.now() - started) / 1000)} s`);
