@@ -310,31 +310,42 @@ export interface LossComparison {
   tokens: number;
 }
 
-/** Mean losses (nats) of all positions but the first of each window. */
+export interface LossStop {
+  /** Scored positions to take at least. */
+  tokens: number;
+  /** From there on windows are added until the difference's standard error, in nats, is this small, or until there are no more. */
+  standardError: number;
+}
+
+/**
+ * Mean losses (nats) of all positions but the first of each window. How many windows are taken depends on the spread of the differences alone, never on their
+ * mean, so that stopping favours no outcome.
+ */
 export function compareLosses(
   source: PackageSource,
   windows: Windows,
   activationBits: ActivationBits,
   threads: number,
+  stop: LossStop,
 ): Promise<LossComparison> {
   return withBoth(source, activationBits, threads, async (packed, float) => {
     const sessions = [await packed.createSession(), await float.createSession()];
-    const [packedMeans, floatMeans]: [number[], number[]] = [[], []];
+    const [packedMeans, floatMeans, differences]: [number[], number[], number[]] = [[], [], []];
+    const tokens = () => differences.length * (windows.context - 1);
     for (let window = 0; window < windows.windowCount; window++) {
+      if (tokens() >= stop.tokens && standardErrorOf(differences) <= stop.standardError) break;
       const ids = windows.ids.subarray(window * windows.context, (window + 1) * windows.context);
       packedMeans.push(mean(await sessions[0]!.tokenLosses(ids)));
       floatMeans.push(mean(await sessions[1]!.tokenLosses(ids)));
+      differences.push(packedMeans.at(-1)! - floatMeans.at(-1)!);
     }
     for (const session of sessions) session.close();
-    const differences = packedMeans.map((value, window) => value - floatMeans[window]!);
-    const difference = mean(differences);
-    const squares = differences.map((value) => (value - difference) ** 2);
     return {
       packedMeanLoss: mean(packedMeans),
       floatMeanLoss: mean(floatMeans),
-      difference,
-      standardError: Math.sqrt(mean(squares) / (differences.length - 1)),
-      tokens: windows.windowCount * (windows.context - 1),
+      difference: mean(differences),
+      standardError: standardErrorOf(differences),
+      tokens: tokens(),
     };
   });
 }
@@ -343,4 +354,12 @@ function mean(values: ArrayLike<number>): number {
   let sum = 0;
   for (let index = 0; index < values.length; index++) sum += values[index]!;
   return sum / values.length;
+}
+
+/** Of the mean of independent values: sample deviation / √n; infinite below two values. */
+function standardErrorOf(values: readonly number[]): number {
+  if (values.length < 2) return Number.POSITIVE_INFINITY;
+  const centre = mean(values);
+  const variance = values.reduce((sum, value) => sum + (value - centre) ** 2, 0) / (values.length - 1);
+  return Math.sqrt(variance / values.length);
 }

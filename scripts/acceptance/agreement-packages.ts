@@ -26,7 +26,7 @@ export interface AgreementModel {
   packageName: string;
   /** Below the folder of test assets. */
   path: string;
-  /** At least 16,000 scored positions are taken from its first windows. */
+  /** The most windows that losses are compared on. */
   evaluation: Text & { windows: number };
   /** Windows behind `skip` others; null where packages come from another item. */
   calibration: (Text & { windows: number; skip: number }) | null;
@@ -60,10 +60,7 @@ const chat = {
   context: 256,
 };
 const bundledStories = { separatorId: 0, context: 512 };
-/**
- * 16,000 scored positions are asked for. Here four times as many are taken: these small models are so unsure at 1 bit with rounded activations that the difference
- * of the mean losses over 16,320 positions has a standard error of up to 0.0011 nats, more than half of what is allowed.
- */
+/** Calibration takes the windows behind those of the evaluation. */
 const small = (text: Text, windows: number) => ({
   evaluation: { ...text, windows },
   calibration: { ...text, windows: 32, skip: windows },
@@ -96,7 +93,7 @@ export const agreementModels: readonly AgreementModel[] = [
     id: 'dbell-stories-7m',
     packageName: 'stories',
     path: 'models/dbell-stories-7m',
-    evaluation: { ...bundledStories, path: 'data/dbell-stories/stories.valid.txt', windows: 32 },
+    evaluation: { ...bundledStories, path: 'data/dbell-stories/stories.valid.txt', windows: 256 },
     calibration: {
       ...bundledStories,
       path: 'data/dbell-stories/stories.train.sample.txt',
@@ -116,7 +113,7 @@ export const agreementModels: readonly AgreementModel[] = [
       path: 'data/wikitext-2-raw/wiki.test.joined.txt',
       separatorId: null,
       context: 512,
-      windows: 32,
+      windows: 128,
     },
     calibration: null,
     recipes: ['dbellquant', 'dbellquant-reference', 'gptq-2', 'gptq-3'],

@@ -58,6 +58,25 @@ describe('tiny models of random weights: integers exactly, linears and blocks gi
   });
 });
 
+test('a weight that differs by a thousandth of the largest is noticed', async () => {
+  const source = await openPackage(path.join(folder, 'llama-plain'));
+  const unchanged = source.dequantizedBlock.bind(source);
+  source.dequantizedBlock = (index) => {
+    const block = unchanged(index);
+    const name = source.architecture.blocks[index]!.stages[3].linears[0]!.name;
+    const weight = block.weights.get(`${name}.weight`)!;
+    weight[0]! += 0.001 * weight.reduce((largest, value) => Math.max(largest, Math.abs(value)), 0);
+    return block;
+  };
+  const ids = Int32Array.from(idsOf('llama-plain')).subarray(0, 24);
+  const results = await compareSteps(source, { bits, ids, linearTokens: 1, integerTokens: 1, threads });
+  const failed = stepFigures(results, bits).filter(({ pass }) => pass === false);
+  expect(failed.map(({ name }) => name.split(',')[0])).toEqual(
+    bits.map((each) => `block at A${each} given the same x̂`),
+  );
+  source.close();
+});
+
 const stories = asset('models/stories260k/hf');
 const text = asset('data/tinystories-sample/tinystories_sample.txt');
 
@@ -85,7 +104,10 @@ describe.skipIf(!stories || !text)('stories260k', () => {
     expect(logits.rows).toBe(16);
     expect(logits.worst.value).toBeLessThan(agreementLimits.logitsRelativeError);
     for (const activationBits of [8, 6] as const) {
-      const { difference } = await compareLosses(source, evaluation, activationBits, threads);
+      const { difference } = await compareLosses(source, evaluation, activationBits, threads, {
+        tokens: 4000,
+        standardError: 0.001,
+      });
       expect(Math.abs(difference)).toBeLessThan(agreementLimits.meanLossNats);
     }
     source.close();

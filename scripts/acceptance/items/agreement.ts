@@ -23,6 +23,8 @@ export const agreementLimits = {
   logitsRelativeError: 1e-3,
   meanLossNats: 0.002,
   lossTokens: 16_000,
+  /** Tokens are added until the measured difference is this sure (one standard error): flips make it random, by up to 0.0011 nats over 16,000 tokens. */
+  meanLossStandardError: 0.0005,
 } as const;
 
 const allBits = [16, 8, 6] as const;
@@ -111,7 +113,10 @@ async function comparePackage(
   }
   for (const activationBits of roundedBits.filter((each) => bits.includes(each))) {
     log(`mean loss at ${activationBits} activation bits`);
-    const loss = await compareLosses(source, windows, activationBits, threads);
+    const loss = await compareLosses(source, windows, activationBits, threads, {
+      tokens: agreementLimits.lossTokens,
+      standardError: agreementLimits.meanLossStandardError,
+    });
     figures.push(
       { name: `float path's mean loss at A${activationBits}, nats`, measured: loss.floatMeanLoss },
       atMost(
