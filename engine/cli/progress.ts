@@ -6,7 +6,7 @@ import { cut } from './table.ts';
 /** A pipe or a log file gets a line this often at most, besides one where a task begins. */
 const plainLineIntervalMs = 5000;
 /** A bar wider than this tells nothing more. */
-const barWidth = 20;
+const barWidth = 12;
 const fallbackColumns = 80;
 
 const colour = { bar: '\x1b[36m', faint: '\x1b[2m', reset: '\x1b[0m' } as const;
@@ -19,6 +19,7 @@ export class ProgressDisplay {
   readonly #output: Output;
   readonly #terminal: boolean;
   #drawn = false;
+  #relativeError: number | null = null;
   #lastLineAt = Number.NEGATIVE_INFINITY;
   #lastPhase = '';
 
@@ -28,7 +29,10 @@ export class ProgressDisplay {
     this.#terminal = Boolean(stderr.isTTY) && environment.TERM !== 'dumb';
   }
 
-  show(progress: JobProgress): void {
+  show(newest: JobProgress): void {
+    // Layers end between many other events; the newest error stays until there is a newer one.
+    this.#relativeError = newest.relativeError ?? this.#relativeError;
+    const progress = { ...newest, relativeError: this.#relativeError };
     if (this.#terminal) {
       const columns = this.#output.streams.stderr.columns || fallbackColumns;
       this.#output.streams.stderr.write(clearLine + this.#terminalLine(progress, columns - 1));
@@ -75,9 +79,9 @@ function progressParts(progress: JobProgress): string[] {
   const parts = [fraction === null ? '    ' : formatPercent(fraction).padStart(4), task];
   if (step) parts.push(`${step.unit} ${Math.min(step.index + 1, step.count)}/${step.count}`);
   if (stage !== task) parts.push(stage);
+  if (relativeError !== null) parts.push(`error ${significant(relativeError, 2)}`);
   if (remainingMs !== null) parts.push(`${shownRemaining(remainingMs)} left`);
   if (rssBytes !== null) parts.push(formatBytes(rssBytes));
-  if (relativeError !== null) parts.push(`error ${significant(relativeError, 2)}`);
   if (item !== null) parts.push(item);
   return parts;
 }

@@ -97,6 +97,11 @@ export const resumeCommand: AddCommand = (program, run) => {
     );
 };
 
+function resumedWords(times: number): string {
+  if (times === 0) return '';
+  return times === 1 ? ', resumed once' : `, resumed ${formatCount(times)} times`;
+}
+
 /** How many of the layers with the largest errors are shown. */
 const shownLayers = 3;
 
@@ -141,7 +146,7 @@ function describeQuantization(result: QuantizeResult): string {
     [
       'time',
       (result.durationMs === null ? 'unknown' : formatDuration(result.durationMs)) +
-        (result.resumedTimes > 0 ? `, resumed ${formatCount(result.resumedTimes)} times` : ''),
+        resumedWords(result.resumedTimes),
     ],
     ['run', result.runId],
     ['notes', result.layerNotes.length > 0 ? result.layerNotes.join('\n') : null],
