@@ -79,13 +79,17 @@ export function quantizeLayer(
   const binarizer = recipe.binarizer;
   let quantized: QuantizedLinear;
   let dequantized: Float32Array;
+  let saturatedValues: number;
   if (binarizer.kind === 'uniform') {
     const levels = 2 ** binarizer.bits;
-    const stored = numerics.quantizeUniform(target, outFeatures, inFeatures, factor, {
-      bits: binarizer.bits,
-      compensation,
-      blockSize: recipe.blockSize,
-    });
+    const { saturatedValues: saturated, ...stored } = numerics.quantizeUniform(
+      target,
+      outFeatures,
+      inFeatures,
+      factor,
+      { bits: binarizer.bits, compensation, blockSize: recipe.blockSize },
+    );
+    saturatedValues = saturated;
     quantized = { ...base, layout: 'grid', levels, ...stored };
     dequantized = numerics.dequantizeGrid(
       stored.codes,
@@ -97,11 +101,14 @@ export function quantizeLayer(
     );
   } else {
     const { kind: _, ...search } = binarizer;
-    const stored = numerics.quantizeStructured(target, outFeatures, inFeatures, factor, {
-      ...search,
-      compensation,
-      blockSize: recipe.blockSize,
-    });
+    const { saturatedValues: saturated, ...stored } = numerics.quantizeStructured(
+      target,
+      outFeatures,
+      inFeatures,
+      factor,
+      { ...search, compensation, blockSize: recipe.blockSize },
+    );
+    saturatedValues = saturated;
     quantized = { ...base, layout: 'structured', ...stored };
     dequantized = numerics.dequantizeStructured(
       stored.codes,
@@ -111,12 +118,15 @@ export function quantizeLayer(
       inFeatures,
     );
   }
+  const notes = shared
+    ? [...shared.notes]
+    : ['no calibration: the relative error weighs all input columns equally'];
+  if (saturatedValues > 0)
+    notes.push(`${saturatedValues} scales or means were larger than fp16 can hold and were cut to ±65504`);
   const report: LayerReport = {
     name: linear.name,
     ...relativeErrors(weight, dequantized, shared, transform, outFeatures, inFeatures),
-    notes: shared
-      ? [...shared.notes]
-      : ['no calibration: the relative error weighs all input columns equally'],
+    notes,
   };
   return { quantized, dequantized, report };
 }
