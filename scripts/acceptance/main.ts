@@ -7,6 +7,7 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { root, runItems } from './harness.ts';
 import { agreementItems } from './items/agreement.ts';
+import { cloneItems } from './items/clone.ts';
 import { costItems } from './items/cost.ts';
 import { fullPrecisionItems, greedyItems } from './items/full-precision.ts';
 import { killItems } from './items/kills.ts';
@@ -32,6 +33,7 @@ const passed = await runItems(
     ...killItems,
     ...costItems,
     ...robustnessItems,
+    ...cloneItems,
   ],
   {
     only: values.only ?? null,

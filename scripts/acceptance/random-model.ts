@@ -1,5 +1,6 @@
 import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import path from 'node:path';
+import { byteToCharacter } from '../../engine/model/tokenizer-bytes.ts';
 import { randomSource } from '../fuzz/mutate.ts';
 
 export interface RandomModelShape {
@@ -107,12 +108,7 @@ export function writeRandomModel(folder: string, shape: RandomModelShape, seed =
 /** A byte-level BPE with the 256 byte tokens and one merge. */
 function byteLevelTokenizer(): Record<string, unknown> {
   const vocabulary: Record<string, number> = {};
-  // GPT-2's byte alphabet: printable bytes stand for themselves, the rest follow from U+0100 on.
-  let next = 256;
-  for (let byte = 0; byte < 256; byte++) {
-    const printable = (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
-    vocabulary[String.fromCharCode(printable ? byte : next++)] = byte;
-  }
+  for (const [byte, character] of byteToCharacter.entries()) vocabulary[character] = byte;
   vocabulary.th = 256;
   return {
     version: '1.0',

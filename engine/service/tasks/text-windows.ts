@@ -3,7 +3,6 @@ import type { TokenWindows } from '../../calibration/windows.ts';
 import type { TextSource } from '../../contract/common.ts';
 import type { Architecture } from '../../model/architecture.ts';
 import type { Tokenizer } from '../../model/tokenizer.ts';
-import { bundledTextPath } from '../bundled.ts';
 import type { TaskControl } from './control.ts';
 
 /** Token windows of a file, folder or bundled text, with progress and stop. */
@@ -16,29 +15,22 @@ export async function readWindows(
 ): Promise<TokenWindows> {
   const { architecture, tokenizer } = model;
   const abort = new AbortController();
-  const windows = await readTokenWindows(
-    'path' in text ? text.path : bundledTextPath(text.bundled),
-    tokenizer,
-    {
-      ...options,
-      modelContextLength: architecture.contextLength,
-      beginOfTextId: architecture.beginOfTextId,
-      signal: abort.signal,
-      onProgress: () => {
-        if (control.stopRequested()) abort.abort();
-        control.progress({
-          task,
-          stage: 'read text',
-          fraction: null,
-          step: null,
-          item: null,
-          relativeError: null,
-          remainingMs: null,
-        });
-      },
+  return readTokenWindows('path' in text ? text.path : `bundled:${text.bundled}`, tokenizer, {
+    ...options,
+    modelContextLength: architecture.contextLength,
+    beginOfTextId: architecture.beginOfTextId,
+    signal: abort.signal,
+    onProgress: () => {
+      if (control.stopRequested()) abort.abort();
+      control.progress({
+        task,
+        stage: 'read text',
+        fraction: null,
+        step: null,
+        item: null,
+        relativeError: null,
+        remainingMs: null,
+      });
     },
-  );
-  return 'bundled' in text
-    ? { ...windows, source: { ...windows.source, name: `bundled:${text.bundled}` } }
-    : windows;
+  });
 }
