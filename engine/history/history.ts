@@ -141,18 +141,26 @@ export class History {
     });
   }
 
-  /** The newest quantization into this folder that never reported its end and whose process is gone, or null. */
+  /** The newest quantization into this folder, if it never ended well and its process is gone; else null. */
   unfinishedFor(out: string): UnfinishedRun | null {
     return this.#read(() => {
       const row = this.#statement(
-        `SELECT run_id, created_at, model_path, settings, owner FROM runs
-         WHERE output_path = ? AND kind = 'quantize' AND state IN ('running', 'interrupted') AND deletion_id IS NULL
+        `SELECT run_id, created_at, model_path, settings, owner, state FROM runs
+         WHERE output_path = ? AND kind = 'quantize' AND deletion_id IS NULL
          ORDER BY created_at DESC, run_id LIMIT 1`,
       ).get(out) as
-        | { run_id: string; created_at: string; model_path: string; settings: string; owner: string | null }
+        | {
+            run_id: string;
+            created_at: string;
+            model_path: string;
+            settings: string;
+            owner: string | null;
+            state: string;
+          }
         | undefined;
-      if (row === undefined || (row.owner !== null && row.owner !== thisProcess() && isAlive(row.owner)))
-        return null;
+      // A newer run that ended well made what stands there now, whatever became of older ones.
+      if (row === undefined || row.state === 'finished') return null;
+      if (row.owner !== null && row.owner !== thisProcess() && isAlive(row.owner)) return null;
       const input = quantizeInputSchema.safeParse(JSON.parse(row.settings));
       if (!input.success) return null;
       return { runId: row.run_id, createdAt: row.created_at, modelPath: row.model_path, input: input.data };

@@ -1,9 +1,7 @@
-import { existsSync, lstatSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import type { TokenWindows } from '../calibration/windows.ts';
 import { DBellError } from '../contract/errors.ts';
-import { renameDurably } from '../files/atomic.ts';
-import { fileError } from '../files/errors.ts';
 import type { FloatEngine } from '../float/types.ts';
 import type { ModelSource } from '../model/source.ts';
 import { threads as nativeThreads } from '../native/index.ts';
@@ -26,6 +24,7 @@ import { ProgressReporter, plainEvent } from './progress-reporter.ts';
 import type { Recipe } from './recipe.ts';
 import { needsCalibration, usesFloatStream, usesHessians } from './resolve-recipe.ts';
 import type { PackageSummary, QuantizationSink } from './sink.ts';
+import { restoreRetiredWork, retireWork, workDirectorySuffix } from './work-folder.ts';
 
 export interface QuantizeOptions {
   source: ModelSource;
@@ -58,9 +57,6 @@ export interface QuantizeResult {
   /** Time of all runs of this job, pauses left out. */
   elapsedMs: number;
 }
-
-/** Suffix of a run's work folder beside its output. */
-export const workDirectorySuffix = '.partial';
 
 /**
  * Quantizes a model block by block into a package. A run that was killed at any moment is resumed by calling this again with the same inputs: the result is
@@ -298,36 +294,6 @@ function defaultOutput(workDirectory: string): string {
     );
   }
   return workDirectory.slice(0, -workDirectorySuffix.length);
-}
-
-const retiredName = (workDirectory: string): string => `${workDirectory}.removed`;
-
-/**
- * The package stands: the work folder goes. Renamed first, so that a kill in between leaves no work folder that looks like an unfinished job.
- */
-function retireWork(workDirectory: string): void {
-  if (existsSync(workDirectory)) renameDurably(workDirectory, retiredName(workDirectory));
-  removeFinishedWork(workDirectory);
-}
-
-/**
- * A run that was killed while it removed its work folder is complete, but does not know it: it gets the folder back where its state is still there, and
- * ends once more.
- */
-function restoreRetiredWork(workDirectory: string): void {
-  const retired = retiredName(workDirectory);
-  if (!existsSync(retired)) return;
-  if (!existsSync(workDirectory) && existsSync(statePathOf(retired))) renameDurably(retired, workDirectory);
-  else removeFinishedWork(workDirectory);
-}
-
-function removeFinishedWork(workDirectory: string): void {
-  const retired = retiredName(workDirectory);
-  try {
-    rmSync(retired, { recursive: true, force: true });
-  } catch (cause) {
-    throw fileError(cause, 'remove', retired);
-  }
 }
 
 /** Bytes of all files below a folder; links are not followed. */

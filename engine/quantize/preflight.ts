@@ -1,4 +1,4 @@
-import { accessSync, constants, existsSync, realpathSync, statfsSync } from 'node:fs';
+import { accessSync, constants, existsSync, lstatSync, realpathSync, statfsSync } from 'node:fs';
 import { freemem, totalmem } from 'node:os';
 import path from 'node:path';
 import type { TokenWindows } from '../calibration/windows.ts';
@@ -9,6 +9,10 @@ import { type EstimateInputs, estimateQuantization, type QuantizationEstimate } 
 import { diskReserveBytes } from './limits.ts';
 import type { Recipe } from './recipe.ts';
 import { needsCalibration } from './resolve-recipe.ts';
+import { retiredSuffix, workDirectorySuffix } from './work-folder.ts';
+
+/** Longest file name of the common file systems. */
+const maximumNameBytes = 255;
 
 export interface PreflightInputs {
   source: ModelSource;
@@ -110,7 +114,16 @@ function checkOutput({ source, outputDirectory, resuming }: PreflightInputs): vo
       `output ${output} lies inside the model ${source.path}, which is never written to; choose another folder`,
     );
   }
-  if (existsSync(output) && !resuming?.packageMayExist) {
+  const nameBytes = Buffer.byteLength(path.basename(output));
+  const suffixBytes = workDirectorySuffix.length + retiredSuffix.length;
+  if (nameBytes + suffixBytes > maximumNameBytes) {
+    throw new DBellError(
+      'invalid-input',
+      `the name of output ${output} has ${nameBytes} bytes; at most ${maximumNameBytes - suffixBytes} leave room for the names of the work folder; choose a shorter name`,
+    );
+  }
+  // lstat, so that a link that leads nowhere counts: the package could not take its name.
+  if (lstatSync(path.resolve(outputDirectory), { throwIfNoEntry: false }) && !resuming?.packageMayExist) {
     throw new DBellError(
       'output-exists',
       `output ${output} exists already; choose another folder or remove it`,

@@ -26,7 +26,7 @@ const runFileSchema = z.strictObject({
 export type RunFile = z.infer<typeof runFileSchema>;
 
 /** Suffix of a work folder beside its output. */
-const partialSuffix = '.partial';
+export const partialSuffix = '.partial';
 
 export function workFolderOf(out: string): string {
   return `${out}${partialSuffix}`;
@@ -38,8 +38,10 @@ export function outputOf(outOrPartial: string): string {
   return absolute.endsWith(partialSuffix) ? absolute.slice(0, -partialSuffix.length) : absolute;
 }
 
+export const runFileName = 'run.json';
+
 function runFilePath(workFolder: string): string {
-  return path.join(workFolder, 'run.json');
+  return path.join(workFolder, runFileName);
 }
 
 /** Null where there is none. Throws DBellError `invalid-checkpoint` for one that cannot be understood. */

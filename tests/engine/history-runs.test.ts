@@ -116,6 +116,19 @@ describe('a run', () => {
     expect(history.unfinishedFor('/out/x')).toBeNull();
   });
 
+  test('that failed can be taken up, unless a newer one ended well in the same folder', () => {
+    const input = quantizeInputSchema.parse({
+      ...{ model: '/m', recipe: 'rtn-4', calibration: { bundled: 'general' }, out: '/out/x' },
+    });
+    const settings = JSON.parse(JSON.stringify(input));
+    history.begin(beginning('a', { settings }));
+    history.fail('a', { code: 'worker-died', message: '' });
+    expect(history.unfinishedFor('/out/x')).toMatchObject({ runId: 'a' });
+    history.begin(beginning('b', { settings, createdAt: '2026-01-02T00:00:00.000Z' }));
+    history.finish('b', outcome({}));
+    expect(history.unfinishedFor('/out/x')).toBeNull();
+  });
+
   test('that is not there is an error', () => {
     for (const call of [
       () => history.show('none'),

@@ -1,7 +1,9 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { toErrorPayload } from '../../contract/error-payload.ts';
+import { DBellError } from '../../contract/errors.ts';
 import type { QuantizeInput, QuantizeResult } from '../../contract/quantization.ts';
+import { removeFinishedWork } from '../../quantize/work-folder.ts';
 import { workFolderOf } from '../run-file.ts';
 import type { RunStore } from '../run-store.ts';
 import { benchmarkMetrics, perplexityMetrics, quantizationMetrics, toJson } from '../runs.ts';
@@ -46,24 +48,40 @@ export function quantizeJob(runs: RunStore, request: QuantizeJobInput): JobDefin
       };
       try {
         const { layers, sourceFingerprint, ...quantized } = await makePackage(job, request, begin);
-        const result = await followUp(job, input, quantized);
-        runs.finish(quantized.runId, {
-          metrics: {
-            ...quantizationMetrics(result),
-            ...(result.perplexity ? perplexityMetrics(result.perplexity) : {}),
-            ...(result.benchmark ? benchmarkMetrics(result.benchmark) : {}),
-          },
-          results: toJson({
-            quantize: { ...result, perplexity: undefined, benchmark: undefined },
-            perplexity: result.perplexity ?? undefined,
-            benchmark: result.benchmark ?? undefined,
-          }),
-          layers,
-          artifacts: [{ kind: 'package', path: result.package, bytes: result.bytes }],
-          modelFingerprint: sourceFingerprint,
-          activationBits: result.activationBits,
-        });
-        job.setResumable(null);
+        const finish = (result: QuantizeResult) => {
+          runs.finish(quantized.runId, {
+            metrics: {
+              ...quantizationMetrics(result),
+              ...(result.perplexity ? perplexityMetrics(result.perplexity) : {}),
+              ...(result.benchmark ? benchmarkMetrics(result.benchmark) : {}),
+            },
+            results: toJson({
+              quantize: { ...result, perplexity: undefined, benchmark: undefined },
+              perplexity: result.perplexity ?? undefined,
+              benchmark: result.benchmark ?? undefined,
+            }),
+            layers,
+            artifacts: [{ kind: 'package', path: result.package, bytes: result.bytes }],
+            modelFingerprint: sourceFingerprint,
+            activationBits: result.activationBits,
+          });
+          // The package stands: nothing is left to take up, and a failed measurement does not make its run a failed one.
+          runId = null;
+          job.setResumable(null);
+        };
+        let result: QuantizeResult;
+        try {
+          result = await followUp(job, input, quantized);
+        } catch (error) {
+          finish({ ...quantized, perplexity: null, benchmark: null });
+          const { code, message } = toErrorPayload(error);
+          throw new DBellError(
+            code,
+            `${quantized.package} is complete, but was not measured as asked: ${message}; "dbell perplexity" and "dbell benchmark" measure it`,
+            { cause: error },
+          );
+        }
+        finish(result);
         return result;
       } catch (error) {
         if (runId !== null) runs.fail(runId, toErrorPayload(error));
@@ -85,8 +103,19 @@ async function makePackage(
       begin(run),
     );
   }
+  const described = await job.runTask('describePackage', { package: input.out }).catch((error: unknown) => {
+    if (toErrorPayload(error).code === 'invalid-package') return null;
+    throw error;
+  });
+  if (described?.recipe !== input.recipe || described.embeddingBits !== input.embeddingBits) {
+    throw new DBellError(
+      'output-exists',
+      `${input.out} exists already and is not the package of this run; choose another output or delete it first`,
+    );
+  }
   begin({ runId, createdAt, modelPath: path.resolve(input.model) });
-  return { ...(await job.runTask('describePackage', { package: input.out })), runId };
+  removeFinishedWork(workFolderOf(input.out));
+  return { ...described, runId };
 }
 
 /** The measurements asked for, each in its own process. */

@@ -1,4 +1,5 @@
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readdirSync } from 'node:fs';
+import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { jsonObjectSchema } from '../../contract/common.ts';
 import { DBellError } from '../../contract/errors.ts';
@@ -13,7 +14,14 @@ import { quantize } from '../../quantize/pipeline.ts';
 import { checkBeforeStart } from '../../quantize/preflight.ts';
 import type { QuantizationProgress } from '../../quantize/progress.ts';
 import { needsCalibration } from '../../quantize/resolve-recipe.ts';
-import { createRunFile, type RunFile, updateRunFile, workFolderOf } from '../run-file.ts';
+import {
+  createRunFile,
+  partialSuffix,
+  type RunFile,
+  runFileName,
+  updateRunFile,
+  workFolderOf,
+} from '../run-file.ts';
 import type { TaskInput } from '../work-protocol.ts';
 import type { TaskControl, TaskFunction } from './control.ts';
 import { describePackage } from './package-result.ts';
@@ -34,6 +42,7 @@ const orphanPollMs = 100;
 export const quantizeTask: TaskFunction<'quantize'> = async (request, control) => {
   const { input } = request;
   const workFolder = workFolderOf(input.out);
+  checkWorkFolder(input.out, workFolder);
   if (existsSync(input.out) && !existsSync(workFolder)) {
     throw new DBellError(
       'output-exists',
@@ -79,6 +88,20 @@ export const quantizeTask: TaskFunction<'quantize'> = async (request, control) =
         outputDirectory: input.out,
         threads,
       });
+      // A text that cannot be measured on is to be known now, not after hours.
+      const measured = input.followUp?.perplexity;
+      if (measured) {
+        await readWindows(
+          task,
+          measured.text,
+          { tokenizer, architecture },
+          {
+            context: contextFor(architecture, measured.context),
+            choice: { kind: 'first', count: measured.windows ?? 1 },
+          },
+          control,
+        );
+      }
     }
     const run = beginRun(workFolder, request);
     if (run.attempts > 0) await waitForLock(workFolder);
@@ -140,6 +163,33 @@ export const quantizeTask: TaskFunction<'quantize'> = async (request, control) =
     source.close();
   }
 };
+
+/**
+ * The work folder is removed in the end, with all that it holds: it must be one of ours, not a folder of the same name that somebody else made.
+ */
+function checkWorkFolder(out: string, workFolder: string): void {
+  if (out.endsWith(partialSuffix)) {
+    throw new DBellError(
+      'invalid-input',
+      `output ${out} ends in ${partialSuffix}, which marks unfinished work; choose another name`,
+    );
+  }
+  const entry = lstatSync(workFolder, { throwIfNoEntry: false });
+  if (entry === undefined) return;
+  const problem = entry.isSymbolicLink()
+    ? 'is a link'
+    : !entry.isDirectory()
+      ? 'is a file'
+      : !existsSync(path.join(workFolder, runFileName)) &&
+          readdirSync(workFolder).some((name) => !name.startsWith(runFileName))
+        ? 'holds files but no unfinished run'
+        : null;
+  if (problem === null) return;
+  throw new DBellError(
+    'output-exists',
+    `${workFolder} ${problem}, so that the work folder of ${out} cannot be made; move it away or choose another output`,
+  );
+}
 
 /** Makes the work folder where there is none and finds or writes the run file. */
 function beginRun(workFolder: string, { input, runId, createdAt }: TaskInput<'quantize'>): RunFile {
