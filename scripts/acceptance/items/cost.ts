@@ -3,9 +3,10 @@ import { existsSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { assets, dbell, numberAt } from '../command.ts';
 import { atMost, type Item, root } from '../harness.ts';
+import { packagePath } from '../quantize-and-measure.ts';
 import { tinyLlamaTwoBlocks, writeRandomModel } from '../random-model.ts';
+import { smollmModel } from './recipes.ts';
 
-const smollm = 'models/smollm2-135m-instruct-gguf/SmolLM2-135M-Instruct.Q4_1.gguf';
 const c4 = 'data/c4-sample/c4_sample.jsonl';
 
 /** Seconds of `passes` plain forward passes, measured in a fresh process. */
@@ -38,14 +39,15 @@ export const costItems: Item[] = [
       'SmolLM2, 64 × 2048 calibration tokens, dbellquant: time against two plain full-precision forward passes, and peak memory',
     run: async ({ scratch, log }) => {
       const home = path.join(scratch, 'home');
-      const out = path.join(scratch, 'packages', 'cost-smollm2');
+      // The package is the one whose perplexity smollm/dbellquant-a8 measures.
+      const out = packagePath(scratch, 'smollm', 'dbellquant', 8);
       for (const folder of [out, `${out}.partial`]) rmSync(folder, { recursive: true, force: true });
-      const [first] = forwardPassSeconds(path.join(assets, smollm), path.join(assets, c4), 64, 2048, 1);
+      const [first] = forwardPassSeconds(path.join(assets, smollmModel), path.join(assets, c4), 64, 2048, 1);
       log(`forward pass before: ${first} s`);
       const made = await dbell(
         [
           'quantize',
-          path.join(assets, smollm),
+          path.join(assets, smollmModel),
           '--recipe',
           'dbellquant',
           '--calibration',
@@ -59,7 +61,7 @@ export const costItems: Item[] = [
         ],
         { home },
       );
-      const [second] = forwardPassSeconds(path.join(assets, smollm), path.join(assets, c4), 64, 2048, 1);
+      const [second] = forwardPassSeconds(path.join(assets, smollmModel), path.join(assets, c4), 64, 2048, 1);
       const seconds = numberAt(made, 'durationMs') / 1000;
       return [
         { name: 'two forward passes, seconds', measured: first! + second! },
