@@ -5,7 +5,6 @@ import {
   copyFileSync,
   existsSync,
   linkSync,
-  mkdirSync,
   mkdtempSync,
   openSync,
   readSync,
@@ -19,6 +18,7 @@ import SqliteDatabase, { type Database } from 'better-sqlite3';
 import { DBellError } from '../contract/errors.ts';
 import { temporarySuffix } from '../files/atomic.ts';
 import { fileError, systemErrorCode } from '../files/errors.ts';
+import { makeFolders } from '../files/folders.ts';
 import { historyError, noRoomCodes, sqliteCode } from './errors.ts';
 import { applicationId, migrate, migrations } from './migrations.ts';
 
@@ -225,7 +225,7 @@ function openCopy(
 
 function makeFolder(folder: string): void {
   try {
-    mkdirSync(folder, { recursive: true });
+    makeFolders(folder);
   } catch (error) {
     throw fileError(error, 'create the folder of the history', folder);
   }

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { DBellError } from '../contract/errors.ts';
 import { AtomicFile, renameDurably, syncFolder, writeFileAtomically } from '../files/atomic.ts';
 import { fileError } from '../files/errors.ts';
+import { makeFolders } from '../files/folders.ts';
 import { canonicalJson } from '../files/json.ts';
 import { families } from '../model/families/index.ts';
 import type { ModelSource } from '../model/source.ts';
@@ -302,7 +303,7 @@ function padTo(end: number, file: AtomicFile, write: (bytes: Uint8Array) => void
 
 function makeFolder(folder: string): void {
   try {
-    mkdirSync(folder, { recursive: true });
+    makeFolders(folder);
   } catch (cause) {
     throw fileError(cause, 'create the folder', folder);
   }

@@ -1,7 +1,8 @@
-import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { temporarySuffix } from '../files/atomic.ts';
 import { fileError } from '../files/errors.ts';
+import { makeFolders } from '../files/folders.ts';
 import type { QuantizationSink } from '../quantize/sink.ts';
 import { blockFileName, openBlockFile, writeBlockFile } from './block-file.ts';
 import { finishPackage } from './finish.ts';
@@ -35,7 +36,7 @@ export function createPackageSink(options: PackageSinkOptions): QuantizationSink
     },
     writeBlock(block) {
       try {
-        mkdirSync(blocksFolder, { recursive: true });
+        makeFolders(blocksFolder);
       } catch (cause) {
         throw fileError(cause, 'create the folder', blocksFolder);
       }

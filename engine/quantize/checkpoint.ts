@@ -1,9 +1,10 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
 import { DBellError } from '../contract/errors.ts';
 import { syncFolder, temporarySuffix, writeFileAtomically } from '../files/atomic.ts';
 import { fileError } from '../files/errors.ts';
+import { makeFolders } from '../files/folders.ts';
 import { canonicalJson } from '../files/json.ts';
 import { recipeSchema } from './recipe.ts';
 
@@ -158,7 +159,7 @@ function flatten(value: unknown, prefix = ''): Map<string, string> {
 export function makeFolder(folder: string): void {
   if (existsSync(folder)) return;
   try {
-    mkdirSync(folder, { recursive: true });
+    makeFolders(folder);
   } catch (cause) {
     throw fileError(cause, 'create the folder', folder);
   }

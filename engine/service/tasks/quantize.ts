@@ -1,9 +1,10 @@
-import { existsSync, lstatSync, mkdirSync, readdirSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { jsonObjectSchema } from '../../contract/common.ts';
 import { DBellError } from '../../contract/errors.ts';
 import { fileError } from '../../files/errors.ts';
+import { makeFolders } from '../../files/folders.ts';
 import { createFloatEngine } from '../../float/engine.ts';
 import { processMemory } from '../../measure/memory.ts';
 import { openModel } from '../../model/open.ts';
@@ -104,7 +105,7 @@ export const quantizeTask: TaskFunction<'quantize'> = async (request, control) =
       }
     }
     const run = beginRun(workFolder, request);
-    if (run.attempts > 0) await waitForLock(workFolder);
+    if (run.attempts > 0) await waitForLock(workFolder, input.out);
     const engine = await createFloatEngine(source, { threads });
     try {
       const attempts = run.attempts + 1;
@@ -194,7 +195,7 @@ function checkWorkFolder(out: string, workFolder: string): void {
 /** Makes the work folder where there is none and finds or writes the run file. */
 function beginRun(workFolder: string, { input, runId, createdAt }: TaskInput<'quantize'>): RunFile {
   try {
-    mkdirSync(workFolder, { recursive: true });
+    makeFolders(workFolder);
   } catch (cause) {
     throw fileError(cause, 'create the folder', workFolder);
   }
@@ -205,13 +206,16 @@ function beginRun(workFolder: string, { input, runId, createdAt }: TaskInput<'qu
  * A run whose service was killed is resumed at once, while its work process may still be in a long native call after which it will end itself: it
  * gets a moment to let go.
  */
-async function waitForLock(workFolder: string): Promise<void> {
+async function waitForLock(workFolder: string, out: string): Promise<void> {
   const deadline = performance.now() + orphanWaitMs;
   for (;;) {
     try {
       (await lockFolder(workFolder)).release();
       return;
     } catch (error) {
+      if (!existsSync(workFolder)) {
+        throw new DBellError('output-exists', `${out} was completed by another process just now`);
+      }
       if (performance.now() > deadline) throw error;
       await sleep(orphanPollMs);
     }
