@@ -62,6 +62,12 @@ export function filePath(text: string): string {
   return path.resolve(text);
 }
 
+/** Like `collect`, for texts that mean nothing when empty. */
+export function collectTexts(text: string, before: string[] | undefined): string[] {
+  if (text === '') throw new InvalidArgumentError('It must not be empty.');
+  return collect(text, before);
+}
+
 /** `bundled:NAME` or a path of a file or folder. */
 export function textSource(text: string): TextSource {
   const bundled = /^bundled:(.*)$/.exec(text)?.[1];

@@ -151,13 +151,14 @@ function looksLikeDatabase(file: string): boolean {
   const start = Buffer.alloc(magic.length);
   let descriptor: number;
   try {
+    // Before it is opened: a pipe would wait for its writer for ever.
+    if (!statSync(file).isFile())
+      throw new DBellError('invalid-history', `history ${file} is not a regular file`);
     descriptor = openSync(file, 'r');
   } catch (error) {
     throw fileError(error, 'open the history', file);
   }
   try {
-    if (!statSync(file).isFile())
-      throw new DBellError('invalid-history', `history ${file} is not a regular file`);
     readSync(descriptor, start, 0, start.length, 0);
   } finally {
     closeSync(descriptor);

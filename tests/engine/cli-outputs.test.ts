@@ -1,4 +1,6 @@
+import { execFileSync } from 'node:child_process';
 import {
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -132,3 +134,22 @@ test('a run that died while it removed its work folder is ended by resume', asyn
   expect(again).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('there is nothing to resume') });
 });
 const none = { modelFingerprint: null, recipe: 'rtn-4', activationBits: null };
+
+test.skipIf(process.platform === 'win32')(
+  'a pipe in the place of a file is an error, not a wait',
+  async () => {
+    const model = at('pipe-model');
+    const ownHome = at('pipe-home');
+    cpSync(tiny, model, { recursive: true });
+    rmSync(path.join(model, 'config.json'));
+    mkdirSync(ownHome);
+    execFileSync('mkfifo', [path.join(model, 'config.json'), historyFile(ownHome)]);
+    const inspected = await runCli(['inspect', model], environment);
+    expect(inspected).toMatchObject({
+      exitCode: 1,
+      stdout: expect.stringContaining('is not a regular file'),
+    });
+    const listed = await runCli(['history', 'list'], { DBELL_HOME: ownHome });
+    expect(listed).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('is not a regular file') });
+  },
+);

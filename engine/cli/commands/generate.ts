@@ -6,7 +6,7 @@ import { limits } from '../../contract/limits.ts';
 import type { AddCommand } from '../command.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { formatCount, formatDuration, formatSpeed } from '../format.ts';
-import { collect, filePath, number, oneOf, wholeNumber, withOutputOptions } from '../options.ts';
+import { collectTexts, filePath, number, oneOf, wholeNumber, withOutputOptions } from '../options.ts';
 import type { OutputOptions } from '../output.ts';
 import { CommandEnd, type CommandSession } from '../session.ts';
 
@@ -50,7 +50,7 @@ function withGenerationOptions(command: Command): Command {
       `of the choice (default: ${defaultSampling.seed})`,
       wholeNumber(0, limits.seed),
     )
-    .option('--stop <text>', 'stop at this text; may be repeated', collect)
+    .option('--stop <text>', 'stop at this text; may be repeated', collectTexts)
     .option(
       '--context <tokens>',
       "room for prompt and answer (default: the model's own)",

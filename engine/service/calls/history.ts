@@ -62,7 +62,9 @@ function resolveRunId(history: History, given: string): string {
 function readExport(file: string) {
   let bytes: Uint8Array;
   try {
-    const { size } = statSync(file);
+    const entry = statSync(file);
+    if (!entry.isFile()) throw new DBellError('invalid-input', `${file} is not a regular file`);
+    const { size } = entry;
     if (size > maximumImportBytes) {
       throw new DBellError(
         'invalid-input',

@@ -11,7 +11,9 @@ const maximumConfigBytes = 64 * 1024 * 1024;
 export function isPackage(location: string): boolean {
   const file = path.join(location, 'config.json');
   try {
-    if (statSync(file).size > maximumConfigBytes) return false;
+    // Opening a pipe would wait for its writer for ever.
+    const entry = statSync(file);
+    if (!entry.isFile() || entry.size > maximumConfigBytes) return false;
     const config: unknown = JSON.parse(readFileSync(file, 'utf8'));
     const quantization = field(config, 'quantization_config');
     return field(quantization, 'quant_method') === 'dbell';
