@@ -160,6 +160,8 @@ export type QuantizeResult = z.infer<typeof quantizeResultSchema>;
 export const verifyResultSchema = z.object({
   ok: z.boolean(),
   problems: z.array(z.object({ code: z.string(), message: z.string() })),
+  /** Such as an edited model card: nothing that is computed with depends on it. */
+  warnings: z.array(z.string()),
   package: pathSchema,
   against: pathSchema.nullable(),
   checkedFiles: countSchema,

@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { canonicalJson } from '../files/json.ts';
 import { FileSource } from '../model/byte-source.ts';
 import { type ProblemList, quote } from '../model/problems.ts';
 import type { ModelSource } from '../model/source.ts';
 import { checkChunkBytes } from './limits.ts';
+import { modelCard } from './model-card.ts';
 import { inspectPackage } from './open.ts';
 import { locationsOf, type OpenedPackage } from './opened-package.ts';
 import { qualitySha256 } from './quality.ts';
@@ -22,6 +23,8 @@ export interface VerifyReport {
   ok: boolean;
   /** Everything that is wrong; at most 100 are kept, the last then says how many more there are. */
   problems: { code: string; message: string }[];
+  /** What a person should know although nothing that is computed with depends on it. */
+  warnings: string[];
   checkedFiles: number;
   checkedTensors: number;
   checkedBytes: number;
@@ -30,13 +33,14 @@ export interface VerifyReport {
 /**
  * Checks a package: structure and values (inspectPackage), the hashes of all files, and with `against` the numbers: tables, norms, biases and tokenizer
  * files are those of the source, and the weight error of every layer, recomputed with the folded scales, is the one that quality.json states. The model card is
- * for people and is not compared. Throws DBellError `not-found` where there is no such folder, `disk-error` where a file cannot be read.
+ * for people, who may edit it: a difference is a warning. Throws DBellError `not-found` where there is no such folder, `disk-error` where a file cannot be read.
  */
 export async function verifyPackage(packagePath: string, options: VerifyOptions = {}): Promise<VerifyReport> {
   const { against, onProgress } = options;
   const report: VerifyReport = {
     ok: false,
     problems: [],
+    warnings: [],
     checkedFiles: 0,
     checkedTensors: 0,
     checkedBytes: 0,
@@ -50,6 +54,7 @@ export async function verifyPackage(packagePath: string, options: VerifyOptions 
       for (const table of new Set([opened.embedding, opened.head]))
         report.checkedTensors += table.bits === 8 ? 2 : 1;
       report.checkedTensors += opened.floats.size;
+      report.warnings.push(...cardWarnings(opened));
       if (against !== undefined)
         await compareWithSource(opened, against, problems, (share) =>
           onProgress?.(hashShare + share * (1 - hashShare)),
@@ -66,6 +71,19 @@ export async function verifyPackage(packagePath: string, options: VerifyOptions 
     report.problems.push({ code: 'more', message: `${problems.omitted} more problems are not listed` });
   report.ok = problems.errorCount === 0;
   return report;
+}
+
+/** Whether README.md still is the card that follows from config.json and quality.json. */
+function cardWarnings({ path: folder, quantization, quality, architecture }: OpenedPackage): string[] {
+  const file = path.join(folder, 'README.md');
+  const size = statSync(file, { throwIfNoEntry: false })?.size;
+  if (size === undefined) return ['README.md, the model card, is missing'];
+  const card = Buffer.from(modelCard({ quantization, quality, architecture }), 'utf8');
+  return size === card.length && card.equals(readFileSync(file))
+    ? []
+    : [
+        'README.md is not the model card that follows from the package: it was edited, and its figures may be wrong',
+      ];
 }
 
 async function checkHashes(

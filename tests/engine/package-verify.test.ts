@@ -37,6 +37,21 @@ async function packTransformed(name: string, out: string): Promise<string> {
   return out;
 }
 
+test('an edited or missing model card is a warning, not damage', async () => {
+  const out = await packTransformed('llama-plain', path.join(folder, 'edited-card'));
+  const card = path.join(out, 'README.md');
+  writeFileSync(card, readFileSync(card, 'utf8').replace('bits a weight', 'bits A weight'));
+  expect(await verifyPackage(out)).toMatchObject({
+    ok: true,
+    warnings: [expect.stringContaining('README.md is not the model card that follows from the package')],
+  });
+  rmSync(card);
+  expect(await verifyPackage(out)).toMatchObject({
+    ok: true,
+    warnings: ['README.md, the model card, is missing'],
+  });
+});
+
 describe('a sound package', () => {
   test.each([
     'llama-plain',
@@ -50,7 +65,7 @@ describe('a sound package', () => {
     const source = await sourceOf(name);
     const shares: number[] = [];
     const report = await verifyPackage(out, { against: source, onProgress: (share) => shares.push(share) });
-    expect(report).toMatchObject({ ok: true, problems: [] });
+    expect(report).toMatchObject({ ok: true, problems: [], warnings: [] });
     expect(report.checkedTensors).toBeGreaterThan(20);
     expect(report.checkedBytes).toBeGreaterThan(10_000);
     expect(shares).toEqual([...shares].sort((a, b) => a - b));
@@ -89,6 +104,7 @@ describe('a perplexity is attached', () => {
     ]);
     opened.close();
     expect(await verifyPackage(out)).toMatchObject({ ok: true, problems: [] });
+    expect((await verifyPackage(out)).warnings).toEqual([]);
     expect(readFileSync(path.join(out, 'README.md'), 'utf8')).toContain(
       '| valid\\|text | 12.2500 | 8 | 64 | 2 | 126 |',
     );

@@ -9,6 +9,7 @@ import { childProcessHost, type ProcessHost } from '../../engine/service/process
 const result: VerifyResult = {
   ok: true,
   problems: [],
+  warnings: [],
   package: '/p',
   against: null,
   checkedFiles: 0,
