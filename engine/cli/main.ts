@@ -14,8 +14,11 @@ export async function main(args: string[]): Promise<number> {
   // A reader that closes the pipe early (head, less) is no failure of ours.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(exitCodes.success);
-    throw error;
+    process.stderr.write(`dbell: the output could not be written: ${error.message}\n`);
+    process.exit(exitCodes.failure);
   });
+  // Nobody is left to be told; the work goes on.
+  process.stderr.on('error', () => {});
   let exitCode: number = exitCodes.success;
   const program = createProgram(streams, (code) => {
     exitCode = code;

@@ -1,5 +1,10 @@
+import { spawnSync } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { onlyJson, runCli } from './cli-run.ts';
+
+const cli = fileURLToPath(new URL('../../engine/cli/dbell.js', import.meta.url));
 
 test('--help explains itself on standard output and succeeds', async () => {
   const result = await runCli(['--help']);
@@ -59,3 +64,16 @@ test('an empty path is wrong usage, never the current folder', async () => {
   expect(unnamed).toMatchObject({ exitCode: 2, stdout: '' });
   expect(unnamed.stderr).toContain('A name must follow "bundled:".');
 });
+
+test.runIf(process.platform === 'linux')(
+  'a result that cannot be written is a failure with its reason',
+  () => {
+    const full = openSync('/dev/full', 'w');
+    const run = spawnSync(process.execPath, [cli, 'recipes', '--json'], { stdio: ['ignore', full, 'pipe'] });
+    closeSync(full);
+    expect(run.status).toBe(1);
+    expect(run.stderr.toString()).toBe(
+      'dbell: the output could not be written: ENOSPC: no space left on device, write\n',
+    );
+  },
+);
