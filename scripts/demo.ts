@@ -21,10 +21,12 @@ const prompt = 'One day, a little fox';
 
 type Output = Record<string, unknown>;
 
-/** Runs a command as a person would, its progress on this terminal, and returns what it prints with --json. */
-function dbell(args: string[]): Promise<Output> {
+/**
+ * Runs a command as a person would, its progress on this terminal, and returns what it prints with --json. `told` makes the line that stands for its result.
+ */
+async function dbell(args: string[], told: (output: Output) => string): Promise<Output> {
   console.log(`\n$ npx dbell ${args.map((arg) => (arg.includes(' ') ? `"${arg}"` : arg)).join(' ')}`);
-  return new Promise((resolve, reject) => {
+  const output = await new Promise<Output>((resolve, reject) => {
     const child = spawn(process.execPath, [path.join(root, 'engine', 'cli', 'dbell.js'), ...args, '--json'], {
       cwd: root,
       env: { ...process.env, DBELL_HOME: home },
@@ -40,6 +42,8 @@ function dbell(args: string[]): Promise<Output> {
       else reject(new Error(`dbell ${args[0]} ended with exit code ${code}`));
     });
   });
+  console.log(`→ ${told(output)}`);
+  return output;
 }
 
 function numberAt(output: Output, ...keys: string[]): number {
@@ -55,27 +59,20 @@ const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(1)} MB`;
 async function measure(
   subject: string,
 ): Promise<{ perplexity: number; tokens: number; context: number; row: string[]; text: string }> {
-  const perplexity = await dbell([
-    'perplexity',
-    subject,
-    '--text',
-    heldOutText,
-    '--context',
-    '512',
-    '--windows',
-    '16',
-  ]);
-  const generated = await dbell(['generate', subject, '--prompt', prompt, '--tokens', '60', '--greedy']);
-  const benchmark = await dbell([
-    'benchmark',
-    subject,
-    '--prompt-tokens',
-    '128',
-    '--generate-tokens',
-    '32',
-    '--repetitions',
-    '3',
-  ]);
+  const perplexity = await dbell(
+    ['perplexity', subject, '--text', heldOutText, '--context', '512', '--windows', '16'],
+    (output) =>
+      `perplexity ${numberAt(output, 'perplexity').toFixed(2)} on ${numberAt(output, 'tokens')} tokens`,
+  );
+  const generated = await dbell(
+    ['generate', subject, '--prompt', prompt, '--tokens', '60', '--greedy'],
+    (output) => `${(output.tokenIds as unknown[]).length} tokens; the text stands below`,
+  );
+  const benchmark = await dbell(
+    ['benchmark', subject, '--prompt-tokens', '128', '--generate-tokens', '32', '--repetitions', '3'],
+    (output) =>
+      `decode ${numberAt(output, 'decodeTokensPerSecond', '0').toFixed(0)} tokens/s, peak memory ${megabytes(numberAt(output, 'peakRssBytes'))}${output.stable === true ? '' : '; unstable: the machine was busy or too uneven'}`,
+  );
   return {
     perplexity: numberAt(perplexity, 'perplexity'),
     tokens: numberAt(perplexity, 'tokens'),
@@ -96,7 +93,11 @@ for (const { out } of packages) {
   rmSync(path.join(root, out), { recursive: true, force: true });
   rmSync(path.join(root, `${out}.partial`), { recursive: true, force: true });
 }
-const inspected = await dbell(['inspect', model]);
+const inspected = await dbell(
+  ['inspect', model],
+  (output) =>
+    `${output.family}, ${numberAt(output, 'parameters').toLocaleString('en-US')} parameters, ${megabytes(numberAt(output, 'fileBytes'))}`,
+);
 const original = await measure(model);
 const rows: string[][] = [
   ['original (BF16)', megabytes(numberAt(inspected, 'fileBytes')), '16.00', ...original.row],
@@ -104,23 +105,18 @@ const rows: string[][] = [
 const texts: [string, string][] = [['original', original.text]];
 const runIds: string[] = [];
 for (const { recipe, activationBits, out } of packages) {
-  const made = await dbell([
-    'quantize',
-    model,
-    '--recipe',
-    recipe,
-    '--activation-bits',
-    String(activationBits),
-    '--calibration',
-    calibrationText,
-    '--windows',
-    '32',
-    '--context',
-    '512',
-    '--out',
-    out,
-  ]);
-  await dbell(['verify', out, '--against', model]);
+  const made = await dbell(
+    [
+      ...['quantize', model, '--recipe', recipe, '--activation-bits', String(activationBits)],
+      ...['--calibration', calibrationText, '--windows', '32', '--context', '512', '--out', out],
+    ],
+    (output) =>
+      `${numberAt(output, 'storedBitsPerWeight').toFixed(2)} stored bits per weight, ${megabytes(numberAt(output, 'bytes'))}`,
+  );
+  await dbell(
+    ['verify', out, '--against', model],
+    (output) => `${output.ok === true ? 'ok' : 'NOT ok'}, ${numberAt(output, 'checkedTensors')} tensors`,
+  );
   const measured = await measure(out);
   rows.push([
     `${recipe}, A${activationBits}`,
@@ -131,7 +127,11 @@ for (const { recipe, activationBits, out } of packages) {
   texts.push([recipe, measured.text]);
   runIds.push(String(made.runId));
 }
-for (const runId of runIds) await dbell(['history', 'show', runId]);
+for (const runId of runIds)
+  await dbell(
+    ['history', 'show', runId],
+    (output) => `${output.kind} ${output.state}, ${(output.layers as unknown[]).length} layers`,
+  );
 
 const heading = [
   '',
@@ -167,5 +167,5 @@ console.log(`
 bits/weight: bytes stored for the quantized layers, everything included; the size counts the whole folder
 perplexity:  on ${heldOutText}, ${original.tokens} scored tokens, context ${original.context}
 packages:    ${packages.map(({ out }) => path.join(root, out)).join('\n             ')}
-history:     ${path.join(home, 'history.sqlite')} (${runIds.map((id) => id.slice(0, 8)).join(', ')})
+history:     DBELL_HOME=${home.includes(' ') ? `'${home}'` : home} npx dbell history list
 took:        ${Math.round((performance.now() - started) / 1000)} s`);

@@ -1,7 +1,7 @@
 /**
  * Draws text from standard input as a picture of a terminal (SVG on standard output), for the README:
  *   npm run demo | npx node scripts/terminal-picture.ts "npm run demo" > docs/images/demo.svg
- * Only what stands behind the last "$ npx dbell" line is drawn; folders of this computer are shortened.
+ * Only what stands behind the last "$ npx dbell" command and its result is drawn; folders of this computer are shortened.
  */
 import path from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -11,7 +11,7 @@ const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
 const command = process.argv[2] ?? '';
 const everything = (await text(process.stdin)).replaceAll(`${root}/`, '');
 const last = everything.lastIndexOf('\n$ npx dbell');
-const output = last < 0 ? everything : everything.slice(everything.indexOf('\n', last + 1) + 1);
+const output = last < 0 ? everything : everything.slice(everything.indexOf('\n\n', last + 1) + 2);
 const lines = [`$ ${command}`, ...output.trimEnd().split('\n')];
 
 const fontSize = 13;

@@ -29,6 +29,11 @@ export function formatCount(count: number): string {
   return count.toLocaleString('en-US');
 }
 
+/** `1 run`, `1,200 runs`. */
+export function formatCounted(count: number, noun: string): string {
+  return `${formatCount(count)} ${noun}${count === 1 ? '' : 's'}`;
+}
+
 /** `135 M`, `1.1 B`, for parameters. */
 export function formatParameters(count: number): string {
   if (count >= 1e9) return `${significant(count / 1e9, 3)} B`;

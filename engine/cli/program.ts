@@ -29,7 +29,7 @@ const commands: AddCommand[] = [
   environmentCommand,
 ];
 
-const description = `Calibrates, quantizes, packs, runs and measures language models at one to four bits a weight.
+const description = `Calibrates, quantizes, packs, runs and measures language models at one to eight bits a weight.
 
 MODEL is a Hugging Face folder or a .gguf file; PACKAGE is a folder that "dbell quantize" wrote.`;
 

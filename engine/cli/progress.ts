@@ -19,6 +19,7 @@ export class ProgressDisplay {
   readonly #output: Output;
   readonly #terminal: boolean;
   #drawn = false;
+  #task = '';
   #relativeError: number | null = null;
   #lastLineAt = Number.NEGATIVE_INFINITY;
   #lastPhase = '';
@@ -31,6 +32,8 @@ export class ProgressDisplay {
 
   show(newest: JobProgress): void {
     // Layers end between many other events; the newest error stays until there is a newer one.
+    if (newest.task !== this.#task) this.#relativeError = null;
+    this.#task = newest.task;
     this.#relativeError = newest.relativeError ?? this.#relativeError;
     const progress = { ...newest, relativeError: this.#relativeError };
     if (this.#terminal) {

@@ -46,6 +46,7 @@ export async function runCommand(
   let endedJob: Job | null = null;
   let interruptedAt = Number.NEGATIVE_INFINITY;
   let interrupted = false;
+  const said = new Set<string>();
 
   const onSignal = () => {
     const now = performance.now();
@@ -83,6 +84,9 @@ export async function runCommand(
           onText?.(event.text);
         } else if (event.type === 'job-message') {
           display.clear();
+          // A conversation is one job for each answer; what was said once holds for all of them.
+          if (said.has(event.message)) return;
+          said.add(event.message);
           output.message(event.level === 'warning' ? `warning: ${event.message}` : event.message);
         }
       });

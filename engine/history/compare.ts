@@ -24,7 +24,7 @@ const requirements: { field: (run: RunDetail) => Json; message: string }[] = [
     field: (run) => at(run.results, 'perplexity.tokens'),
     message: 'the perplexities were measured on different numbers of tokens',
   },
-  { field: (run) => run.modelName, message: 'the runs are of different models' },
+  { field: (run) => run.modelName, message: 'the runs are of different models or packages' },
 ];
 
 /** Differences of runs field by field, and in words what makes their figures unlike. Values are in the order of the runs, null where absent. */

@@ -54,7 +54,9 @@ export function modelCard(inputs: {
   lines.push(
     '## Layers with the largest error',
     '',
-    'Relative error of the outputs over the calibration inputs; quality.json has every layer.',
+    quality.calibration.windowCount === 0
+      ? 'Nothing was calibrated: the relative error of the outputs weighs all inputs equally. quality.json has every layer.'
+      : 'Relative error of the outputs over the calibration inputs; quality.json has every layer.',
     '',
     '| layer | output error | weight error | stored bits |',
     '|---|---|---|---|',

@@ -74,12 +74,18 @@ test('compare puts differences first and flags unlike conditions', async () => {
   expect(result.differences).toContainEqual({ group: 'settings', field: 'context', values: [16, 32] });
   expect(result.warnings.join()).toContain('context');
   expect((await runCli(['history', 'compare', ids[0]!], environment)).exitCode).toBe(2);
+  const { stdout } = await runCli(['history', 'compare', ...ids], environment);
+  expect(stdout.split('\n')[1]).toMatch(/^kind +perplexity +perplexity$/);
+  expect(stdout.split('\n')[2]).toMatch(/^model +dbell-stories-7m +dbell-stories-7m$/);
 });
 
 test('annotate gives tags that list finds', async () => {
   await runCli(['history', 'annotate', ids[0]!, '--tag', 'kept', '--note', 'a note'], environment);
   expect((await list('--tag', 'kept')).runs.map(({ runId }) => runId)).toEqual([ids[0]]);
   expect((await list('--text', 'NOTE')).total).toBe(1);
+  const nothing = await runCli(['history', 'annotate', ids[0]!, '--json'], environment);
+  expect(nothing.exitCode).toBe(2);
+  expect(onlyJson(nothing)).toMatchObject({ error: { code: 'invalid-input' } });
 });
 
 test('delete hides runs and undo brings them back', async () => {

@@ -9,6 +9,13 @@ const folder = mkdtempSync(path.join(os.tmpdir(), 'dbell-cli-measure-'));
 const environment = { DBELL_HOME: path.join(folder, 'home') };
 afterAll(() => rmSync(folder, { recursive: true }));
 
+test('what --greedy would leave without effect is refused with it', async () => {
+  const args = ['generate', bundled.model, '--prompt', 'One', '--greedy', '--temperature', '0.5'];
+  const result = await runCli(args, environment);
+  expect(result).toMatchObject({ exitCode: 2, stdout: '' });
+  expect(result.stderr).toContain('--temperature');
+});
+
 describe('generate', () => {
   const greedy = [
     'generate',
@@ -181,7 +188,7 @@ describe('perplexity', () => {
 
   test.each([
     ['a text that does not exist', 'missing.txt', undefined, 'not-found', 1],
-    ['an unknown bundled text', 'bundled:poems', undefined, 'invalid-input', 2],
+    ['an unknown bundled text', 'bundled:poems', undefined, 'not-found', 1],
     ['an empty text', 'empty.txt', '', 'invalid-text', 1],
     ['a text that is too short', 'short.txt', 'A few words.', 'invalid-text', 1],
   ])('refuses %s', async (_, name, content, code, exitCode) => {

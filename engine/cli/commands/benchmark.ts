@@ -37,7 +37,7 @@ export const benchmarkCommand: AddCommand = (program, run) => {
       .option('--repetitions <count>', 'default: 5', wholeNumber(1, limits.repetitions))
       .option(
         '--activation-bits <bits>',
-        'raise what a package was made for: 16, 8, 6 or 4',
+        '16, 8, 6 or 4 (default: what a package was made for; 16 for a model)',
         oneOf(16, 8, 6, 4),
       )
       .option('--no-remember', 'leave it out of the history'),

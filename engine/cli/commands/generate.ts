@@ -1,5 +1,5 @@
 import { createInterface } from 'node:readline/promises';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { ActivationBits } from '../../contract/common.ts';
 import type { GenerationResult, Sampling } from '../../contract/generation.ts';
 import { limits } from '../../contract/limits.ts';
@@ -34,7 +34,9 @@ function withGenerationOptions(command: Command): Command {
       'most tokens to generate (default: 128)',
       wholeNumber(1, limits.generateTokens),
     )
-    .option('--greedy', 'always take the likeliest token')
+    .addOption(
+      new Option('--greedy', 'always take the likeliest token').conflicts(['temperature', 'topP', 'seed']),
+    )
     .option(
       '--temperature <value>',
       `flatness of the choice (default: ${defaultSampling.temperature})`,
@@ -58,7 +60,7 @@ function withGenerationOptions(command: Command): Command {
     )
     .option(
       '--activation-bits <bits>',
-      'raise what a package was made for: 16, 8, 6 or 4',
+      '16, 8, 6 or 4 (default: what a package was made for; 16 for a model)',
       oneOf(16, 8, 6, 4),
     )
     .option('--threads <count>', '0 = all cores (default: 0)', wholeNumber(0, limits.threads));

@@ -1,9 +1,10 @@
 import type { Command } from 'commander';
 import type { JsonObject } from '../../contract/common.ts';
-import type { RunDetail, RunSummary } from '../../contract/history.ts';
+import { DBellError } from '../../contract/errors.ts';
+import { type RunDetail, type RunSummary, sortKeySchema } from '../../contract/history.ts';
 import { limits } from '../../contract/limits.ts';
 import type { AddCommand, Run } from '../command.ts';
-import { formatBytes, significant } from '../format.ts';
+import { formatBytes, formatCounted, significant } from '../format.ts';
 import { collect, filePath, wholeNumber, withOutputOptions } from '../options.ts';
 import { cut, pairs, table } from '../table.ts';
 
@@ -18,13 +19,13 @@ function list(history: Command, run: Run): void {
   withOutputOptions(
     history
       .command('list')
-      .description('list runs, newest first')
+      .description('list runs, newest first; bits are those stored, PPL is the perplexity')
       .option('--kind <kind>', 'quantize, perplexity or benchmark')
       .option('--state <state>', 'running, finished, failed, stopped or interrupted')
       .option('--recipe <name>')
       .option('--tag <tag>')
       .option('--text <text>', 'found in model, recipe, note or tags')
-      .option('--sort-by <key>', 'such as createdAt, perplexity, storedBitsPerWeight (default: createdAt)')
+      .option('--sort-by <key>', `one of ${sortKeySchema.options.join(', ')} (default: createdAt)`)
       .option('--ascending', 'smallest or oldest first')
       .option('--limit <count>', 'default: 50', wholeNumber(1, limits.pageRows))
       .option('--offset <count>', 'default: 0', wholeNumber(0)),
@@ -88,7 +89,10 @@ const shownIdLength = 8;
 
 function show(history: Command, run: Run): void {
   withOutputOptions(
-    history.command('show').description('show all that is known of a run').argument('<run>', 'its id'),
+    history
+      .command('show')
+      .description('show all that is known of a run')
+      .argument('<run>', 'its id, or the first characters of it'),
   ).action((runId: string, options) =>
     run(options, async ({ client, output }) => {
       const { run: found } = await client.call('history.show', { runId });
@@ -114,6 +118,7 @@ function detailOf(run: RunDetail): string {
       ['tags', run.tags.length > 0 ? run.tags.join(', ') : null],
       ['note', run.note === '' ? null : run.note],
       ['error', run.error?.message],
+      ['verdict', verdictOf(run.results)],
       ...run.artifacts.map((artifact): [string, string] => [
         artifact.kind,
         artifact.bytes === null ? artifact.path : `${artifact.path} (${formatBytes(artifact.bytes)})`,
@@ -127,6 +132,15 @@ function detailOf(run: RunDetail): string {
       : '',
   ];
   return sections.filter((text) => text !== '').join('\n\n');
+}
+
+/** Whether the speeds of a benchmark can be relied on; null for other runs. */
+function verdictOf({ benchmark }: JsonObject): string | null {
+  if (typeof benchmark !== 'object' || benchmark === null || Array.isArray(benchmark)) return null;
+  const { stable, stabilityNotes } = benchmark;
+  if (typeof stable !== 'boolean') return null;
+  if (stable) return 'stable';
+  return ['unstable', ...(Array.isArray(stabilityNotes) ? stabilityNotes.map(String) : [])].join('\n');
 }
 
 function section(title: string, values: JsonObject): string {
@@ -146,7 +160,7 @@ function compare(history: Command, run: Run): void {
     history
       .command('compare')
       .description('put runs side by side, what differs first')
-      .argument('<runs...>', 'two ids or more'),
+      .argument('<runs...>', 'two ids or more, or their first characters'),
   ).action((runIds: string[], options) =>
     run(options, async ({ client, output }) => {
       const found = await client.call('history.compare', { runIds });
@@ -156,6 +170,10 @@ function compare(history: Command, run: Run): void {
           field,
           ...values.map((value) => (value === null ? '–' : shownValue(field, value))),
         ]);
+        rows.unshift(
+          ['kind', ...found.runs.map(({ kind }) => kind)],
+          ['model', ...found.runs.map(({ modelName }) => modelName)],
+        );
         return [
           table(
             [
@@ -183,7 +201,10 @@ function remove(history: Command, run: Run): void {
   ).action((runIds: string[], options) =>
     run(options, async ({ client, output }) => {
       const result = await client.call('history.delete', { runIds });
-      output.result(result, () => `${result.deleted} deleted; "dbell history undo" brings them back`);
+      output.result(
+        result,
+        () => `${formatCounted(result.deleted, 'run')} deleted; "dbell history undo" takes it back`,
+      );
     }),
   );
 }
@@ -209,6 +230,8 @@ function annotate(history: Command, run: Run): void {
       .option('--tag <tag>', 'replaces the tags there were; may be repeated', collect),
   ).action((runId: string, options) =>
     run(options, async ({ client, output }) => {
+      if (options.note === undefined && options.tag === undefined)
+        throw new DBellError('invalid-input', 'nothing to change: give --note, --tag or both');
       const { run: changed } = await client.call('history.annotate', {
         runId,
         note: options.note,
@@ -236,7 +259,7 @@ function exportRuns(history: Command, run: Run): void {
       });
       output.result(
         result,
-        () => `${result.runs} runs written to ${result.path} (${formatBytes(result.bytes)})`,
+        () => `${formatCounted(result.runs, 'run')} written to ${result.path} (${formatBytes(result.bytes)})`,
       );
     }),
   );

@@ -2,7 +2,14 @@ import type { Problem } from '../../contract/common.ts';
 import type { ModelDescription } from '../../contract/models.ts';
 import type { AddCommand } from '../command.ts';
 import { exitCodes } from '../exit-codes.ts';
-import { formatBytes, formatCount, formatParameters, formatPerplexity, significant } from '../format.ts';
+import {
+  formatBytes,
+  formatCount,
+  formatCounted,
+  formatParameters,
+  formatPerplexity,
+  significant,
+} from '../format.ts';
 import { filePath, withOutputOptions } from '../options.ts';
 import { CommandEnd } from '../session.ts';
 import { pairs } from '../table.ts';
@@ -35,7 +42,7 @@ Examples:
 function describe(model: ModelDescription): string {
   const { architecture } = model;
   const types = Object.entries(model.storedTypes).map(
-    ([type, { tensors, bytes }]) => `${type}: ${formatCount(tensors)} tensors, ${formatBytes(bytes)}`,
+    ([type, { tensors, bytes }]) => `${type}: ${formatCounted(tensors, 'tensor')}, ${formatBytes(bytes)}`,
   );
   const grouped =
     architecture && architecture.keyValueHeads !== architecture.heads

@@ -25,7 +25,7 @@ export const perplexityCommand: AddCommand = (program, run) => {
       .argument('<model>', 'Hugging Face folder, .gguf file or package', filePath)
       .requiredOption(
         '--text <text>',
-        'text file, .jsonl file or folder of texts, or bundled:NAME',
+        'text file, .jsonl file or folder of texts, or bundled:general, bundled:stories, bundled:stories-validation',
         textSource,
       )
       .option(
@@ -41,7 +41,7 @@ export const perplexityCommand: AddCommand = (program, run) => {
       )
       .option(
         '--activation-bits <bits>',
-        'raise what a package was made for: 16, 8, 6 or 4',
+        '16, 8, 6 or 4 (default: what a package was made for; 16 for a model)',
         oneOf(16, 8, 6, 4),
       )
       .option('--threads <count>', '0 = all cores (default: 0)', wholeNumber(0, limits.threads))

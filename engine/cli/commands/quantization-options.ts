@@ -26,6 +26,10 @@ export function withQuantizationOptions(command: Command): Command {
     )
     .option('--activation-bits <bits>', "16, 8, 6 or 4 (default: the recipe's own, 8)", oneOf(16, 8, 6, 4))
     .option('--embedding-bits <bits>', '16 or 8, for embedding and head (default: 16)', oneOf(16, 8))
-    .option('--set <key=value>', 'change one field of the recipe; may be repeated', setting)
+    .option(
+      '--set <key=value>',
+      'change one field of the recipe ("dbell recipes --json" has the fields); may be repeated',
+      setting,
+    )
     .option('--threads <count>', '0 = all cores (default: 0)', wholeNumber(0, limits.threads));
 }

@@ -26,7 +26,7 @@ export const quantizeCommand: AddCommand = (program, run) => {
     )
       .option(
         '--calibration <text>',
-        'text file, .jsonl file or folder of texts, bundled:general or bundled:stories (default: bundled:general)',
+        'text file, .jsonl file or folder of texts, bundled:general or bundled:stories (default: bundled:general); rtn recipes need none',
         textSource,
       )
       .option(
@@ -35,7 +35,11 @@ export const quantizeCommand: AddCommand = (program, run) => {
         wholeNumber(0, limits.seed),
       )
       .requiredOption('--out <folder>', 'the package; must not exist yet', filePath)
-      .option('--then-perplexity <text>', 'measure the perplexity of the package on this text', textSource)
+      .option(
+        '--then-perplexity <text>',
+        'measure the perplexity of the package on the whole of this text',
+        textSource,
+      )
       .option('--then-benchmark', 'measure the speed and memory of the package'),
   )
     .addHelpText(
