@@ -8,6 +8,11 @@ export const chatTemplateLimits = {
   timeoutMs: 5000,
   /** Numbers of one `range`; templates count messages with it. */
   maxRangeLength: 1_000_000,
-  /** Heap of the thread that renders: what a template piles up must fail there and not here. */
+  /** Heap of the thread that renders, looked at every `heapCheckMs`: what a template piles up must fail there and not here. */
   heapMb: 256,
+  heapCheckMs: 20,
+  /**
+   * V8's own limit for that thread. V8 ends the whole process where memory runs out between two of its collections, so this limit is only the last resort.
+   */
+  heapLastResortMb: 2048,
 } as const;

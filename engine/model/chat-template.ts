@@ -141,14 +141,26 @@ async function renderInThread(request: RenderRequest): Promise<string> {
 function runThread(request: RenderRequest): Promise<RenderReply> {
   const worker = new Worker(new URL('./chat-template-worker.ts', import.meta.url), {
     workerData: request,
-    resourceLimits: { maxOldGenerationSizeMb: chatTemplateLimits.heapMb },
+    resourceLimits: { maxOldGenerationSizeMb: chatTemplateLimits.heapLastResortMb },
   });
   return new Promise<RenderReply>((resolve) => {
     const timer = setTimeout(() => {
       finish({ kind: 'failed', message: `it ran longer than ${chatTemplateLimits.timeoutMs / 1000} s` });
     }, chatTemplateLimits.timeoutMs);
+    const outOfMemory = `it needed more than ${chatTemplateLimits.heapMb} MB of memory`;
+    const watch = setInterval(() => {
+      worker.getHeapStatistics().then(
+        ({ used_heap_size: usedBytes }) => {
+          if (usedBytes > chatTemplateLimits.heapMb * 2 ** 20)
+            finish({ kind: 'failed', message: outOfMemory });
+        },
+        // The thread has ended meanwhile: its own message says how.
+        () => undefined,
+      );
+    }, chatTemplateLimits.heapCheckMs);
     const finish = (reply: RenderReply) => {
       clearTimeout(timer);
+      clearInterval(watch);
       void worker.terminate();
       resolve(reply);
     };
@@ -156,10 +168,7 @@ function runThread(request: RenderRequest): Promise<RenderReply> {
     worker.once('error', (error: NodeJS.ErrnoException) =>
       finish({
         kind: 'failed',
-        message:
-          error.code === 'ERR_WORKER_OUT_OF_MEMORY'
-            ? `it needed more than ${chatTemplateLimits.heapMb} MB of memory`
-            : error.message,
+        message: error.code === 'ERR_WORKER_OUT_OF_MEMORY' ? outOfMemory : error.message,
       }),
     );
     worker.once('exit', (code) => finish({ kind: 'failed', message: `its thread ended with code ${code}` }));

@@ -127,6 +127,7 @@ export async function runItems(
     if (known?.status === 'passed' && !options.again) continue;
     console.log(`\n== ${item.id}: ${item.title}`);
     const started = performance.now();
+    const commitAtStart = commit();
     let figures: Figure[] = [];
     let error: string | undefined;
     try {
@@ -155,7 +156,7 @@ export async function runItems(
         figures,
         error,
         durationMs: Math.round(performance.now() - started),
-        commit: commit(),
+        commit: commitAtStart,
         machine: machine(),
         finishedAt: new Date().toISOString().slice(0, 10),
       },

@@ -41,7 +41,6 @@ export async function quantizeAndMeasure(m: QuantizeAndMeasure): Promise<Figure[
   if (!existsSync(out)) {
     rmSync(`${out}.partial`, { recursive: true, force: true });
     const made = await dbell(quantizeArguments(m, out), { home });
-    figures.push({ name: 'quantize seconds', measured: Math.round(numberAt(made, 'durationMs') / 100) / 10 });
     figures.push({ name: 'peak RSS bytes of quantize', measured: numberAt(made, 'peakRssBytes') });
   }
   const quality = JSON.parse(readFileSync(path.join(out, 'quality.json'), 'utf8')) as {

@@ -116,7 +116,9 @@ describe('rendering a chat', () => {
   });
 
   it('stops a template that does not end', async () => {
-    const template = '{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}';
+    // Many short loops: time without memory.
+    const loops = 6;
+    const template = '{% for i in range(100) %}'.repeat(loops) + '{% endfor %}'.repeat(loops);
     await expect(renderChat(template, [user('hi')], tokenizer, config)).rejects.toThrow(
       "the model's chat template failed: it ran longer than 5 s",
     );
@@ -126,7 +128,7 @@ describe('rendering a chat', () => {
     const template =
       '{% set ns = namespace(l=[]) %}{% for i in range(1000) %}{% set ns.l = ns.l + [range(1000000)] %}{% endfor %}';
     await expect(renderChat(template, [user('hi')], tokenizer, config)).rejects.toThrow(
-      /chat template failed: it (needed more than 256 MB of memory|ran longer than 5 s)/,
+      'chat template failed: it needed more than 256 MB of memory',
     );
   });
 });
