@@ -148,7 +148,21 @@ export function resolveRecipe(
     );
   }
   const { binarizer } = parsed.data;
-  return checkCombination({ ...parsed.data, nominalBitsPerWeight: nominalBitsOf(binarizer) });
+  // The named recipe with settings changed is another recipe, and its name says so wherever it is shown or stored.
+  const changed = settings.filter(
+    ({ path }) => path !== 'activationBits' && valueAt(entry.recipe, path) !== valueAt(parsed.data, path),
+  );
+  return checkCombination({
+    ...parsed.data,
+    name: [name, ...changed.map(({ path, value }) => `${path}=${value}`)].join(' '),
+    nominalBitsPerWeight: nominalBitsOf(binarizer),
+  });
+}
+
+function valueAt(recipe: Recipe, path: string): unknown {
+  let value: unknown = recipe;
+  for (const step of path.split('.')) value = isRecord(value) ? value[step] : undefined;
+  return value;
 }
 
 /** What the schema's single fields cannot say. */

@@ -102,3 +102,10 @@ describe('recipes', () => {
     expect(without).toEqual(['rtn-1', 'rtn-4', 'rtn-8']);
   });
 });
+
+it('a recipe whose settings were changed says so in its name', () => {
+  expect(resolveRecipe('rtn-4', { bits: '3' }, undefined, 'llama').name).toBe('rtn-4 binarizer.bits=3');
+  // Settings that change nothing, and activation bits, which stand beside the recipe, leave the name alone.
+  expect(resolveRecipe('rtn-4', { bits: '4' }, 8, 'llama').name).toBe('rtn-4');
+  expect(resolveRecipe('gptq-4', {}, 6, 'llama').name).toBe('gptq-4');
+});

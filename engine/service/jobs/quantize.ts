@@ -33,13 +33,12 @@ export function quantizeJob(runs: RunStore, request: QuantizeJobInput): JobDefin
     runId: request.runId,
     async run(job) {
       let runId: string | null = null;
-      const begin = (accepted: Pick<AcceptedReport, 'runId' | 'createdAt' | 'modelPath'>) => {
+      const begin = (accepted: Accepted) => {
         runId = accepted.runId;
         runs.begin({
           ...accepted,
           kind: 'quantize',
           modelFingerprint: null,
-          recipe: input.recipe,
           activationBits: input.activationBits ?? null,
           settings: toJson(input),
         });
@@ -92,28 +91,32 @@ export function quantizeJob(runs: RunStore, request: QuantizeJobInput): JobDefin
   };
 }
 
+/** What the history's row begins with; `recipe` is the resolved recipe's name. */
+type Accepted = Pick<AcceptedReport, 'runId' | 'createdAt' | 'modelPath'> & { recipe: string };
+
 /** Makes the package, or reads from it what the run that made it could not report. */
 async function makePackage(
   job: JobContext,
   { input, runId, createdAt, isComplete }: QuantizeJobInput,
-  begin: (accepted: Pick<AcceptedReport, 'runId' | 'createdAt' | 'modelPath'>) => void,
+  begin: (accepted: Accepted) => void,
 ): Promise<Quantized> {
   if (!isComplete) {
-    return job.runTask('quantize', { input, runId, createdAt }, ({ type: _, recipe: __, ...run }) =>
-      begin(run),
+    return job.runTask('quantize', { input, runId, createdAt }, ({ type: _, ...run }) =>
+      begin({ ...run, recipe: String(run.recipe.name) }),
     );
   }
   const described = await job.runTask('describePackage', { package: input.out }).catch((error: unknown) => {
     if (toErrorPayload(error).code === 'invalid-package') return null;
     throw error;
   });
-  if (described?.recipe !== input.recipe || described.embeddingBits !== input.embeddingBits) {
+  // A recipe with settings changed is named `NAME key=value …`.
+  if (described?.recipe.split(' ')[0] !== input.recipe || described.embeddingBits !== input.embeddingBits) {
     throw new DBellError(
       'output-exists',
       `${input.out} exists already and is not the package of this run; choose another output or delete it first`,
     );
   }
-  begin({ runId, createdAt, modelPath: path.resolve(input.model) });
+  begin({ runId, createdAt, modelPath: path.resolve(input.model), recipe: described.recipe });
   removeFinishedWork(workFolderOf(input.out));
   return { ...described, runId };
 }
