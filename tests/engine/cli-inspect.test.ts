@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, expect, test } from 'vitest';
@@ -88,4 +88,14 @@ test.each([
   const result = await runCli(['estimate', bundled.model, '--recipe', 'rtn-4', ...extra]);
   expect(result).toMatchObject({ exitCode: 2, stdout: '' });
   expect(result.stderr).toContain(extra[0]);
+});
+
+test('the work folder of an unfinished quantization is named as what it is', async () => {
+  const work = path.join(folder, 'packed.partial');
+  mkdirSync(work);
+  writeFileSync(path.join(work, 'run.json'), '{}');
+  const result = await runCli(['inspect', work, '--json']);
+  expect(result.exitCode).toBe(1);
+  const { problems } = onlyJson(result) as { problems: { code: string; message: string }[] };
+  expect(problems[0]).toMatchObject({ code: 'unfinished', message: expect.stringContaining('dbell resume') });
 });

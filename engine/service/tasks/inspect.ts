@@ -1,7 +1,10 @@
+import { existsSync } from 'node:fs';
+import path from 'node:path';
 import type { ModelDescription } from '../../contract/models.ts';
 import { type Architecture, linearsOf } from '../../model/architecture.ts';
 import { inspectModel } from '../../model/open.ts';
 import { inspectPackage } from '../../package/open.ts';
+import { partialSuffix, runFileName } from '../run-file.ts';
 import type { TaskFunction } from './control.ts';
 import { isPackage } from './package-detection.ts';
 
@@ -21,9 +24,20 @@ async function describeModel(model: string): Promise<ModelDescription> {
     storedTypes: found.storedTypes,
     hasChatTemplate: found.hasChatTemplate,
     license: found.license,
-    problems: found.problems,
+    problems: isUnfinished(model) ? [unfinishedProblem, ...found.problems] : found.problems,
     package: null,
   };
+}
+
+const unfinishedProblem = {
+  severity: 'error',
+  code: 'unfinished',
+  message:
+    'this is the work folder of an unfinished quantization, not a model; "dbell resume" goes on with it',
+} as const;
+
+function isUnfinished(folder: string): boolean {
+  return folder.endsWith(partialSuffix) && existsSync(path.join(folder, runFileName));
 }
 
 /** A package, its values included: it is small, and a damaged one should say so here. */
