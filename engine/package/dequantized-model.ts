@@ -1,7 +1,7 @@
 import { DBellError } from '../contract/errors.ts';
 import type { Architecture } from '../model/architecture.ts';
 import type { ModelProblem, ModelSource, TensorInfo, TokenizerDefinition } from '../model/source.ts';
-import { dequantize } from './dequantize.ts';
+import { dequantize } from '../quantize/dequantize.ts';
 import type { PackageSource } from './types.ts';
 
 /**

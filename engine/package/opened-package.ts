@@ -5,8 +5,8 @@ import type { Architecture, Norm } from '../model/architecture.ts';
 import type { ByteSource } from '../model/byte-source.ts';
 import type { ModelProblem, ModelSource, TokenizerDefinition } from '../model/source.ts';
 import { packing } from '../native/packing.ts';
+import { dequantize } from '../quantize/dequantize.ts';
 import { blockCount, type QuantizedLinear } from '../quantize/quantized-linear.ts';
-import { dequantize } from './dequantize.ts';
 import { DequantizedModel } from './dequantized-model.ts';
 import {
   type ExpectedEntry,

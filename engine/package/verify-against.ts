@@ -2,7 +2,7 @@ import type { Stage } from '../model/architecture.ts';
 import { type ProblemList, quote } from '../model/problems.ts';
 import type { ModelSource } from '../model/source.ts';
 import { packing } from '../native/packing.ts';
-import { dequantize } from './dequantize.ts';
+import { dequantize } from '../quantize/dequantize.ts';
 import {
   fittedScaleTolerance,
   foldedBiasTolerance,

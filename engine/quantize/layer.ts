@@ -1,5 +1,6 @@
 import type { Linear } from '../model/architecture.ts';
 import { numerics } from '../native/numerics.ts';
+import { dequantize } from './dequantize.ts';
 import { maximumDamping } from './limits.ts';
 import type { QuantizedLinear } from './quantized-linear.ts';
 import type { Recipe } from './recipe.ts';
@@ -78,7 +79,6 @@ export function quantizeLayer(
   const compensation = recipe.compensation.kind;
   const binarizer = recipe.binarizer;
   let quantized: QuantizedLinear;
-  let dequantized: Float32Array;
   let saturatedValues: number;
   if (binarizer.kind === 'uniform') {
     const levels = 2 ** binarizer.bits;
@@ -91,14 +91,6 @@ export function quantizeLayer(
     );
     saturatedValues = saturated;
     quantized = { ...base, layout: 'grid', levels, ...stored };
-    dequantized = numerics.dequantizeGrid(
-      stored.codes,
-      stored.scales,
-      stored.offsets,
-      levels,
-      outFeatures,
-      inFeatures,
-    );
   } else {
     const { kind: _, ...search } = binarizer;
     const { saturatedValues: saturated, ...stored } = numerics.quantizeStructured(
@@ -110,14 +102,8 @@ export function quantizeLayer(
     );
     saturatedValues = saturated;
     quantized = { ...base, layout: 'structured', ...stored };
-    dequantized = numerics.dequantizeStructured(
-      stored.codes,
-      stored.levels,
-      stored.salientColumns,
-      outFeatures,
-      inFeatures,
-    );
   }
+  const dequantized = dequantize(quantized);
   const notes = shared
     ? [...shared.notes]
     : ['no calibration: the relative error weighs all input columns equally'];

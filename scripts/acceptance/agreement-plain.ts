@@ -2,7 +2,7 @@
  * The plainest forms of what the packed runtime computes: slow, float64 where nothing says otherwise, written from the format's definition (docs/format.md)
  * and from the codes themselves, not from the kernels.
  */
-import { dequantize } from '../../engine/package/dequantize.ts';
+import { dequantize } from '../../engine/quantize/dequantize.ts';
 import { blockCount, columnsPerBlock, type QuantizedLinear } from '../../engine/quantize/quantized-linear.ts';
 
 /** x̂ `[tokens, in]` and s `[tokens]`. */

@@ -1,7 +1,8 @@
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { dequantize } from '../../engine/quantize/dequantize.ts';
 import { copyTinyModel, editTensors, float32Tensor, type RawTensor } from './model-fixtures.ts';
-import { dequantize, quantizeInMemory, randomWindows, temporaryFolder } from './quantize-support.ts';
+import { quantizeInMemory, randomWindows, temporaryFolder } from './quantize-support.ts';
 
 const recipes = [
   'dbellquant',

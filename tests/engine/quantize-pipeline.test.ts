@@ -3,15 +3,10 @@ import { createFloatEngine } from '../../engine/float/engine.ts';
 import type { BlockWeights } from '../../engine/float/types.ts';
 import { linearsOf } from '../../engine/model/architecture.ts';
 import { openModel } from '../../engine/model/open.ts';
+import { dequantize } from '../../engine/quantize/dequantize.ts';
 import type { QuantizationProgress } from '../../engine/quantize/progress.ts';
 import { asset, bundled } from '../assets.ts';
-import {
-  dequantize,
-  quantizeInMemory,
-  randomWindows,
-  textWindows,
-  tinyModelPath,
-} from './quantize-support.ts';
+import { quantizeInMemory, randomWindows, textWindows, tinyModelPath } from './quantize-support.ts';
 
 /** tr((W−Q) XᵀX (W−Q)ᵀ) / tr(W XᵀX Wᵀ), straight from the tokens: Σ‖(W−Q)x‖² / Σ‖Wx‖². */
 function plainRelativeError(

@@ -10,9 +10,8 @@ import type { StageName } from '../../engine/model/architecture.ts';
 import { openModel } from '../../engine/model/open.ts';
 import type { ModelSource } from '../../engine/model/source.ts';
 import { createTokenizer } from '../../engine/model/tokenizer-huggingface.ts';
-import { numerics } from '../../engine/native/numerics.ts';
+import { dequantize } from '../../engine/quantize/dequantize.ts';
 import { type QuantizeOptions, quantize } from '../../engine/quantize/pipeline.ts';
-import type { QuantizedLinear } from '../../engine/quantize/quantized-linear.ts';
 import { resolveRecipe } from '../../engine/quantize/resolve-recipe.ts';
 import type { PackageSummary, QuantizationSink, QuantizedBlock } from '../../engine/quantize/sink.ts';
 import { randomNumbers } from './float-tiny-model.ts';
@@ -79,27 +78,6 @@ export class MemorySink implements QuantizationSink {
     this.finished += 1;
     return { path: 'memory', storedBitsPerWeight: 0, bytes: 0 };
   }
-}
-
-/** What a linear's stored bits stand for, `[out, in]`, in the space of its (transformed) input. */
-export function dequantize(linear: QuantizedLinear): Float32Array {
-  const { outFeatures, inFeatures } = linear;
-  return linear.layout === 'grid'
-    ? numerics.dequantizeGrid(
-        linear.codes,
-        linear.scales,
-        linear.offsets,
-        linear.levels,
-        outFeatures,
-        inFeatures,
-      )
-    : numerics.dequantizeStructured(
-        linear.codes,
-        linear.levels,
-        linear.salientColumns,
-        outFeatures,
-        inFeatures,
-      );
 }
 
 /** Perplexity of the model with the given blocks replaced by their quantized versions, on the float path. */

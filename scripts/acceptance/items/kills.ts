@@ -45,7 +45,6 @@ function runAndKill(args: string[], home: string, delayMs: number): Promise<bool
 
 export interface KillRun {
   id: string;
-  title: string;
   model: string;
   calibration: string;
   recipe: string;
@@ -120,7 +119,6 @@ export const killItems: Item[] = [
       killAndResume(
         {
           id: 'kills/smollm2',
-          title: '',
           recipe: 'dbellquant',
           windows: 8,
           context: 512,

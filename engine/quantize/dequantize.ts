@@ -1,5 +1,5 @@
 import { numerics } from '../native/numerics.ts';
-import type { QuantizedLinear } from '../quantize/quantized-linear.ts';
+import type { QuantizedLinear } from './quantized-linear.ts';
 
 /** Float32 weights of a linear from what is stored, without its column scale, `[out, in]`. */
 export function dequantize(linear: QuantizedLinear): Float32Array {
