@@ -83,6 +83,19 @@ test('hostile rows stay finite, constant rows give the constant and zero rows ex
       }
 });
 
+test('zero is one of the levels from 2 bits on, to within the rounding of the stored offset', () => {
+  const weight = randomWeight(8, 256, 31).map((value, index) => (index < 256 ? Math.abs(value) : value));
+  for (const bits of [2, 3, 4, 8]) {
+    const options = { bits, compensation: 'none', blockSize: 128 } as const;
+    const native = numerics.quantizeUniform(weight, 8, 256, null, options);
+    for (let block = 0; block < native.scales.length; block++) {
+      const grid = { scale: native.scales[block] as number, offset: native.offsets[block] as number };
+      const zero = reference.dequantizedWeight(reference.codeOf(0, grid, 2 ** bits), grid, 2 ** bits);
+      expect(Math.abs(zero)).toBeLessThanOrEqual(Math.abs(halfToNumber(grid.offset)) * 2 ** -11);
+    }
+  }
+});
+
 test('every code is the nearest for the scale and offset that are stored', () => {
   const weight = randomWeight(4, 256, 21);
   for (const bits of [1, 2, 3, 4]) {

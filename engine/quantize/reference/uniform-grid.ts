@@ -14,7 +14,10 @@ export interface BlockGrid {
   offset: number;
 }
 
-/** Scale and offset of one row's block. One bit: mean and mean absolute deviation from the stored mean; else the range from least to greatest weight. */
+/**
+ * Scale and offset of one row's block. One bit: mean and mean absolute deviation from the stored mean; else the range from least to greatest weight,
+ * zero included, moved so that zero is one of the levels (an integer zero point, as GPTQ's own quantizer has it).
+ */
 export function gridOfBlock(weights: Float32Array, levels: number): BlockGrid {
   if (levels === 2) {
     let sum = 0;
@@ -31,10 +34,15 @@ export function gridOfBlock(weights: Float32Array, levels: number): BlockGrid {
     low = Math.min(low, weight);
     high = Math.max(high, weight);
   }
-  return {
-    scale: storedHalf(float(float(high - low) / (levels - 1))),
-    offset: storedHalf(float(float(high * 0.5) + float(low * 0.5))),
-  };
+  const middle = storedHalf(float(float(high * 0.5) + float(low * 0.5)));
+  const from = Math.min(low, 0);
+  const to = Math.max(high, 0);
+  const last = levels - 1;
+  const stored = storedHalf(low === high ? 0 : float(float(to - from) / last));
+  const scale = halfToNumber(stored);
+  if (scale === 0) return { scale: stored, offset: middle };
+  const zeroPoint = Math.floor(float(Math.min(float(-from / scale), last) + 0.5));
+  return { scale: stored, offset: storedHalf(float(scale * (last / 2 - zeroPoint))) };
 }
 
 /** The nearest code for one weight. */

@@ -56,15 +56,23 @@ RowsReport quantize_lanes(const BlockRows& block, std::size_t first_row, std::si
     grid.scale = store_halves(2.0f * (deviation / broadcast(static_cast<float>(width))), rows, scales,
                               output.blocks_stride, report.saturated);
   } else {
-    FloatVector low = load(tile), high = low;
+    FloatVector least = load(tile), greatest = least;
     for (std::size_t j = 1; j < width; ++j) {
-      low = minimum(low, load(tile + j * lanes));
-      high = maximum(high, load(tile + j * lanes));
+      least = minimum(least, load(tile + j * lanes));
+      greatest = maximum(greatest, load(tile + j * lanes));
     }
-    grid.scale =
-        store_halves((high - low) / grid.last_code, rows, scales, output.blocks_stride, report.saturated);
-    grid.offset =
-        store_halves(high * 0.5f + low * 0.5f, rows, offsets, output.blocks_stride, report.saturated);
+    // Zero is one of the levels: without it, small weights of a column with massive activations keep an error that the columns to the right can
+    // only balance with weights far out of their range.
+    const FloatVector zero = broadcast(0.0f);
+    const FloatVector low = minimum(least, zero), high = maximum(greatest, zero);
+    // A constant row is its offset alone.
+    const FloatVector range = select(least == greatest, zero, high - low);
+    grid.scale = store_halves(range / grid.last_code, rows, scales, output.blocks_stride, report.saturated);
+    FloatVector zero_point = select(grid.scale == zero, zero, (zero - low) / grid.scale);
+    zero_point = truncated(minimum(zero_point, grid.last_code) + 0.5f);
+    const FloatVector middle = greatest * 0.5f + least * 0.5f;
+    const FloatVector offset = select(grid.scale == zero, middle, grid.scale * (grid.centre - zero_point));
+    grid.offset = store_halves(offset, rows, offsets, output.blocks_stride, report.saturated);
   }
 
   const bool by_column = block.error != nullptr && block.compensation == Compensation::column;
