@@ -104,6 +104,7 @@ export function unpackLinear(name: string, entry: LinearEntry, tensors: Uint8Arr
     codes,
     scales: rowValues('scales', 1),
     offsets: entry.offsets ? rowValues('offsets', 1) : null,
+    residual: null,
   };
 }
 

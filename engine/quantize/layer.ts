@@ -90,7 +90,7 @@ export function quantizeLayer(
       { bits: binarizer.bits, compensation, blockSize: recipe.blockSize },
     );
     saturatedValues = saturated;
-    quantized = { ...base, layout: 'grid', levels, ...stored };
+    quantized = { ...base, layout: 'grid', levels, ...stored, residual: null };
   } else {
     const { kind: _, ...search } = binarizer;
     const { saturatedValues: saturated, ...stored } = numerics.quantizeStructured(

@@ -14,7 +14,24 @@ interface QuantizedLinearBase {
   columnScale: Float32Array | null;
 }
 
-/** W_ij = r_{i,blk(j)} · (q_ij − (levels − 1) / 2) [+ m_{i,blk(j)}]; arithmetic in float32 in exactly this order. */
+/**
+ * Salient residual columns (architecture.md "The packed model"): a second, 2-level quantization of what the grid leaves over in a few columns. With the
+ * gathered index k of column j = columns[k] and b(k) = floor(k / 128), W_ij += r'_{i,b(k)} · (q'_ik − ½).
+ */
+export interface GridResidual {
+  /** Column indices, ascending, each once, `[count]`, 1 ≤ count ≤ in. */
+  columns: Int32Array;
+  levels: 2;
+  /** q', `[out, count]`, 0 or 1. */
+  codes: Uint8Array;
+  /** r' as fp16 bits, `[out, ceil(count / 128)]`. */
+  scales: Uint16Array;
+}
+
+/**
+ * W_ij = r_{i,blk(j)} · (q_ij − (levels − 1) / 2) [+ m_{i,blk(j)}] [+ r'_{i,b(k)} · (q'_ik − ½)]; arithmetic in float32 in exactly this order. The column scale
+ * multiplies the sum.
+ */
 export interface GridLinear extends QuantizedLinearBase {
   layout: 'grid';
   /** 2 … 256; planes = ceil(log2 levels). */
@@ -25,6 +42,8 @@ export interface GridLinear extends QuantizedLinearBase {
   scales: Uint16Array;
   /** m as fp16 bits, `[out, blocks]`, or null. */
   offsets: Uint16Array | null;
+  /** Null where no column has a residual. */
+  residual: GridResidual | null;
 }
 
 /**

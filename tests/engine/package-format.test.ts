@@ -87,7 +87,15 @@ describe('a reader written from docs/format.md reads the same numbers', () => {
   test('the worked example', () => {
     const text = readFileSync(path.resolve(import.meta.dirname, '../../docs/format.md'), 'utf8');
     const [planes, scales] = packLinear({
-      ...{ layout: 'grid', name: 'example', outFeatures: 2, inFeatures: 5, levels: 3, offsets: null },
+      ...{
+        layout: 'grid',
+        name: 'example',
+        outFeatures: 2,
+        inFeatures: 5,
+        levels: 3,
+        offsets: null,
+        residual: null,
+      },
       ...{ bias: null, columnScale: null },
       codes: Uint8Array.of(0, 1, 2, 1, 2, 2, 2, 0, 0, 1),
       scales: Uint16Array.of(0x3800, 0x4000),

@@ -65,6 +65,7 @@ export function randomLinear(
     codes,
     scales: halfsFrom(randomFloats(random, outFeatures * blocks)),
     offsets: kind.offsets ? halfsFrom(randomFloats(random, outFeatures * blocks)) : null,
+    residual: null,
   };
 }
 
@@ -104,7 +105,7 @@ export function roundedLinear(
   }
   const linear = {
     ...{ name, outFeatures, inFeatures, bias: null, columnScale: null },
-    ...{ layout: 'grid' as const, levels, codes, scales: scaleBits, offsets: offsetBits },
+    ...{ layout: 'grid' as const, levels, codes, scales: scaleBits, offsets: offsetBits, residual: null },
   };
   return { linear, dequantized };
 }

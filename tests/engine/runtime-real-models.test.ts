@@ -57,7 +57,7 @@ function quantize(linear: QuantizedLinear, weight: Float32Array, bits: Subject['
   const common = { compensation: 'none', blockSize: 128 } as const;
   if (bits !== 'structured') {
     const made = numerics.quantizeUniform(weight, outFeatures, inFeatures, null, { bits, ...common });
-    return { ...base, layout: 'grid', levels: 2 ** bits, ...made };
+    return { ...base, layout: 'grid', levels: 2 ** bits, ...made, residual: null };
   }
   const made = numerics.quantizeStructured(weight, outFeatures, inFeatures, null, {
     ...common,

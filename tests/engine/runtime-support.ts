@@ -22,6 +22,9 @@ export function mean(values: ArrayLike<number>): number {
 /** Float weights `[out, in]` by the definition in quantize/quantized-linear.ts, column scale multiplied in; float32 arithmetic in its order. */
 export function dequantizedPlainly(linear: QuantizedLinear): Float32Array {
   const { inFeatures, outFeatures, codes, columnScale } = linear;
+  const residual = linear.layout === 'grid' ? linear.residual : null;
+  const residualScales = residual ? packing.halfsToFloats(residual.scales) : null;
+  const gathered = new Map([...(residual?.columns ?? [])].map((column, index) => [column, index]));
   const blocks = blockCount(inFeatures);
   const round = Math.fround;
   const values = packing.halfsToFloats(linear.layout === 'grid' ? linear.scales : linear.levels);
@@ -32,8 +35,17 @@ export function dequantizedPlainly(linear: QuantizedLinear): Float32Array {
     const code = codes[index]!;
     const scale = columnScale?.[column] ?? 1;
     if (linear.layout === 'grid') {
-      const weight = round(values[at]! * (code - (linear.levels - 1) / 2));
-      return scale * (offsets ? round(weight + offsets[at]!) : weight);
+      let weight = round(values[at]! * (code - (linear.levels - 1) / 2));
+      if (offsets) weight = round(weight + offsets[at]!);
+      const k = gathered.get(column);
+      if (residual && residualScales && k !== undefined) {
+        const row = Math.floor(index / inFeatures);
+        const residualScale =
+          residualScales[row * blockCount(residual.columns.length) + Math.floor(k / 128)]!;
+        const residualCode = residual.codes[row * residual.columns.length + k]!;
+        weight = round(weight + round(residualScale * (residualCode - 0.5)));
+      }
+      return scale * weight;
     }
     const [mean0, scale0, mean1, scale1, salientMean, first, second] = values.subarray(7 * at, 7 * at + 7);
     const signed = (value: number, isPlus: number): number => (isPlus ? value : -value);
