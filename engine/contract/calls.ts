@@ -6,6 +6,8 @@ import { jobCalls } from './jobs.ts';
 import { measurementCalls } from './measurement.ts';
 import { modelCalls } from './models.ts';
 import { quantizationCalls } from './quantization.ts';
+import { settingsCalls } from './settings.ts';
+import { textPreviewCalls } from './text-preview.ts';
 
 /**
  * Every call of the engine: what goes in and what comes back. Both are checked at run time on the side that receives them. Long work is a
@@ -19,6 +21,8 @@ export const calls = {
   ...measurementCalls,
   ...historyCalls,
   ...jobCalls,
+  ...settingsCalls,
+  ...textPreviewCalls,
 } as const;
 
 export type Calls = typeof calls;

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { bytesSchema, countSchema, pathSchema } from './common.ts';
+import { bytesSchema, countSchema, nameSchema, pathSchema } from './common.ts';
 
 /** What only native code can tell; `problem` says why it could not be loaded. */
 export const nativeEnvironmentSchema = z.object({
@@ -20,6 +20,14 @@ export const environmentSchema = z.object({
   /** DBELL_HOME. */
   home: pathSchema,
   historyFile: pathSchema,
+  /** Where packages are made by default. */
+  packagesFolder: pathSchema,
+  /** What comes with the product. */
+  samples: z.object({
+    models: z.array(z.object({ name: nameSchema, path: pathSchema })),
+    /** Names for `{ bundled: name }`. */
+    texts: z.array(z.object({ name: nameSchema, bytes: bytesSchema })),
+  }),
 });
 export type Environment = z.infer<typeof environmentSchema>;
 

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { countSchema, identifierSchema } from './common.ts';
 import { jobProgressSchema, jobSchema } from './jobs.ts';
-import { layerErrorSchema } from './quantization.ts';
+import { layerDetailSchema } from './quantization.ts';
+import { settingsSchema } from './settings.ts';
 
 /** Everything that the service tells without being asked. */
 export const eventSchema = z.discriminatedUnion('type', [
@@ -13,7 +14,7 @@ export const eventSchema = z.discriminatedUnion('type', [
     type: z.literal('job-layer'),
     jobId: identifierSchema,
     blockIndex: countSchema,
-    layer: layerErrorSchema,
+    layer: layerDetailSchema,
   }),
   /** Generated text; concatenated pieces are the whole. */
   z.object({
@@ -37,5 +38,6 @@ export const eventSchema = z.discriminatedUnion('type', [
   }),
   /** Rows of the history were added, changed or removed. */
   z.object({ type: z.literal('history-changed') }),
+  z.object({ type: z.literal('settings-changed'), settings: settingsSchema }),
 ]);
 export type ServiceEvent = z.infer<typeof eventSchema>;

@@ -3,7 +3,7 @@ import { bytesSchema, countSchema, durationMsSchema, identifierSchema, timeSchem
 import { errorPayloadSchema } from './error-payload.ts';
 import { generationResultSchema } from './generation.ts';
 import { benchmarkResultSchema, perplexityResultSchema } from './measurement.ts';
-import { quantizeResultSchema, verifyResultSchema } from './quantization.ts';
+import { layerDetailSchema, quantizeResultSchema, verifyResultSchema } from './quantization.ts';
 
 /**
  * queued → running ⇄ paused; running → stopping → stopped; running → finished | failed. A stopped or failed quantization can be
@@ -67,12 +67,23 @@ export type JobKind = Job['kind'];
 /** Result of each kind of job. */
 export type JobResult<K extends JobKind> = NonNullable<Extract<Job, { kind: K }>['result']>;
 
+/** Everything a job has told so far, for those who did not hear it: a window opened later, a reloaded page. */
+export const jobDetailsSchema = z.object({
+  job: jobSchema,
+  layers: z.array(z.object({ blockIndex: countSchema, layer: layerDetailSchema })),
+  messages: z.array(z.object({ level: z.enum(['info', 'warning']), message: z.string() })),
+  /** Generated text, all pieces joined. */
+  text: z.string(),
+});
+export type JobDetails = z.infer<typeof jobDetailsSchema>;
+
 const jobIdInput = z.strictObject({ jobId: identifierSchema });
 const jobOutput = z.object({ job: jobSchema });
 
 export const jobCalls = {
   'jobs.list': { input: z.strictObject({}), output: z.object({ jobs: z.array(jobSchema) }) },
   'jobs.get': { input: jobIdInput, output: jobOutput },
+  'jobs.details': { input: jobIdInput, output: jobDetailsSchema },
   /** Answers when the job has ended (finished, failed or stopped). */
   'jobs.wait': { input: jobIdInput, output: jobOutput },
   /** Holds the work at its next border (layer, window, token) until `jobs.continue`. */

@@ -20,6 +20,8 @@ export const limits = {
   generateTokens: 262_144,
   /** Repetitions of a benchmark: beyond this the machine drifts more than the mean gains. */
   repetitions: 1000,
+  /** Points of one curve or histogram: more than a screen has columns for. */
+  chartPoints: 1024,
   /** Entries of a benchmark's lists of lengths. */
   lengthListEntries: 32,
   /** `--set` entries; a recipe has about twenty fields. */

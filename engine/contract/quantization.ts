@@ -107,6 +107,49 @@ export const layerErrorSchema = z.object({
   notes: z.array(z.string()),
 });
 
+/** Histogram over equal bins from minimum to maximum. */
+export const weightHistogramSchema = z.object({
+  minimum: z.number(),
+  maximum: z.number(),
+  counts: z.array(countSchema).max(limits.chartPoints),
+});
+export type WeightHistogram = z.infer<typeof weightHistogramSchema>;
+
+/** Training of one linear's T, in a few numbers; see engine/quantize/progress.ts. */
+export const ltdbSummarySchema = z.object({
+  lossCurve: z.array(z.number()).max(limits.chartPoints),
+  /** Epoch of each entry of `lossCurve`. */
+  epochs: z.array(countSchema).max(limits.chartPoints),
+  blockCount: countSchema,
+  meanEpochs: z.number().nonnegative(),
+  /** Blocks that stopped because L_DTMD rose. */
+  stoppedEarly: countSchema,
+  keptStart: countSchema,
+});
+export type LtdbSummary = z.infer<typeof ltdbSummarySchema>;
+
+/** What the pictures of a linear are drawn from; null where its recipe has no such thing. */
+export const layerDetailSchema = layerErrorSchema.extend({
+  ltdb: ltdbSummarySchema.nullable(),
+  /** Weights as they were, after the transform, and as quantized. */
+  histograms: z
+    .object({
+      original: weightHistogramSchema,
+      transformed: weightHistogramSchema,
+      quantized: weightHistogramSchema,
+    })
+    .nullable(),
+  /** Largest magnitude that reached each group of neighbouring input channels, before and after the transform. */
+  channelMaxima: z
+    .object({
+      channels: countSchema,
+      before: z.array(z.number().nonnegative()).max(limits.chartPoints),
+      after: z.array(z.number().nonnegative()).max(limits.chartPoints),
+    })
+    .nullable(),
+});
+export type LayerDetail = z.infer<typeof layerDetailSchema>;
+
 /** Figures of one quantized linear. */
 export const layerReportSchema = layerErrorSchema.extend({
   /** ‖W − Q‖² / ‖W‖². */

@@ -26,7 +26,7 @@ import {
   transformOperations,
 } from './cost-model.ts';
 import type { WindowFile } from './hidden-states.ts';
-import { weightHistogram } from './histogram.ts';
+import { channelMaxima, weightHistogram } from './histogram.ts';
 import { prepareHessian, quantizeLayer, type StageHessian } from './layer.ts';
 import type { LtdbSummary, WeightHistogram } from './progress.ts';
 import { type ProgressReporter, plainEvent } from './progress-reporter.ts';
@@ -239,6 +239,7 @@ class BlockRun {
   async quantizeStage(stage: Stage, shared: StageHessian | null): Promise<void> {
     const { recipe, reporter, windowCount } = this.job;
     const transform = this.transforms.get(stage.name);
+    const absMax = this.absMax[stage.name];
     for (const linear of stage.linears) {
       const weight = weightOf(this.weights, linear);
       const bias = linear.bias === null ? null : (this.weights.get(linear.bias) ?? null);
@@ -266,6 +267,8 @@ class BlockRun {
         histograms: original
           ? { original, transformed: weightHistogram(weight), quantized: weightHistogram(dequantized) }
           : null,
+        channelMaxima:
+          this.job.collectHistograms && absMax ? channelMaxima(absMax, transform?.scale ?? null) : null,
       });
     }
   }

@@ -1,5 +1,5 @@
 import { histogramBins } from './limits.ts';
-import type { WeightHistogram } from './progress.ts';
+import type { ChannelMaxima, WeightHistogram } from './progress.ts';
 
 /** Histogram of a weight's values over their own range; values are finite. */
 export function weightHistogram(values: Float32Array): WeightHistogram {
@@ -17,4 +17,24 @@ export function weightHistogram(values: Float32Array): WeightHistogram {
     counts[bin] = (counts[bin] ?? 0) + 1;
   }
   return { minimum, maximum, counts };
+}
+
+/**
+ * Maxima of the channels in at most `histogramBins` groups of neighbours.
+ *
+ * @param absMax max|X_j|, `[in]`
+ * @param scale T, `[in]`: the input is divided by it; null where nothing is transformed
+ */
+export function channelMaxima(absMax: Float32Array, scale: Float32Array | null): ChannelMaxima {
+  const channels = absMax.length;
+  const groups = Math.min(histogramBins, channels);
+  const before = new Array<number>(groups).fill(0);
+  const after = new Array<number>(groups).fill(0);
+  for (let channel = 0; channel < channels; channel += 1) {
+    const group = Math.floor((channel * groups) / channels);
+    const value = absMax[channel] ?? 0;
+    before[group] = Math.max(before[group] ?? 0, value);
+    after[group] = Math.max(after[group] ?? 0, value / Math.abs(scale?.[channel] ?? 1));
+  }
+  return { channels, before, after };
 }

@@ -92,5 +92,5 @@ export function plainEvent(
   doneWindows: number,
   totalWindows: number,
 ): Event {
-  return { step, doneWindows, totalWindows, notes: [], ltdb: null, histograms: null };
+  return { step, doneWindows, totalWindows, notes: [], ltdb: null, histograms: null, channelMaxima: null };
 }

@@ -40,6 +40,13 @@ export interface WeightHistogram {
   counts: number[];
 }
 
+/** Largest magnitude of each group of neighbouring input channels, before and after x' = x / T. */
+export interface ChannelMaxima {
+  channels: number;
+  before: number[];
+  after: number[];
+}
+
 /**
  * One progress event; plain JSON values only. `null` means "does not apply at this step".
  */
@@ -67,6 +74,8 @@ export interface QuantizationProgress {
   ltdb: LtdbSummary | null;
   /** Weights before and after the transform, and as quantized; only with `collectHistograms`. */
   histograms: { original: WeightHistogram; transformed: WeightHistogram; quantized: WeightHistogram } | null;
+  /** Where the float model's activations were looked at; only with `collectHistograms`. */
+  channelMaxima: ChannelMaxima | null;
 }
 
 /** Polled between windows and linears. */

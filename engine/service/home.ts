@@ -25,3 +25,7 @@ export function defaultHome(
 export function historyFile(home: string): string {
   return path.join(home, 'history.sqlite');
 }
+
+export function settingsFile(home: string): string {
+  return path.join(home, 'settings.json');
+}

@@ -12,6 +12,7 @@ import { historyFile } from './home.ts';
 import { JobQueue } from './jobs/queue.ts';
 import type { ProcessHost } from './process-host.ts';
 import { toJson } from './runs.ts';
+import { openSettings } from './settings-file.ts';
 
 export interface ServiceOptions {
   /** Folder of the history and the settings; see home.ts for the default. */
@@ -53,6 +54,7 @@ export function createService({ home, processHost }: ServiceOptions): Service {
     processHost,
     queue,
     history,
+    settings: openSettings(home, (message) => emit({ type: 'service-message', level: 'warning', message })),
     emit,
   });
 

@@ -19,13 +19,14 @@ import {
 } from '../contract/measurement.ts';
 import { modelCalls } from '../contract/models.ts';
 import {
-  layerErrorSchema,
+  layerDetailSchema,
   layerReportSchema,
   quantizationCalls,
   quantizeInputSchema,
   quantizeResultSchema,
   verifyResultSchema,
 } from '../contract/quantization.ts';
+import { textPreviewCalls } from '../contract/text-preview.ts';
 
 /**
  * What the service and a work process say to each other. Both check what they receive: a work process reads hostile files, and its memory is
@@ -57,6 +58,7 @@ export const taskSchemas = {
   verify: { input: quantizationCalls.verify.input, result: verifyResultSchema },
   perplexity: { input: perplexityInputSchema, result: perplexityResultSchema.omit({ runId: true }) },
   estimate: { input: quantizationCalls.estimate.input, result: quantizationCalls.estimate.output },
+  previewText: { input: textPreviewCalls.previewText.input, result: textPreviewCalls.previewText.output },
   inspect: { input: modelCalls.inspect.input, result: modelCalls.inspect.output },
 } as const;
 
@@ -79,7 +81,7 @@ export type ToWorkProcess = z.infer<typeof toWorkProcessSchema>;
 /** What a task reports while it works. */
 export const reportSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('progress'), progress: jobProgressSchema }),
-  z.strictObject({ type: z.literal('layer'), blockIndex: countSchema, layer: layerErrorSchema }),
+  z.strictObject({ type: z.literal('layer'), blockIndex: countSchema, layer: layerDetailSchema }),
   z.strictObject({ type: z.literal('text'), text: z.string(), tokenIds: z.array(countSchema) }),
   /** A quantization holds its output's lock and begins to work; from now on the history knows it. */
   z.strictObject({

@@ -1,10 +1,16 @@
 import os from 'node:os';
+import path from 'node:path';
 import packageJson from '../../../package.json' with { type: 'json' };
 import { historyFile } from '../home.ts';
+import { samples } from '../samples.ts';
 import { startTask } from '../supervisor.ts';
 import type { HandlerContext, Handlers } from './handlers.ts';
 
-export function environmentHandlers({ home, processHost }: HandlerContext): Pick<Handlers, 'environment'> {
+export function environmentHandlers({
+  home,
+  processHost,
+  settings,
+}: HandlerContext): Pick<Handlers, 'environment'> {
   return {
     environment: async () => ({
       version: packageJson.version,
@@ -16,6 +22,8 @@ export function environmentHandlers({ home, processHost }: HandlerContext): Pick
       native: await startTask(processHost, 'environment', {}).done,
       home,
       historyFile: historyFile(home),
+      packagesFolder: settings.get().packagesFolder ?? path.join(home, 'models'),
+      samples: samples(),
     }),
   };
 }

@@ -3,6 +3,7 @@ import type { ServiceEvent } from '../../contract/events.ts';
 import type { HistoryAccess } from '../history-access.ts';
 import type { JobQueue } from '../jobs/queue.ts';
 import type { ProcessHost } from '../process-host.ts';
+import type { SettingsFile } from '../settings-file.ts';
 
 export type Handler<N extends CallName> = (
   input: ParsedCallInput<N>,
@@ -15,5 +16,6 @@ export interface HandlerContext {
   processHost: ProcessHost;
   queue: JobQueue;
   history: HistoryAccess;
+  settings: SettingsFile;
   emit: (event: ServiceEvent) => void;
 }

@@ -6,6 +6,7 @@ import { jobHandlers } from './jobs.ts';
 import { measurementHandlers } from './measurement.ts';
 import { modelHandlers } from './models.ts';
 import { quantizationHandlers } from './quantization.ts';
+import { settingsHandlers } from './settings.ts';
 
 export function createHandlers(context: HandlerContext): Handlers {
   return {
@@ -16,5 +17,6 @@ export function createHandlers(context: HandlerContext): Handlers {
     ...generationHandlers(context),
     ...measurementHandlers(context),
     ...jobHandlers(context),
+    ...settingsHandlers(context),
   };
 }

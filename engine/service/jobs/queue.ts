@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { toErrorPayload } from '../../contract/error-payload.ts';
 import { DBellError } from '../../contract/errors.ts';
 import type { ServiceEvent } from '../../contract/events.ts';
-import type { Job, JobKind, JobProgress } from '../../contract/jobs.ts';
+import type { Job, JobDetails, JobKind, JobProgress } from '../../contract/jobs.ts';
 import { coalesce } from '../coalesce.ts';
 import { serviceLimits } from '../limits.ts';
 import type { ProcessHost } from '../process-host.ts';
@@ -12,6 +12,8 @@ import type { JobContext, JobDefinition } from './job.ts';
 
 interface Entry {
   job: Job;
+  /** What its events told, for those who come later. */
+  told: Omit<JobDetails, 'job'>;
   definition: JobDefinition;
   task: RunningTask<TaskKind> | null;
   stopRequested: boolean;
@@ -54,6 +56,7 @@ export class JobQueue {
     const { promise, resolve } = Promise.withResolvers<void>();
     const entry: Entry = {
       job,
+      told: { layers: [], messages: [], text: '' },
       definition: definition as unknown as JobDefinition,
       task: null,
       stopRequested: false,
@@ -74,6 +77,11 @@ export class JobQueue {
 
   get(jobId: string): Job {
     return structuredClone(this.#find(jobId).job);
+  }
+
+  details(jobId: string): JobDetails {
+    const { job, told } = this.#find(jobId);
+    return structuredClone({ job, ...told });
   }
 
   async wait(jobId: string): Promise<Job> {
@@ -189,7 +197,11 @@ export class JobQueue {
   }
 
   #context(entry: Entry, pushProgress: (progress: JobProgress) => void): JobContext {
-    const { job } = entry;
+    const { job, told } = entry;
+    const message: JobContext['message'] = (level, text) => {
+      told.messages.push({ level, message: text });
+      this.#emit({ type: 'job-message', jobId: job.jobId, level, message: text });
+    };
     const onReport = (report: Report, onAccepted?: (report: AcceptedReport) => void) => {
       switch (report.type) {
         case 'accepted':
@@ -200,6 +212,7 @@ export class JobQueue {
           pushProgress(report.progress);
           break;
         case 'layer':
+          told.layers.push({ blockIndex: report.blockIndex, layer: report.layer });
           this.#emit({
             type: 'job-layer',
             jobId: job.jobId,
@@ -208,6 +221,7 @@ export class JobQueue {
           });
           break;
         case 'text':
+          told.text += report.text;
           this.#emit({
             type: 'job-text',
             jobId: job.jobId,
@@ -216,12 +230,7 @@ export class JobQueue {
           });
           break;
         case 'message':
-          this.#emit({
-            type: 'job-message',
-            jobId: job.jobId,
-            level: report.level,
-            message: report.message,
-          });
+          message(report.level, report.message);
           break;
       }
     };
@@ -244,9 +253,7 @@ export class JobQueue {
     return {
       jobId: job.jobId,
       runTask,
-      message: (level, message) => {
-        this.#emit({ type: 'job-message', jobId: job.jobId, level, message });
-      },
+      message,
       setRun: (runId) => {
         job.runId = runId;
         this.#changed(entry);

@@ -10,6 +10,7 @@ export const tasks: { [K in TaskKind]: () => Promise<TaskFunction<K>> } = {
   generate: async () => (await import('./generate.ts')).generateTask,
   inspect: async () => (await import('./inspect.ts')).inspectTask,
   perplexity: async () => (await import('./perplexity.ts')).perplexityTask,
+  previewText: async () => (await import('./preview-text.ts')).previewTextTask,
   quantize: async () => (await import('./quantize.ts')).quantizeTask,
   verify: async () => (await import('./verify.ts')).verifyTask,
 };

@@ -134,6 +134,7 @@ export const quantizeTask: TaskFunction<'quantize'> = async (request, control) =
           outputDirectory: input.out,
           seed: input.seed ?? 0,
           threads,
+          collectHistograms: true,
           onProgress: (progress) => {
             if (!accepted) accept();
             reportProgress(progress, control);
@@ -223,7 +224,8 @@ async function waitForLock(workFolder: string, out: string): Promise<void> {
 }
 
 function reportProgress(progress: QuantizationProgress, control: TaskControl): void {
-  const { step, blockIndex, blockCount, layer, relativeError, notes } = progress;
+  const { step, blockIndex, blockCount, layer, relativeError, notes, ltdb, histograms, channelMaxima } =
+    progress;
   control.progress({
     task,
     stage: step,
@@ -235,6 +237,10 @@ function reportProgress(progress: QuantizationProgress, control: TaskControl): v
     remainingMs: progress.etaMs,
   });
   if (layer !== null && relativeError !== null) {
-    control.report({ type: 'layer', blockIndex, layer: { name: layer, relativeError, notes } });
+    control.report({
+      type: 'layer',
+      blockIndex,
+      layer: { name: layer, relativeError, notes, ltdb, histograms, channelMaxima },
+    });
   }
 }

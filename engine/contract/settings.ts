@@ -1,0 +1,36 @@
+import { z } from 'zod';
+import { pathSchema, threadsSchema } from './common.ts';
+
+export const themeSchema = z.enum(['system', 'light', 'dark']);
+export type Theme = z.infer<typeof themeSchema>;
+
+/** What a person has set once for all runs; kept in DBELL_HOME. */
+export const settingsSchema = z.strictObject({
+  theme: themeSchema.default('system'),
+  /** For new runs; 0 = all cores. */
+  threads: threadsSchema.default(0),
+  /** A run that is expected to need more is warned of; null: what the machine has free. */
+  memoryBudgetBytes: z.number().int().min(1).max(Number.MAX_SAFE_INTEGER).nullable().default(null),
+  /** Off: nothing ever leaves this machine. */
+  network: z.boolean().default(false),
+  /** Where packages are made; null: below DBELL_HOME. */
+  packagesFolder: pathSchema.nullable().default(null),
+});
+export type Settings = z.infer<typeof settingsSchema>;
+
+export const settingsOutputSchema = z.object({ settings: settingsSchema });
+
+export const settingsCalls = {
+  'settings.get': { input: z.strictObject({}), output: settingsOutputSchema },
+  /** Changes the fields given; the others stay. */
+  'settings.set': {
+    input: z.strictObject({
+      theme: themeSchema.optional(),
+      threads: threadsSchema.optional(),
+      memoryBudgetBytes: z.number().int().min(1).max(Number.MAX_SAFE_INTEGER).nullable().optional(),
+      network: z.boolean().optional(),
+      packagesFolder: pathSchema.nullable().optional(),
+    }),
+    output: settingsOutputSchema,
+  },
+};

@@ -1,0 +1,119 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Client, createClient } from '../../engine/contract/client.ts';
+import type { ServiceEvent } from '../../engine/contract/events.ts';
+import { childProcessHost } from '../../engine/service/process-host.ts';
+import { createService, type Service } from '../../engine/service/service.ts';
+import { bundled } from '../assets.ts';
+
+/** What a window needs beyond what a terminal does. */
+
+const folder = mkdtempSync(path.join(os.tmpdir(), 'dbell-studio-'));
+const home = path.join(folder, 'home');
+let service: Service;
+let client: Client;
+const events: ServiceEvent[] = [];
+
+function open(): void {
+  service = createService({ home, processHost: childProcessHost });
+  client = createClient({
+    request: (request) => service.handle(request),
+    onEvent: (listener) => service.onEvent(listener),
+  });
+  client.onEvent((event) => events.push(event));
+}
+
+beforeAll(open);
+afterAll(async () => {
+  await service.close();
+  rmSync(folder, { recursive: true });
+});
+
+test('settings have defaults, survive the service and are told to all windows', async () => {
+  expect((await client.call('settings.get', {})).settings).toEqual({
+    theme: 'system',
+    threads: 0,
+    memoryBudgetBytes: null,
+    network: false,
+    packagesFolder: null,
+  });
+  await client.call('settings.set', { theme: 'dark' });
+  await client.call('settings.set', { threads: 2 });
+  expect(events.filter(({ type }) => type === 'settings-changed')).toMatchObject([
+    { settings: { theme: 'dark', threads: 0 } },
+    { settings: { theme: 'dark', threads: 2 } },
+  ]);
+  await service.close();
+  open();
+  expect((await client.call('settings.get', {})).settings).toMatchObject({ theme: 'dark', threads: 2 });
+});
+
+test('a damaged settings file is said, and not overwritten before a setting is changed', async () => {
+  await service.close();
+  const file = path.join(home, 'settings.json');
+  writeFileSync(file, '{"theme": "purple"}');
+  open();
+  expect((await client.call('settings.get', {})).settings.theme).toBe('system');
+  const warning = events.findLast(({ type }) => type === 'service-message');
+  expect(warning).toMatchObject({ level: 'warning', message: expect.stringContaining('settings.json') });
+  expect(readFileSync(file, 'utf8')).toBe('{"theme": "purple"}');
+});
+
+test('the environment names samples that can be used as they are', async () => {
+  const { samples, packagesFolder } = await client.call('environment', {});
+  expect(samples.models.map(({ path }) => path)).toContain(bundled.model);
+  expect(samples.texts.map(({ name }) => name)).toEqual(['general', 'stories', 'stories-validation']);
+  expect(packagesFolder).toBe(path.join(home, 'models'));
+});
+
+test('a preview shows the very tokens that a calibration takes', async () => {
+  const input = { model: bundled.model, text: { bundled: 'stories' }, windows: 4, context: 128 };
+  const preview = await client.call('previewText', input);
+  expect(preview).toMatchObject({ textName: 'bundled:stories', context: 128 });
+  expect(preview.availableWindows).toBe(Math.floor(preview.totalTokens / 128));
+  // The separator in front of the first document, then its words.
+  const [first] = preview.windows;
+  expect(first?.tokens[0]).toEqual({ id: 0, text: '<|endoftext|>' });
+  const text = first?.tokens.map(({ text }) => text).join('') ?? '';
+  const source = readFileSync(bundled.trainingText, 'utf8').replaceAll(/\s+/g, ' ');
+  expect(source).toContain(text.slice('<|endoftext|>'.length).replaceAll(/\s+/g, ' ').trim().slice(0, 200));
+  const drawn = await client.call('previewText', { ...input, seed: 7 });
+  expect(drawn.fingerprint).not.toBe(preview.fingerprint);
+  expect(drawn.textSha256).toBe(preview.textSha256);
+  await expect(client.call('previewText', { ...input, windows: 100_000 })).rejects.toMatchObject({
+    code: 'invalid-text',
+  });
+});
+
+test('who comes late hears of a job what its events told', async () => {
+  const { jobId } = await client.call('quantize', {
+    model: bundled.model,
+    recipe: 'dbellquant',
+    set: [{ key: 'transform.maximumEpochs', value: '3' }],
+    calibration: { bundled: 'stories' },
+    windows: 2,
+    context: 64,
+    out: path.join(folder, 'package'),
+  });
+  await client.call('jobs.wait', { jobId });
+  const told = events.flatMap((event) =>
+    event.type === 'job-layer' && event.jobId === jobId
+      ? [{ blockIndex: event.blockIndex, layer: event.layer }]
+      : [],
+  );
+  const details = await client.call('jobs.details', { jobId });
+  expect(details.job.state).toBe('finished');
+  expect(details.layers).toEqual(told);
+  expect(told).toHaveLength(8 * 7);
+  const query = told[0]?.layer;
+  const weights = (counts: number[] | undefined) => counts?.reduce((sum, count) => sum + count, 0);
+  expect(query?.name).toContain('q_proj');
+  expect(weights(query?.histograms?.original.counts)).toBe(256 * 256);
+  expect(weights(query?.histograms?.quantized.counts)).toBe(256 * 256);
+  expect(query?.ltdb?.lossCurve.length).toBeGreaterThan(0);
+  expect(query?.channelMaxima?.channels).toBe(256);
+  expect(query?.channelMaxima?.after).not.toEqual(query?.channelMaxima?.before);
+  expect(Math.max(...(query?.channelMaxima?.before ?? []))).toBeGreaterThan(0);
+}, 60_000);
