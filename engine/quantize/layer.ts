@@ -91,6 +91,8 @@ export function quantizeLayer(
     );
     saturatedValues = saturated;
     quantized = { ...base, layout: 'grid', levels, ...stored, residual: null };
+  } else if (binarizer.kind === 'grid') {
+    throw new Error('a grid is fitted to all linears of a stage together');
   } else {
     const { kind: _, ...search } = binarizer;
     const { saturatedValues: saturated, ...stored } = numerics.quantizeStructured(

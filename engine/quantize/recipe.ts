@@ -49,10 +49,57 @@ export const uniformBinarizerSchema = z.strictObject({
   bits: z.int().min(1).max(8),
 });
 
+/** Numbers of levels that a grid may have; packages store log2 of them in bits, three levels also in base 3. */
+export const gridLevels = [2, 3, 4, 8, 16] as const;
+
+/** Salient columns beyond this share would cost more bits than the next larger grid. */
+export const maximumResidualPercent = 50;
+
+/**
+ * Symmetric grid with a scale for each row and block and one for each column, W_ij = c_j · r_i,b(j) · s_ij, fitted to the inputs' Gram matrix by
+ * alternating closed forms and coordinate descent (method.md section 8).
+ */
+export const gridBinarizerSchema = z.strictObject({
+  kind: z.literal('grid'),
+  levels: z.literal(gridLevels),
+  /** How often scales and codes are fitted in turn. */
+  rounds: z.int().min(0).max(64),
+  /** Passes of coordinate descent over the codes in each round. */
+  sweeps: z.int().min(0).max(16),
+  /**
+   * Where c goes. `free`: into the norm in front where that is allowed, else it is stored and multiplies the input. `folded`: nothing is stored, what
+   * cannot be folded into a norm or the linear in front has no c. `none`: c = 1.
+   */
+  columnScale: z.enum(['free', 'none', 'folded']),
+  /** Ridge of the closed form of r, as a fraction of its diagonal; shrinks towards the value before. */
+  rowRidge: z.number().min(0).max(1),
+  /** The same of c. */
+  columnRidge: z.number().min(0).max(1),
+  /** Percent of a linear's columns that get a second, two-level grid for what the first left over. */
+  residualPercent: z.number().min(0).max(maximumResidualPercent),
+});
+
 export const binarizerSchema = z.discriminatedUnion('kind', [
   structuredBinarizerSchema,
   uniformBinarizerSchema,
+  gridBinarizerSchema,
 ]);
+
+/** What the quantized weights are fitted to (method.md section 8). */
+export const targetsSchema = z.strictObject({
+  /**
+   * `own`: the layer's own weights. `shifted`: the weights that best reproduce the full-precision outputs from the quantized model's inputs.
+   * `residual`: the same for q/k/v and gate/up; o and down take what best brings the quantized residual stream back to the full-precision one.
+   */
+  kind: z.enum(['own', 'shifted', 'residual']),
+  /** Pull towards the own weights: added to H's diagonal, as a fraction of its mean. */
+  damping: z.number().min(0).max(1),
+  /** For o and down each token weighs 1 / mean square of the full-precision residual stream behind them. */
+  tokenWeights: z.boolean(),
+});
+
+/** The layer's own weights, all tokens alike. Packages from before there were others do not name their targets. */
+export const ownTargets = { kind: 'own', damping: 0.05, tokenWeights: false } as const;
 
 /** Error compensation (method.md section 2). `none` is plain rounding. */
 export const compensationSchema = z.strictObject({
@@ -63,11 +110,12 @@ export const compensationSchema = z.strictObject({
   hessian: z.enum(['per-stage', 'per-block']),
 });
 
-/** A recipe is data: transform × binarizer × compensation × activation bits. Field names are what `--set` takes. */
+/** A recipe is data: transform × binarizer × targets × compensation × activation bits. Field names are what `--set` takes. */
 export const recipeSchema = z.strictObject({
   name: z.string(),
   transform: transformSchema,
   binarizer: binarizerSchema,
+  targets: targetsSchema.default(ownTargets),
   compensation: compensationSchema,
   activationBits: activationBitsSchema,
   blockSize: z.int().min(1),
@@ -79,5 +127,7 @@ export type ActivationBits = z.infer<typeof activationBitsSchema>;
 export type LtdbTransform = z.infer<typeof ltdbSchema>;
 export type StructuredBinarizer = z.infer<typeof structuredBinarizerSchema>;
 export type UniformBinarizer = z.infer<typeof uniformBinarizerSchema>;
+export type GridBinarizer = z.infer<typeof gridBinarizerSchema>;
+export type Targets = z.infer<typeof targetsSchema>;
 export type Compensation = z.infer<typeof compensationSchema>;
 export type Recipe = z.infer<typeof recipeSchema>;

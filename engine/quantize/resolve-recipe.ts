@@ -2,7 +2,14 @@ import { DBellError } from '../contract/errors.ts';
 import type { FamilyName } from '../model/architecture.ts';
 import { columnsPerBlock } from './quantized-linear.ts';
 import { type ActivationBits, type Recipe, recipeSchema } from './recipe.ts';
-import { ltdbDefaults, nominalBitsOf, recipeNames, recipes, structuredDefaults } from './recipes.ts';
+import {
+  gridDefaults,
+  ltdbDefaults,
+  nominalBitsOf,
+  recipeNames,
+  recipes,
+  structuredDefaults,
+} from './recipes.ts';
 
 /** What `--set` may change; everything else of a recipe follows from its name. */
 const settable: Record<string, string[]> = {
@@ -17,14 +24,26 @@ const settable: Record<string, string[]> = {
     'splitPercentiles.last',
     'splitPercentiles.count',
     'percentilesOver',
+    'levels',
+    'rounds',
+    'sweeps',
+    'columnScale',
+    'rowRidge',
+    'columnRidge',
+    'residualPercent',
   ],
+  targets: ['kind', 'damping', 'tokenWeights'],
   compensation: ['kind', 'damping', 'hessian'],
 };
 
 /** Where a part's kind is changed by a setting, the part starts again from that kind's defaults. */
 const partDefaults: Record<string, Record<string, Record<string, unknown>>> = {
   transform: { none: { kind: 'none' }, ltdb: { ...ltdbDefaults } },
-  binarizer: { structured: { ...structuredDefaults }, uniform: { kind: 'uniform', bits: 1 } },
+  binarizer: {
+    structured: { ...structuredDefaults },
+    uniform: { kind: 'uniform', bits: 1 },
+    grid: { ...gridDefaults },
+  },
 };
 
 const allPaths = [
@@ -39,6 +58,8 @@ const allPaths = [
 function fullPath(key: string): string {
   if (allPaths.includes(key)) return key;
   if (Object.hasOwn(settable, key)) return `${key}.kind`;
+  // The metric's damping was there before that of the targets, which is named by its path.
+  if (key === 'damping') return 'compensation.damping';
   const matches = allPaths.filter((path) => key !== '' && path.endsWith(`.${key}`));
   if (matches.length === 1 && matches[0] !== undefined) return matches[0];
   throw new DBellError(
@@ -47,9 +68,10 @@ function fullPath(key: string): string {
   );
 }
 
-/** Numbers become numbers; everything else stays text and is judged by the schema. */
+/** Numbers become numbers, `true` and `false` truth values; everything else stays text and is judged by the schema. */
 function parseValue(text: string): unknown {
   const trimmed = text.trim();
+  if (trimmed === 'true' || trimmed === 'false') return trimmed === 'true';
   return trimmed !== '' && Number.isFinite(Number(trimmed)) ? Number(trimmed) : trimmed;
 }
 
@@ -92,6 +114,8 @@ function notApplicable(root: Record<string, unknown>, path: string, shownKey: st
   );
 }
 
+const wordsForTypes: Readonly<Record<string, string>> = { int: 'a whole number', boolean: 'true, false' };
+
 /** Allowed values of a failed field, in words, from zod's issue. */
 function allowedValues(issue: { code: string; message: string }): string {
   const record: Record<string, unknown> = { ...issue };
@@ -100,7 +124,7 @@ function allowedValues(issue: { code: string; message: string }): string {
   if (issue.code === 'invalid_union') return '16, 8, 6, 4';
   if (issue.code === 'too_small') return `at least ${String(record.minimum)}`;
   if (issue.code === 'too_big') return `at most ${String(record.maximum)}`;
-  if (issue.code === 'invalid_type') return record.expected === 'int' ? 'a whole number' : 'a number';
+  if (issue.code === 'invalid_type') return wordsForTypes[String(record.expected)] ?? 'a number';
   return issue.message;
 }
 
@@ -182,7 +206,30 @@ function checkCombination(recipe: Recipe): Recipe {
       );
     }
   }
+  checkTargets(recipe);
   return recipe;
+}
+
+/** A grid and targets need what the pipeline gathers stage by stage. */
+function checkTargets(recipe: Recipe): void {
+  const refuse = (setting: string, needs: string): never => {
+    throw new DBellError('invalid-input', `recipe ${recipe.name}: ${setting} needs ${needs}`);
+  };
+  const { binarizer, compensation, targets, transform } = recipe;
+  const setting =
+    binarizer.kind === 'grid'
+      ? 'binarizer.kind=grid'
+      : targets.kind !== 'own'
+        ? `targets.kind=${targets.kind}`
+        : targets.tokenWeights
+          ? 'targets.tokenWeights=true'
+          : null;
+  if (setting === null) return;
+  if (transform.kind !== 'none') refuse(setting, 'transform.kind=none');
+  if (compensation.hessian !== 'per-stage') refuse(setting, 'compensation.hessian=per-stage');
+  if (binarizer.kind === 'grid' ? compensation.kind !== 'column' : !usesHessians(recipe)) {
+    refuse(setting, 'compensation.kind=column');
+  }
 }
 
 /** Whether anything in the recipe looks at calibration text. */
@@ -190,15 +237,16 @@ export function needsCalibration(recipe: Recipe): boolean {
   return usesFloatStream(recipe) || usesHessians(recipe);
 }
 
-/** Whether the float model's own activations are needed (LTDB's start value). */
+/** Whether the float model's own activations are needed: for LTDB's start value, for targets and for token weights. */
 export function usesFloatStream(recipe: Recipe): boolean {
-  return recipe.transform.kind === 'ltdb';
+  return recipe.transform.kind === 'ltdb' || recipe.targets.kind !== 'own' || recipe.targets.tokenWeights;
 }
 
 /** Whether Hessians of the linears' inputs are needed: for compensation, or to rank columns. */
 export function usesHessians(recipe: Recipe): boolean {
   return (
     recipe.compensation.kind !== 'none' ||
+    recipe.binarizer.kind === 'grid' ||
     (recipe.binarizer.kind === 'structured' &&
       (recipe.binarizer.importance === 'hessian' || recipe.binarizer.searchOn !== 'weight'))
   );

@@ -56,7 +56,7 @@ describe('recipes', () => {
     expect(failure('billm', { epsilonn: '1' })).toMatch(/--set epsilonn.*transform\.epsilon/);
     expect(failure('billm', { epsilon: '1' })).toMatch(/transform is "none", which has no such setting/);
     expect(failure('billm', { kind: 'none' })).toMatch(
-      /could mean transform\.kind, binarizer\.kind, compensation\.kind/,
+      /could mean transform\.kind, binarizer\.kind, targets\.kind, compensation\.kind/,
     );
     expect(failure('billm', { searchOn: 'noise' })).toBe(
       'recipe billm: searchOn=noise is not possible; allowed: importance, weight, weighted-weight',
@@ -108,4 +108,46 @@ it('a recipe whose settings were changed says so in its name', () => {
   // Settings that change nothing, and activation bits, which stand beside the recipe, leave the name alone.
   expect(resolveRecipe('rtn-4', { bits: '4' }, 8, 'llama').name).toBe('rtn-4');
   expect(resolveRecipe('gptq-4', {}, 6, 'llama').name).toBe('gptq-4');
+});
+
+describe('grids and targets', () => {
+  const grid = { binarizer: 'grid' };
+
+  it('take levels, targets and truth values', () => {
+    const recipe = resolve('gptq-2', { ...grid, levels: '3', targets: 'residual', tokenWeights: 'true' });
+    expect(recipe.binarizer).toMatchObject({ kind: 'grid', levels: 3, columnScale: 'free', rounds: 4 });
+    expect(recipe.targets).toEqual({ kind: 'residual', damping: 0.05, tokenWeights: true });
+    expect(recipe.nominalBitsPerWeight).toBeNull();
+  });
+
+  it('name the allowed values', () => {
+    expect(failure('gptq-2', { ...grid, levels: '5' })).toMatch(
+      /levels=5 is not possible; allowed: 2, 3, 4, 8, 16$/,
+    );
+    expect(failure('gptq-2', { tokenWeights: '1' })).toBe(
+      'recipe gptq-2: tokenWeights=1 is not possible; allowed: true, false',
+    );
+    expect(failure('gptq-2', { ...grid, residualPercent: '51' })).toMatch(/allowed: at most 50/);
+    expect(failure('gptq-2', { levels: '4' })).toMatch(/binarizer is "uniform", which has no such setting/);
+    expect(resolve('gptq-2', { damping: '0.1', 'targets.damping': '0.2' })).toMatchObject({
+      targets: { damping: 0.2 },
+      compensation: { damping: 0.1 },
+    });
+  });
+
+  it('refuse what the pipeline cannot gather for them', () => {
+    expect(failure('dbellquant', grid)).toMatch(/binarizer\.kind=grid needs transform\.kind=none/);
+    expect(failure('gptq-2', { ...grid, compensation: 'block' })).toMatch(/needs compensation\.kind=column/);
+    expect(failure('gptq-2', { targets: 'shifted', hessian: 'per-block' })).toMatch(
+      /targets\.kind=shifted needs compensation\.hessian=per-stage/,
+    );
+    expect(failure('rtn-4', { tokenWeights: 'true' })).toMatch(
+      /targets\.tokenWeights=true needs compensation\.kind=column/,
+    );
+  });
+
+  it('are read from packages that do not name their targets', () => {
+    const { targets: _, ...before } = resolve('gptq-2');
+    expect(recipeSchema.parse(before)).toEqual(resolve('gptq-2'));
+  });
 });
