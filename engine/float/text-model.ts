@@ -159,14 +159,21 @@ class FloatTextSession implements TextSession {
   }
 
   async tokenLosses(ids: Int32Array): Promise<Float32Array> {
-    this.checkFits(ids, 0);
-    // A window stands alone, and a block's keys and values are of no use behind it: one cache serves all.
-    const cache = new KeyValueCache(this.model.source.architecture, ids.length);
-    const hidden = await this.model.advance(ids, 0, () => {
-      cache.truncate(0);
-      return cache;
-    });
-    return this.model.head.tokenLosses(hidden, ids);
+    return this.model.head.tokenLosses(await this.windowHidden(ids), ids);
+  }
+
+  async *windowLogits(ids: Int32Array, rowsPerPiece: number): AsyncGenerator<Float32Array> {
+    const { hiddenSize } = this.model.source.architecture;
+    const hidden = await this.windowHidden(ids);
+    for (let begin = 0; begin < ids.length; begin += rowsPerPiece) {
+      const rows = Math.min(rowsPerPiece, ids.length - begin);
+      const logits = await this.model.head.logits(
+        hidden.subarray(begin * hiddenSize, (begin + rows) * hiddenSize),
+        rows,
+      );
+      assertFinite(logits, rows, 'the logits');
+      yield logits;
+    }
   }
 
   reset(): void {
@@ -175,6 +182,17 @@ class FloatTextSession implements TextSession {
 
   close(): void {
     this.caches = [];
+  }
+
+  /** Hidden states behind the last block of a window on an empty cache, `[ids.length, hiddenSize]`. */
+  private async windowHidden(ids: Int32Array): Promise<Float32Array> {
+    this.checkFits(ids, 0);
+    // A window stands alone, and a block's keys and values are of no use behind it: one cache serves all.
+    const cache = new KeyValueCache(this.model.source.architecture, ids.length);
+    return this.model.advance(ids, 0, () => {
+      cache.truncate(0);
+      return cache;
+    });
   }
 
   private checkFits(ids: Int32Array, position: number): void {

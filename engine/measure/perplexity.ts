@@ -1,6 +1,7 @@
 import type { TokenWindows } from '../calibration/windows.ts';
 import { DBellError } from '../contract/errors.ts';
 import type { TextModel } from '../model/text-model.ts';
+import { standardError } from './statistics.ts';
 
 export interface PerplexityResult {
   /** exp(meanLossNats); null where a loss was not finite. */
@@ -87,7 +88,8 @@ export async function perplexity(
   };
 }
 
-function checkWindows(model: TextModel, { context, windowCount, ids }: TokenWindows): void {
+/** Throws DBellError `invalid-input` where the windows do not fit the model: too long, or with ids beyond its vocabulary. */
+export function checkWindows(model: TextModel, { context, windowCount, ids }: TokenWindows): void {
   if (context > model.contextLength)
     throw new DBellError(
       'invalid-input',
@@ -104,12 +106,4 @@ function checkWindows(model: TextModel, { context, windowCount, ids }: TokenWind
       'invalid-input',
       `token id ${ids[wrong]} at position ${wrong} is outside of the model's vocabulary (ids 0 to ${model.vocabularySize - 1}); the text was tokenized for another model`,
     );
-}
-
-/** Standard error of the mean of independent values: sample deviation / √n. */
-function standardError(values: Float64Array): number | null {
-  if (values.length < 2) return null;
-  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-  const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
-  return Math.sqrt(squares / (values.length - 1) / values.length);
 }

@@ -32,6 +32,11 @@ export interface TextSession {
    * Natural-log losses of ids[1…] given what stands before each, `[ids.length − 1]`, in one pass on an empty cache.
    */
   tokenLosses(ids: Int32Array): Promise<Float32Array>;
+  /**
+   * Logits after each of the ids of a window on an empty cache, in order, `rowsPerPiece` rows at a time (the last piece may have fewer): `[rows, vocabularySize]`,
+   * valid until the next piece. Memory is that of one piece; the whole would be gigabytes. Throws like `tokenLosses`.
+   */
+  windowLogits(ids: Int32Array, rowsPerPiece: number): AsyncGenerator<Float32Array>;
   /** Empties the cache. */
   reset(): void;
   close(): void;

@@ -122,6 +122,21 @@ export interface NativeRuntime {
   packedFeed(session: PackedSessionHandle, ids: Int32Array, logits: Float32Array | null): void;
   /** Appends a chunk; natural-log losses of targets[i] after ids[0 … i]. */
   packedLosses(session: PackedSessionHandle, ids: Int32Array, targets: Int32Array): Float32Array;
+  /**
+   * Logits after `count` tokens of the chunk that was fed last, from its row `firstRow` on, into `logits` `[count, vocabularySize]`. `chunkRows` is that
+   * chunk's length. Throws `invalid-package` where one is not finite.
+   */
+  packedChunkLogits(
+    session: PackedSessionHandle,
+    chunkRows: number,
+    firstRow: number,
+    logits: Float32Array,
+  ): void;
+  /**
+   * Position by position how the predictions of two models differ, from their finite logits `[rows, vocabularySize]`; `targets` are the tokens that really follow,
+   * `[rows]`. Returns `[rows, 5]`: original loss, candidate loss, KL(original ‖ candidate) in nats, original's and candidate's top token (the lowest of equals).
+   */
+  compareLogits(original: Float32Array, candidate: Float32Array, targets: Int32Array): Float64Array;
 
   /** Instruction sets that this machine can run, slowest first. */
   packedKernelNames(): KernelName[];

@@ -65,6 +65,10 @@ class CpuSession implements DeviceSession {
     return native(() => runtime.packedLosses(this.#handle, ids, targets));
   }
 
+  async chunkLogits(chunkRows: number, firstRow: number, logits: Float32Array): Promise<void> {
+    native(() => runtime.packedChunkLogits(this.#handle, chunkRows, firstRow, logits));
+  }
+
   reset(): void {
     native(() => runtime.packedResetSession(this.#handle));
   }

@@ -31,6 +31,11 @@ export interface DeviceSession {
   feed(ids: Int32Array, logits: Float32Array | null): Promise<void>;
   /** Appends as many ids; natural-log losses of targets[i] after ids[0 … i]. */
   losses(ids: Int32Array, targets: Int32Array): Promise<Float32Array>;
+  /**
+   * Logits `[count, vocabularySize]` after tokens of the chunk that `feed` took last (`chunkRows` ids), from row `firstRow` on; count follows from
+   * the array's length.
+   */
+  chunkLogits(chunkRows: number, firstRow: number, logits: Float32Array): Promise<void>;
   reset(): void;
   close(): void;
 }

@@ -187,6 +187,31 @@ class PackedTextSession implements TextSession {
     return losses;
   }
 
+  async *windowLogits(ids: Int32Array, rowsPerPiece: number): AsyncGenerator<Float32Array> {
+    this.#checkIds(ids);
+    this.reset();
+    this.#checkRoom(ids.length);
+    const { vocabularySize } = this.#properties;
+    const piece = new Float32Array(Math.min(rowsPerPiece, ids.length) * vocabularySize);
+    let filled = 0;
+    for (let begin = 0; begin < ids.length; begin += this.#tokensPerChunk) {
+      if (begin > 0) await this.#pause();
+      const chunkRows = Math.min(this.#tokensPerChunk, ids.length - begin);
+      await this.#session.feed(ids.subarray(begin, begin + chunkRows), null);
+      for (let row = 0; row < chunkRows; ) {
+        const count = Math.min(rowsPerPiece - filled, chunkRows - row);
+        const target = piece.subarray(filled * vocabularySize, (filled + count) * vocabularySize);
+        await this.#session.chunkLogits(chunkRows, row, target);
+        row += count;
+        filled += count;
+        if (filled < rowsPerPiece && begin + row < ids.length) continue;
+        yield piece.subarray(0, filled * vocabularySize);
+        filled = 0;
+      }
+    }
+    this.reset();
+  }
+
   reset(): void {
     this.#session.reset();
   }

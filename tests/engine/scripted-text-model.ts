@@ -26,6 +26,7 @@ export class ScriptedTextModel implements TextModel {
     this.isSessionOpen = true;
     let position = 0;
     let step = 0;
+    const { vocabularySize } = this;
     const contextLength = options.contextLength ?? this.contextLength;
     return {
       get position() {
@@ -42,6 +43,10 @@ export class ScriptedTextModel implements TextModel {
         return logits;
       },
       tokenLosses: async (ids) => new Float32Array(ids.length - 1),
+      windowLogits: async function* (ids, rowsPerPiece) {
+        for (let begin = 0; begin < ids.length; begin += rowsPerPiece)
+          yield new Float32Array(Math.min(rowsPerPiece, ids.length - begin) * vocabularySize);
+      },
       reset: () => {
         position = 0;
       },

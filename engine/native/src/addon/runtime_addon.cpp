@@ -6,6 +6,7 @@
 #include "addon/packed_description.h"
 #include "cpu/kernel_choice.h"
 #include "runtime/error.h"
+#include "runtime/logit_comparison.h"
 #include "runtime/session.h"
 #include "runtime/verification.h"
 
@@ -201,6 +202,42 @@ Napi::Value losses(const Napi::CallbackInfo& info) {
   });
 }
 
+/// (session, rows in the newest chunk, first row, out [count, vocabulary]): logits after tokens of the chunk fed last.
+Napi::Value chunk_logits(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    Session& session = open_session_of(info);
+    const std::size_t chunk = static_cast<std::size_t>(to_count(info[1], "rows of the chunk")),
+                      first = static_cast<std::size_t>(to_count(info[2], "first row"));
+    auto out = array_of<Napi::Float32Array>(info, 3, napi_float32_array, "logits");
+    const std::size_t count =
+        rows_of(out.ElementLength(), handle_of<SessionHandle>(info, "session")->model->vocabulary_size, "logits");
+    // What the hidden state holds beyond the newest chunk is stale.
+    if (chunk > kTokensPerChunk || chunk > session.position() || first > chunk || count > chunk - first)
+      throw RuntimeError("internal", "rows " + std::to_string(first) + " to " + std::to_string(first + count) +
+                                         " are not in the newest chunk of " + std::to_string(chunk));
+    session.logits(first, count, out.Data());
+    return info.Env().Undefined();
+  });
+}
+
+/// (original, candidate [rows, vocabulary], targets [rows], out [rows, 5]): see logit_comparison.h.
+Napi::Value compare_logits(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    const auto original = array_of<Napi::Float32Array>(info, 0, napi_float32_array, "original");
+    const auto candidate = array_of<Napi::Float32Array>(info, 1, napi_float32_array, "candidate");
+    const auto targets = array_of<Napi::Int32Array>(info, 2, napi_int32_array, "targets");
+    expect_length(candidate.ElementLength(), original.ElementLength(), "candidate");
+    const std::size_t rows = targets.ElementLength();
+    if (rows == 0 || original.ElementLength() == 0 || original.ElementLength() % rows != 0)
+      throw RuntimeError("internal", "logits of " + std::to_string(original.ElementLength()) + " values for " +
+                                         std::to_string(rows) + " targets");
+    Napi::Float64Array out = Napi::Float64Array::New(info.Env(), rows * kComparisonValues);
+    compare_logits(chosen_kernels(), original.Data(), candidate.Data(), targets.Data(), rows,
+                   original.ElementLength() / rows, out.Data());
+    return out;
+  });
+}
+
 Napi::Value kernel_names(const Napi::CallbackInfo& info) {
   Napi::Array names = Napi::Array::New(info.Env());
   for (const KernelTable* table : available_kernels())
@@ -303,6 +340,8 @@ void register_runtime(Napi::Env env, Napi::Object exports) {
   add("packedSessionState", session_state);
   add("packedFeed", feed);
   add("packedLosses", losses);
+  add("packedChunkLogits", chunk_logits);
+  add("compareLogits", compare_logits);
   add("packedKernelNames", kernel_names);
   add("packedLinearForward", linear_forward);
   add("packedQuantizeActivations", quantize_activations);

@@ -77,12 +77,39 @@ void Session::logits(std::size_t row, float* out) {
   parallel_for(row_groups, row_groups_per_task(row_groups, multiplications), [&](std::size_t begin, std::size_t end) {
     head_tile(rows, stride, 1, begin, end, workspace_.logits.data() + begin * kRowsPerGroup, 0);
   });
-  for (std::size_t i = 0; i < model_.vocabulary_size; ++i) {
-    if (!std::isfinite(workspace_.logits[i]))
-      throw RuntimeError("invalid-package",
-                         "the logit of token " + std::to_string(i) + " is not finite; the package is damaged");
-  }
   std::memcpy(out, workspace_.logits.data(), model_.vocabulary_size * sizeof(float));
+  check_logits(out, 1);
+}
+
+void Session::logits(std::size_t first_row, std::size_t count, float* out) {
+  std::size_t stride = 0;
+  const float* rows = head_rows(first_row, count, &stride);
+  const std::size_t row_groups = padded(model_.vocabulary_size) / kRowsPerGroup,
+                    tiles = (row_groups + kRowGroupsPerTile - 1) / kRowGroupsPerTile,
+                    width = kRowGroupsPerTile * kRowsPerGroup;
+  parallel_for(tiles, 1, [&](std::size_t begin, std::size_t end) {
+    static thread_local AlignedBuffer<float> tile_logits;
+    tile_logits.reserve(count * width);
+    for (std::size_t tile = begin; tile < end; ++tile) {
+      const std::size_t first_group = tile * kRowGroupsPerTile,
+                        last_group = std::min(first_group + kRowGroupsPerTile, row_groups),
+                        first = first_group * kRowsPerGroup,
+                        size = std::min(last_group * kRowsPerGroup, model_.vocabulary_size) - first;
+      head_tile(rows, stride, count, first_group, last_group, tile_logits.data(), width);
+      for (std::size_t t = 0; t < count; ++t) {
+        std::memcpy(out + t * model_.vocabulary_size + first, tile_logits.data() + t * width, size * sizeof(float));
+      }
+    }
+  });
+  check_logits(out, count);
+}
+
+void Session::check_logits(const float* logits, std::size_t count) const {
+  for (std::size_t i = 0; i < count * model_.vocabulary_size; ++i) {
+    if (!std::isfinite(logits[i]))
+      throw RuntimeError("invalid-package", "the logit of token " + std::to_string(i % model_.vocabulary_size) +
+                                                " is not finite; the package is damaged");
+  }
 }
 
 void Session::losses(const std::int32_t* targets, std::size_t count, float* out) {

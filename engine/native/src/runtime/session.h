@@ -63,6 +63,8 @@ class Session {
 
   /// Logits of row `row` of the hidden state, [vocabulary_size]. Throws RuntimeError where one is not finite.
   void logits(std::size_t row, float* out);
+  /// The same for `count` rows, [count, vocabulary_size], without more memory than `out` and a tile for each thread.
+  void logits(std::size_t first_row, std::size_t count, float* out);
   /// Natural-log losses of targets[i] given row i of the hidden state, `count` rows.
   void losses(const std::int32_t* targets, std::size_t count, float* out);
 
@@ -75,6 +77,7 @@ class Session {
   const float* head_rows(std::size_t first_row, std::size_t count, std::size_t* stride);
   void head_tile(const float* rows, std::size_t stride, std::size_t count, std::size_t begin, std::size_t end,
                  float* out, std::size_t out_stride) const;
+  void check_logits(const float* logits, std::size_t count) const;
 
   const Model& model_;
   std::size_t context_length_;
