@@ -16,7 +16,14 @@ import {
 import { stageInputSize } from './graphs/parameters.ts';
 import { type RotaryTables, rotaryTables } from './rotary.ts';
 import { type Feed, GraphSession } from './session.ts';
-import type { BlockRunner, BlockRunOptions, BlockWeights, GramAccumulator, StageState } from './types.ts';
+import type {
+  BlockRunner,
+  BlockRunOptions,
+  BlockTaps,
+  BlockWeights,
+  GramAccumulator,
+  StageState,
+} from './types.ts';
 
 /** BlockRunner on onnxruntime. Graphs are made when first needed and kept: one for each piece of a block and each set of options. */
 export class OnnxBlockRunner implements BlockRunner {
@@ -49,20 +56,28 @@ export class OnnxBlockRunner implements BlockRunner {
     blockIndex: number,
     weights: BlockWeights,
     hidden: Float32Array,
-    options: BlockRunOptions & { absMax?: StageName[]; inputs?: StageName[] },
+    options: BlockRunOptions & BlockTaps,
   ): Promise<Awaited<ReturnType<BlockRunner['forwardWithTaps']>>> {
-    const { absMax = [], inputs = [] } = options;
+    const { absMax = [], inputs = [], sums = [] } = options;
     const outputs = await this.run(blockIndex, weights, { hidden }, options, {
       from: 'block-in',
       to: 'block-out',
       absMax,
       inputs,
+      sums,
     });
     if (packing.firstNonFinite(outputs.out!) >= 0)
       await this.blameStage(blockIndex, weights, hidden, options);
-    const pick = (prefix: string, stages: StageName[]) =>
-      Object.fromEntries(stages.map((stage) => [stage, outputs[`${prefix}.${stage}`]!]));
-    return { hidden: outputs.out!, absMax: pick('absMax', absMax), inputs: pick('input', inputs) };
+    const pick = <Stage extends StageName>(prefix: string, stages: Stage[]) =>
+      Object.fromEntries(stages.map((stage) => [stage, outputs[`${prefix}.${stage}`]!])) as Partial<
+        Record<Stage, Float32Array>
+      >;
+    return {
+      hidden: outputs.out!,
+      absMax: pick('absMax', absMax),
+      inputs: pick('input', inputs),
+      sums: pick('sum', sums),
+    };
   }
 
   async enterStage(
@@ -70,18 +85,25 @@ export class OnnxBlockRunner implements BlockRunner {
     stage: StageName,
     weights: BlockWeights,
     state: StageState,
-    options: BlockRunOptions & { gram?: GramAccumulator },
+    options: BlockRunOptions & { gram?: GramAccumulator; gramRowScale?: Float32Array },
   ): Promise<void> {
     const from = borders[borders.indexOf(stage) - 1]!;
-    const outputs = await this.run(blockIndex, weights, state, options, {
-      from,
-      to: stage,
-      gram: options.gram !== undefined,
-    });
+    const { gram, gramRowScale } = options;
+    const rowScaleFeed: Record<string, Feed> = gramRowScale
+      ? { 'gram.rowScale': { data: gramRowScale, shape: [this.context, 1] } }
+      : {};
+    const outputs = await this.run(
+      blockIndex,
+      weights,
+      state,
+      options,
+      { from, to: stage, gram: !gram ? 'none' : gramRowScale ? 'weighted' : 'plain' },
+      rowScaleFeed,
+    );
     this.checkFinite(outputs.nextStageInput!, blockIndex, stage);
     state.stageInput = outputs.nextStageInput!;
     if (outputs.nextResidual) state.residual = outputs.nextResidual;
-    if (options.gram) this.addGram(options.gram, blockIndex, stage, outputs);
+    if (gram) this.addGram(gram, blockIndex, stage, outputs);
   }
 
   async leaveBlock(
@@ -133,19 +155,23 @@ export class OnnxBlockRunner implements BlockRunner {
     state: StageState,
     options: BlockRunOptions,
     piece: Pick<BlockGraphOptions, 'from' | 'to'> &
-      Partial<Pick<BlockGraphOptions, 'absMax' | 'inputs' | 'gram'>>,
+      Partial<Pick<BlockGraphOptions, 'absMax' | 'inputs' | 'sums' | 'gram'>>,
+    moreFeeds: Record<string, Feed> = {},
   ): Promise<Record<string, Float32Array>> {
     const { architecture, context } = this;
     const session = await this.session({
       absMax: [],
       inputs: [],
-      gram: false,
+      sums: [],
+      gram: 'none',
+      preparation: options.preparation ?? 'before',
       ...piece,
       activationBits: options.activationBits,
       columnScaled: columnScaledStages(options.columnScales),
       attention: { kind: 'window', context },
     });
     const feeds: Record<string, Feed> = {
+      ...moreFeeds,
       ...weightFeeds(architecture, blockIndex, weights),
       ...columnScaleFeeds(architecture, options.columnScales),
       ...rotaryFeeds(this.rotary, 0, context),

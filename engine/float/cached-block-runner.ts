@@ -101,7 +101,9 @@ export class CachedBlockRunner {
         columnScaled,
         absMax: [],
         inputs: [],
-        gram: false,
+        sums: [],
+        gram: 'none',
+        preparation: 'before',
         attention: { kind: 'cached', rows },
       });
       session = await GraphSession.create(graph, 'a block with a KV cache', this.threads);

@@ -2,11 +2,18 @@ import { DBellError } from '../contract/errors.ts';
 import type { Architecture } from '../model/architecture.ts';
 import type { ModelSource } from '../model/source.ts';
 import { OnnxBlockRunner } from './block-runner.ts';
+import { CrossProducts } from './cross-product.ts';
 import { Embedding } from './embedding.ts';
 import { PanelGramAccumulator } from './gram.ts';
 import { blockParameters } from './graphs/parameters.ts';
 import { Head } from './head.ts';
-import type { BlockRunner, BlockWeights, FloatEngine, GramAccumulator } from './types.ts';
+import type {
+  BlockRunner,
+  BlockWeights,
+  CrossProductAccumulator,
+  FloatEngine,
+  GramAccumulator,
+} from './types.ts';
 
 export interface FloatEngineOptions {
   /** Threads of every operator. */
@@ -47,6 +54,7 @@ class OnnxFloatEngine implements FloatEngine {
   private readonly threads: number;
   private readonly embedding: Embedding;
   private readonly head: Head;
+  private readonly crossProducts: CrossProducts;
   private readonly runners = new Map<number, OnnxBlockRunner>();
 
   constructor(source: ModelSource, threads: number) {
@@ -54,6 +62,7 @@ class OnnxFloatEngine implements FloatEngine {
     this.threads = threads;
     this.embedding = new Embedding(source);
     this.head = new Head(source, threads);
+    this.crossProducts = new CrossProducts(threads);
   }
 
   loadBlock(blockIndex: number): BlockWeights {
@@ -88,6 +97,10 @@ class OnnxFloatEngine implements FloatEngine {
     return new PanelGramAccumulator(size);
   }
 
+  newCrossProduct(leftSize: number, rightSize: number): CrossProductAccumulator {
+    return this.crossProducts.accumulator(leftSize, rightSize);
+  }
+
   tokenLosses(hidden: Float32Array, ids: Int32Array): Promise<Float32Array> {
     return this.head.tokenLosses(hidden, ids);
   }
@@ -99,6 +112,7 @@ class OnnxFloatEngine implements FloatEngine {
   async close(): Promise<void> {
     for (const runner of this.runners.values()) await runner.close();
     this.runners.clear();
+    await this.crossProducts.close();
     await this.head.close();
   }
 }

@@ -18,7 +18,7 @@ export type ColumnScales = Partial<Record<StageName, Float32Array>>;
 export interface StageState {
   /** Block input (residual stream), `[context, hiddenSize]`. */
   hidden: Float32Array;
-  /** Input of the stage just entered, after column scale and activation quantization, `[context, in]`. */
+  /** Input of the stage just entered, `[context, in]`: after column scale and activation quantization, or without them (`preparation`). */
   stageInput?: Float32Array;
   /** Residual stream after the attention's addition, `[context, hiddenSize]`; set from mlp-in on. */
   residual?: Float32Array;
@@ -27,6 +27,24 @@ export interface StageState {
 export interface BlockRunOptions {
   activationBits: ActivationBits;
   columnScales?: ColumnScales;
+  /**
+   * Whether stages' inputs cross the borders with column scale and activation quantization applied (`before`, the default) or without (`behind`: the
+   * piece behind applies them, so that a stage's column scale may be found from its input). The same for all calls on one state.
+   */
+  preparation?: 'before' | 'behind';
+}
+
+/** The stages whose output is added to the residual stream. */
+export type ResidualStage = 'attention-out' | 'mlp-out';
+
+/** What `forwardWithTaps` is asked for beside the block's output. */
+export interface BlockTaps {
+  /** `max |x_j|` over the window's tokens, `[in]`, of these stages' float inputs (before column scale and activation quantization). */
+  absMax?: StageName[];
+  /** These inputs themselves, `[context, in]`. */
+  inputs?: StageName[];
+  /** The residual stream right behind a stage's addition, `[context, hiddenSize]`: before the norm where that stands behind. */
+  sums?: ResidualStage[];
 }
 
 /**
@@ -46,29 +64,28 @@ export interface BlockRunner {
     hidden: Float32Array,
     options: BlockRunOptions,
   ): Promise<Float32Array>;
-  /**
-   * Whole block; besides the next hidden state gives, for each stage asked for, `max |x_j|` over the window's tokens of the stage's float input
-   * (before column scale and activation quantization), `[in]`, and on request these inputs themselves, `[context, in]`.
-   */
+  /** Whole block; besides the next hidden state gives what `options` asks for. */
   forwardWithTaps(
     blockIndex: number,
     weights: BlockWeights,
     hidden: Float32Array,
-    options: BlockRunOptions & { absMax?: StageName[]; inputs?: StageName[] },
+    options: BlockRunOptions & BlockTaps,
   ): Promise<{
     hidden: Float32Array;
     absMax: Partial<Record<StageName, Float32Array>>;
     inputs: Partial<Record<StageName, Float32Array>>;
+    sums: Partial<Record<ResidualStage, Float32Array>>;
   }>;
   /**
-   * Advances `state` to the border of `stage` and leaves that stage's input in `state.stageInput`. With `gram`, adds XᵀX of that input to it.
+   * Advances `state` to the border of `stage` and leaves that stage's input in `state.stageInput`. With `gram`, adds XᵀX of that input to it, with
+   * `gramRowScale` `[context]` of its rows multiplied by these factors (√w for Σ w x xᵀ).
    */
   enterStage(
     blockIndex: number,
     stage: StageName,
     weights: BlockWeights,
     state: StageState,
-    options: BlockRunOptions & { gram?: GramAccumulator },
+    options: BlockRunOptions & { gram?: GramAccumulator; gramRowScale?: Float32Array },
   ): Promise<void>;
   /** From the border of mlp-out to the block's output `[context, hiddenSize]`. */
   leaveBlock(
@@ -89,6 +106,36 @@ export interface GramAccumulator {
   matrix(): Float64Array;
 }
 
+/** Sums of Σ w_t a_t x_tᵀ over windows in float64, with the sums of w a and w x; a `[leftSize]`, x `[rightSize]`. */
+export interface CrossProductAccumulator {
+  readonly leftSize: number;
+  readonly rightSize: number;
+  /**
+   * Adds one window.
+   *
+   * @param window.left a, `[context, leftSize]`
+   * @param window.minus what is subtracted from a first, of the same shape, or null
+   * @param window.right x, `[context, rightSize]`
+   * @param window.tokenWeights w, `[context]`, or null for 1
+   * @param place for the message where a sum leaves the range of float32
+   */
+  add(
+    window: {
+      left: Float32Array;
+      minus: Float32Array | null;
+      right: Float32Array;
+      tokenWeights: Float32Array | null;
+    },
+    place: string,
+  ): Promise<void>;
+  /** Σ w a xᵀ, `[leftSize, rightSize]`: the sums themselves. */
+  readonly product: Float64Array;
+  /** Σ w a, `[leftSize]`. */
+  readonly leftSum: Float64Array;
+  /** Σ w x, `[rightSize]`. */
+  readonly rightSum: Float64Array;
+}
+
 /** Full-precision execution of a model, block by block; holds one block of weights unless told otherwise. */
 export interface FloatEngine {
   /** Weights of a block, read from the source as float32. */
@@ -97,6 +144,7 @@ export interface FloatEngine {
   embed(ids: Int32Array): Float32Array;
   blockRunner(context: number): Promise<BlockRunner>;
   newGram(size: number): GramAccumulator;
+  newCrossProduct(leftSize: number, rightSize: number): CrossProductAccumulator;
   /** Final norm, project_out, head and losses: natural-log loss of ids[1…], `[ids.length − 1]`. */
   tokenLosses(hidden: Float32Array, ids: Int32Array): Promise<Float32Array>;
   /** Logits of the given rows of `hidden`, `[rows, vocabularySize]`. */

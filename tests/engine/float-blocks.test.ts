@@ -148,6 +148,79 @@ describe.each(Object.entries(variants))('%s', (_, options) => {
       expect(relativeMaximumError(out, whole)).toBeLessThan(1e-6);
     },
   );
+
+  test.each([16, 8] as const)(
+    'inputs may cross the borders unprepared, activations at %i bits',
+    async (activationBits) => {
+      const { source, engine } = await setUp(options);
+      const { architecture } = source;
+      const runner = await engine.blockRunner(context);
+      const weights = engine.loadBlock(0);
+      const hidden = engine.embed(randomIds(context, architecture.vocabularySize, 4));
+      const columnScales = Object.fromEntries(
+        architecture.blocks[0]!.stages.map(({ name, linears }) => [
+          name,
+          Float32Array.from({ length: linears[0]!.inFeatures }, (_, column) => 0.5 + (column % 5) / 3),
+        ]),
+      );
+      const run = { activationBits, columnScales };
+      const whole = await runner.forwardWithTaps(0, weights, hidden, { ...run, inputs: stages });
+      const state: StageState = { hidden };
+      const behind = { ...run, preparation: 'behind' } as const;
+      for (const stage of stages) {
+        await runner.enterStage(0, stage, weights, state, behind);
+        expect(relativeMaximumError(state.stageInput!, whole.inputs[stage]!)).toBeLessThan(1e-6);
+      }
+      const out = await runner.leaveBlock(0, weights, state, behind);
+      expect(relativeMaximumError(out, whole.hidden)).toBeLessThan(1e-6);
+    },
+  );
+
+  test('the sums behind a stage are the residual stream before any norm', async () => {
+    const { source, engine } = await setUp(options);
+    const { architecture } = source;
+    const runner = await engine.blockRunner(context);
+    const hidden = engine.embed(randomIds(context, architecture.vocabularySize, 4));
+    const { sums, hidden: out } = await runner.forwardWithTaps(0, engine.loadBlock(0), hidden, {
+      activationBits: 16,
+      sums: ['attention-out', 'mlp-out'],
+    });
+    const reference = new ReferenceModel(source);
+    const trace = reference.block(0, toMatrix(hidden, architecture.hiddenSize));
+    expect(relativeMaximumError(sums['attention-out']!, trace.sums['attention-out'].flat())).toBeLessThan(
+      3e-6,
+    );
+    expect(relativeMaximumError(sums['mlp-out']!, trace.sums['mlp-out'].flat())).toBeLessThan(3e-6);
+    if (architecture.normPlacement === 'pre') expect(sums['mlp-out']).toEqual(out);
+    else expect(relativeMaximumError(sums['mlp-out']!, out)).toBeGreaterThan(0.1);
+  });
+});
+
+test('a weighted Gram matrix is that of the rows times their factors', async () => {
+  const { source, engine } = await setUp({});
+  const { architecture } = source;
+  const context = 21;
+  const runner = await engine.blockRunner(context);
+  const weights = engine.loadBlock(0);
+  const hidden = engine.embed(randomIds(context, architecture.vocabularySize, 8));
+  const gramRowScale = Float32Array.from({ length: context }, (_, row) => (row % 4) / 2);
+  for (const stage of ['attention-in', 'attention-out'] as const) {
+    const state: StageState = { hidden };
+    const gram = engine.newGram(
+      stage === 'attention-in'
+        ? architecture.hiddenSize
+        : architecture.headCount * architecture.headDimension,
+    );
+    if (stage === 'attention-out')
+      await runner.enterStage(0, 'attention-in', weights, state, { activationBits: 16 });
+    await runner.enterStage(0, stage, weights, state, { activationBits: 16, gram, gramRowScale });
+    const rows = toMatrix(state.stageInput!, gram.size);
+    const expected = new Float64Array(gram.size ** 2);
+    for (const [index, row] of rows.entries())
+      for (const [i, a] of row.entries())
+        for (const [j, b] of row.entries()) expected[i * gram.size + j]! += gramRowScale[index]! ** 2 * a * b;
+    expect(relativeMaximumError(gram.matrix(), expected)).toBeLessThan(1e-6);
+  }
 });
 
 test('results do not depend on the number of threads', async () => {

@@ -18,6 +18,8 @@ export interface ReferenceTrace {
   /** Stage inputs as the linears see them. */
   stageInputs: Record<StageName, Matrix>;
   residual: Matrix;
+  /** The residual stream right behind the additions, before norms that stand behind. */
+  sums: Record<'attention-out' | 'mlp-out', Matrix>;
   out: Matrix;
 }
 
@@ -93,8 +95,8 @@ export class ReferenceModel {
     const key = this.heads(apply('k', attentionInput), architecture.keyValueHeadCount, block.keyNorm);
     const value = splitHeads(apply('v', attentionInput), architecture.keyValueHeadCount);
     const attended = enter('attention-out', this.attention(query, key, value));
-    let residual = add(hidden, apply('o', attended));
-    if (!pre) residual = this.norm(block.attentionNorm, residual);
+    const attentionSum = add(hidden, apply('o', attended));
+    const residual = pre ? attentionSum : this.norm(block.attentionNorm, attentionSum);
     const mlpInput = enter('mlp-in', pre ? this.norm(block.mlpNorm, residual) : residual);
     const up = apply('up', mlpInput);
     const act = (rows: Matrix): Matrix =>
@@ -104,9 +106,10 @@ export class ReferenceModel {
       return up.map((row, r) => row.map((x, c) => x * gate[r]![c]!));
     };
     const mlpOut = enter('mlp-out', architecture.mlp === 'gated' ? gated() : act(up));
-    let out = add(residual, apply('down', mlpOut));
-    if (!pre) out = this.norm(block.mlpNorm, out);
-    return { floatInputs, stageInputs, residual, out };
+    const mlpSum = add(residual, apply('down', mlpOut));
+    const out = pre ? mlpSum : this.norm(block.mlpNorm, mlpSum);
+    const sums = { 'attention-out': attentionSum, 'mlp-out': mlpSum };
+    return { floatInputs, stageInputs, residual, sums, out };
   }
 
   logits(hidden: Matrix): Matrix {

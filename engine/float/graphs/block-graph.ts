@@ -1,7 +1,7 @@
 import type { Architecture, LinearRole, StageName } from '../../model/architecture.ts';
 import { addGramOutputs } from '../gram.ts';
 import { type Dimension, GraphBuilder } from '../onnx/graph-builder.ts';
-import type { ActivationBits } from '../types.ts';
+import type { ActivationBits, ResidualStage } from '../types.ts';
 import { addCachedAttention, addHeads, addWindowAttention } from './attention.ts';
 import { columnScaleInput, stageInputSize } from './parameters.ts';
 import { addActivation, addColumnAbsMax, addFakeQuantization, addLinear, addNorm } from './parts.ts';
@@ -37,8 +37,15 @@ export interface BlockGraphOptions {
   absMax: readonly StageName[];
   /** Stages whose input is an output `input.STAGE` `[rows, in]`, before column scale and quantization. */
   inputs: readonly StageName[];
-  /** Gram panels of the input of stage `to`, after column scale and quantization. */
-  gram: boolean;
+  /** Stages whose linears' output, added to the residual stream, is an output `sum.STAGE` `[rows, hidden]`: before the norm where that stands behind. */
+  sums: readonly ResidualStage[];
+  /** Gram panels of the input of stage `to`, as it leaves the graph; `weighted` multiplies its rows by an input `gram.rowScale` `[rows, 1]` before. */
+  gram: 'none' | 'plain' | 'weighted';
+  /**
+   * Where column scale and quantization happen. `before`: a stage's input crosses the border with them applied. `behind`: it crosses as it was
+   * computed, and the next piece applies them first.
+   */
+  preparation: 'before' | 'behind';
   /** A whole window of so many positions; or new positions behind a KV cache, one or a number that each run decides. */
   attention: { kind: 'window'; context: number } | { kind: 'cached'; rows: 'one' | 'many' };
 }
@@ -47,7 +54,7 @@ export interface BlockGraphOptions {
 interface Values {
   /** Residual stream before the attention's addition, `[rows, hidden]`. */
   hidden: string;
-  /** Input of the current stage, after column scale and quantization. */
+  /** Input of the current stage, with column scale and quantization (in front of a border with `behind`: without). */
   stageInput: string;
   /** Residual stream after the attention's addition. */
   residual: string;
@@ -106,11 +113,9 @@ class BlockGraph {
       values.hidden = graph.input('hidden', 'float32', [rows, hiddenSize]);
     if ((from === 'mlp-in' || from === 'mlp-out') && this.reaches('block-out'))
       values.residual = graph.input('residual', 'float32', [rows, hiddenSize]);
-    if (from !== 'block-in' && from !== 'block-out')
-      values.stageInput = graph.input('stageInput', 'float32', [
-        rows,
-        stageInputSize(this.architecture, from),
-      ]);
+    if (from === 'block-in' || from === 'block-out') return;
+    const stageInput = graph.input('stageInput', 'float32', [rows, stageInputSize(this.architecture, from)]);
+    values.stageInput = this.options.preparation === 'behind' ? this.prepare(from, stageInput) : stageInput;
   }
 
   private reaches(border: Border): boolean {
@@ -129,20 +134,42 @@ class BlockGraph {
     const size = stageInputSize(this.architecture, to);
     graph.output(values.stageInput, 'nextStageInput', 'float32', [rows, size]);
     if (to === 'mlp-in') graph.output(values.residual, 'nextResidual', 'float32', [rows, hiddenSize]);
-    if (this.options.gram) addGramOutputs(graph, values.stageInput, size);
+    const { gram } = this.options;
+    if (gram === 'none') return;
+    const weighted = (value: string): string =>
+      graph.node('Mul', [value, graph.input('gram.rowScale', 'float32', [rows, 1])]);
+    addGramOutputs(graph, gram === 'weighted' ? weighted(values.stageInput) : values.stageInput, size);
   }
 
-  /** Taps, column scale and activation quantization at the border of a stage. */
+  /** Taps at the border of a stage, and the preparation of its input unless that is the next piece's to do. */
   private enter(stage: StageName, value: string): void {
     const { graph, options } = this;
     const size = stageInputSize(this.architecture, stage);
     if (options.absMax.includes(stage))
       graph.output(addColumnAbsMax(graph, value), `absMax.${stage}`, 'float32', [size]);
     if (options.inputs.includes(stage)) graph.output(value, `input.${stage}`, 'float32', [this.rows, size]);
-    let result = value;
-    if (options.columnScaled.includes(stage))
-      result = graph.node('Mul', [result, graph.input(columnScaleInput(stage), 'float32', [size])]);
-    this.values.stageInput = addFakeQuantization(graph, options.activationBits, result);
+    const leaves = options.to === stage && options.preparation === 'behind';
+    this.values.stageInput = leaves ? value : this.prepare(stage, value);
+  }
+
+  /** Column scale and activation quantization. */
+  private prepare(stage: StageName, value: string): string {
+    const { graph, options } = this;
+    const size = stageInputSize(this.architecture, stage);
+    const scaled = options.columnScaled.includes(stage)
+      ? graph.node('Mul', [value, graph.input(columnScaleInput(stage), 'float32', [size])])
+      : value;
+    return addFakeQuantization(graph, options.activationBits, scaled);
+  }
+
+  /** The residual stream with what a stage's linear gave: the tap, then the norm where that stands behind. */
+  private addToResidual(stage: ResidualStage, residual: string, role: LinearRole): string {
+    const { graph, values } = this;
+    const sum = graph.node('Add', [residual, this.linear(role, values.stageInput)]);
+    if (this.options.sums.includes(stage))
+      graph.output(sum, `sum.${stage}`, 'float32', [this.rows, this.architecture.hiddenSize]);
+    if (this.architecture.normPlacement === 'pre') return sum;
+    return this.norm(stage === 'attention-out' ? 'attentionNorm' : 'mlpNorm', sum);
   }
 
   private linear(role: LinearRole, value: string): string {
@@ -178,10 +205,9 @@ class BlockGraph {
   }
 
   private toMlpIn(): void {
-    const { graph, values } = this;
-    const sum = graph.node('Add', [values.hidden, this.linear('o', values.stageInput)]);
+    const { values } = this;
+    values.residual = this.addToResidual('attention-out', values.hidden, 'o');
     const post = this.architecture.normPlacement === 'post';
-    values.residual = post ? this.norm('attentionNorm', sum) : sum;
     this.enter('mlp-in', post ? values.residual : this.norm('mlpNorm', values.residual));
   }
 
@@ -197,8 +223,7 @@ class BlockGraph {
   }
 
   private toBlockOut(): void {
-    const { graph, values } = this;
-    const sum = graph.node('Add', [values.residual, this.linear('down', values.stageInput)]);
-    values.residual = this.architecture.normPlacement === 'post' ? this.norm('mlpNorm', sum) : sum;
+    const { values } = this;
+    values.residual = this.addToResidual('mlp-out', values.residual, 'down');
   }
 }
