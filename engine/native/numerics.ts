@@ -1,5 +1,40 @@
 import { loadAddon } from './index.ts';
 
+export interface GridFitOptions {
+  levels: 2 | 3 | 4 | 8 | 16;
+  rounds: number;
+  sweeps: number;
+  /** Input columns of a block. */
+  blockSize: number;
+  /** Added to H's diagonal, as a fraction of its mean; raised tenfold up to `maximumDamping` as long as H is not positive definite. */
+  damping: number;
+  maximumDamping: number;
+  /** Fractions of the normal equations' diagonals by which r and c are drawn to their previous values. */
+  rowRidge: number;
+  columnRidge: number;
+  /** `none`: c = 1. */
+  columnScale: 'free' | 'none';
+}
+
+export interface GridFit {
+  /** q, `[out, in]`. */
+  codes: Uint8Array;
+  /** r as fp16 bits, `[out, blocks]`. */
+  scales: Uint16Array;
+  /** c, `[in]`; null where columnScale is `none`. */
+  columnScale: Float32Array | null;
+  /** tr((W̃ − Ŵ) H (W̃ − Ŵ)ᵀ) under the damped H: of GPTQ's pass, behind each round, and of what is stored. */
+  startLoss: number;
+  losses: Float64Array;
+  loss: number;
+  dampingUsed: number;
+  /** Input columns with H_jj = 0. */
+  deadColumns: number;
+  /** Scales that did not fit fp16 and were cut to 65504. */
+  saturatedValues: number;
+  residual: null;
+}
+
 /**
  * Quantization numerics of the addon. All calls block their thread and use the native thread pool; results do not depend on the number
  * of threads. Matrices are row-major; a weight is `[out, in]` float32, an H is `[in, in]`.
@@ -119,6 +154,38 @@ export interface NativeNumerics {
     inFeatures: number,
     blockSize?: number,
   ): Float32Array;
+
+  /**
+   * The weight that a layer should have so that it best gives the wanted outputs from its inputs: W̃ = (P + λW)(H + λI)⁻¹, `[out, in]`, solved in float64.
+   * `weight` W `[out, in]`; `crossProduct` P = Σ w y* xᵀ `[out, in]` (shifted targets: W · Σ w x_fp xᵀ); `hessian` H = Σ w x xᵀ `[in, in]` in the same units as P, undamped, its lower triangle read;
+   * λ = damping · mean diagonal of H. Where H + λI is not positive definite the damping is raised tenfold up to `maximumDamping`; then `target` is null. An H of zeros gives W.
+   * Throws where a value is not finite.
+   */
+  solveTargets(
+    weight: Float32Array,
+    crossProduct: Float32Array | Float64Array,
+    hessian: Float64Array,
+    outFeatures: number,
+    inFeatures: number,
+    options: { damping: number; maximumDamping: number },
+  ): { target: Float32Array | null; dampingUsed: number };
+
+  /**
+   * Fits a grid with scales of rows and columns to a target under H (docs/method.md, the grid family): Ŵ_ij = c_j · r_{i,block(j)} · (q_ij − (levels − 1)/2) with the least
+   * tr((W̃ − Ŵ) H (W̃ − Ŵ)ᵀ). The start is GPTQ's pass with the scale fixed at the weighted mean absolute value; each round solves for r, c and r again in closed form and
+   * runs `sweeps` sweeps of coordinate descent over the codes; then r is rounded to fp16 and one more sweep runs with the values as stored.
+   * r and c are never negative. Rows of zeros stay exactly zero; a column with H_jj = 0 is fitted by the damping alone.
+   *
+   * `target` W̃ `[out, in]`, the rows of all linears that share c stacked; `hessian` H `[in, in]`, undamped, symmetric (lower triangle read).
+   * Throws where a target is not finite or beyond ±1e15, or H is not finite.
+   */
+  fitGrid(
+    target: Float32Array,
+    hessian: Float64Array,
+    outFeatures: number,
+    inFeatures: number,
+    options: GridFitOptions,
+  ): GridFit;
 
   /** tr((W−Q) H (W−Q)ᵀ), tr(W H Wᵀ), ‖W−Q‖², ‖W‖² in float64. */
   layerErrors(

@@ -71,6 +71,35 @@ for (const [name, weight] of Object.entries(weights)) {
     record(`ltdb ${name} ${loss}`, [ltdb.scale, ...ltdb.lossCurves, ltdb.epochs]);
   }
 }
+for (const levels of [2, 3, 16] as const)
+  for (const columnScale of ['free', 'none'] as const) {
+    const fit = numerics.fitGrid(weights.random, hessian, outFeatures, inFeatures, {
+      levels,
+      rounds: 4,
+      sweeps: 2,
+      blockSize: 128,
+      damping: 0.01,
+      maximumDamping: 1,
+      rowRidge: 1e-4,
+      columnRidge: 1e-3,
+      columnScale,
+    });
+    record(`grid ${levels} ${columnScale}`, [
+      fit.codes,
+      fit.scales,
+      fit.columnScale,
+      Float64Array.of(fit.startLoss, ...fit.losses, fit.loss),
+    ]);
+  }
+const solved = numerics.solveTargets(
+  weights.random,
+  randomWeight(outFeatures, inFeatures, 3),
+  hessian,
+  outFeatures,
+  inFeatures,
+  { damping: 0.05, maximumDamping: 1 },
+);
+record('solveTargets', [solved.target]);
 const errors = numerics.layerErrors(
   weights.random,
   weights.random.map((value) => value * 0.9),

@@ -7,10 +7,12 @@
 #include "addon/addon.h"
 #include "common/thread_pool.h"
 #include "numerics/dequantize.h"
+#include "numerics/grid_fit.h"
 #include "numerics/inverse_cholesky.h"
 #include "numerics/layer_errors.h"
 #include "numerics/loops.h"
 #include "numerics/ltdb.h"
+#include "numerics/solve.h"
 #include "numerics/structured_binarization.h"
 #include "numerics/uniform_grid.h"
 
@@ -301,6 +303,75 @@ Napi::Value layer_errors(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Value solve_targets(const Napi::CallbackInfo& info) {
+  const Arguments arguments(info, "solveTargets");
+  const std::size_t out_features = arguments.count(3, "outFeatures");
+  const std::size_t in_features = arguments.count(4, "inFeatures");
+  const std::size_t length = out_features * in_features;
+  const float* weight = arguments.floats(0, "weight", length);
+  const double* hessian = arguments.doubles(2, "hessian", in_features * in_features);
+  const Napi::Object options = arguments.options(5);
+  const double damping = arguments.number(options, "damping");
+  const double maximum_damping = arguments.number(options, "maximumDamping");
+  if (damping < 0) arguments.fail("damping must not be negative");
+  const bool single =
+      info[1].IsTypedArray() && info[1].As<Napi::TypedArray>().TypedArrayType() == napi_float32_array;
+  const float* singles = single ? arguments.floats(1, "crossProduct", length) : nullptr;
+  const double* doubles = single ? nullptr : arguments.doubles(1, "crossProduct", length);
+  return guarded(arguments, info, [&]() -> Napi::Value {
+    const auto result = single ? numerics::solve_targets(weight, singles, hessian, out_features, in_features, damping,
+                                                         maximum_damping)
+                               : numerics::solve_targets(weight, doubles, hessian, out_features, in_features, damping,
+                                                         maximum_damping);
+    Napi::Object object = Napi::Object::New(info.Env());
+    if (result.target.empty() && length > 0)
+      object.Set("target", info.Env().Null());
+    else
+      object.Set("target", to_array<Napi::Float32Array>(info.Env(), result.target));
+    object.Set("dampingUsed", result.damping_used);
+    return object;
+  });
+}
+
+Napi::Value fit_grid(const Napi::CallbackInfo& info) {
+  const Arguments arguments(info, "fitGrid");
+  const std::size_t out_features = arguments.count(2, "outFeatures", 1);
+  const std::size_t in_features = arguments.count(3, "inFeatures", 1);
+  const float* target = arguments.floats(0, "target", out_features * in_features);
+  const double* hessian = arguments.doubles(1, "hessian", in_features * in_features);
+  const Napi::Object given = arguments.options(4);
+  numerics::GridFitOptions options;
+  options.levels = static_cast<int>(arguments.integer(given, "levels", 2, 16));
+  options.rounds = static_cast<int>(arguments.integer(given, "rounds", 0, 1000));
+  options.sweeps = static_cast<int>(arguments.integer(given, "sweeps", 0, 1000));
+  options.block_size = arguments.integer(given, "blockSize", 1, largest_block);
+  options.damping = arguments.number(given, "damping");
+  options.maximum_damping = arguments.number(given, "maximumDamping");
+  options.row_ridge = arguments.number(given, "rowRidge");
+  options.column_ridge = arguments.number(given, "columnRidge");
+  options.column_scale = arguments.word(given, "columnScale", {"none", "free"}) == 1;
+  for (const double fraction : {options.damping, options.row_ridge, options.column_ridge})
+    if (fraction < 0) arguments.fail("damping and ridges must not be negative");
+  return guarded(arguments, info, [&]() -> Napi::Value {
+    const auto fit = numerics::fit_grid(target, hessian, out_features, in_features, options);
+    Napi::Object object = Napi::Object::New(info.Env());
+    object.Set("codes", to_array<Napi::Uint8Array>(info.Env(), fit.codes));
+    object.Set("scales", to_array<Napi::Uint16Array>(info.Env(), fit.scales));
+    if (options.column_scale)
+      object.Set("columnScale", to_array<Napi::Float32Array>(info.Env(), fit.column_scale));
+    else
+      object.Set("columnScale", info.Env().Null());
+    object.Set("startLoss", fit.start_loss);
+    object.Set("losses", to_array<Napi::Float64Array>(info.Env(), fit.losses));
+    object.Set("loss", fit.loss);
+    object.Set("dampingUsed", fit.damping_used);
+    object.Set("deadColumns", static_cast<double>(fit.dead_columns));
+    object.Set("saturatedValues", static_cast<double>(fit.saturated));
+    object.Set("residual", info.Env().Null());
+    return object;
+  });
+}
+
 Napi::Value add_to_float64(const Napi::CallbackInfo& info) {
   const Arguments arguments(info, "addToFloat64");
   if (!info[0].IsTypedArray()) arguments.fail("accumulator has the wrong type");
@@ -327,6 +398,8 @@ void register_numerics(Napi::Env env, Napi::Object exports) {
   exports.Set("dequantizeGrid", Napi::Function::New(env, dequantize_grid));
   exports.Set("dequantizeStructured", Napi::Function::New(env, dequantize_structured));
   exports.Set("layerErrors", Napi::Function::New(env, layer_errors));
+  exports.Set("solveTargets", Napi::Function::New(env, solve_targets));
+  exports.Set("fitGrid", Napi::Function::New(env, fit_grid));
   exports.Set("addToFloat64", Napi::Function::New(env, add_to_float64));
   exports.Set("numericsInstructionSet", Napi::Function::New(env, numerics_instruction_set));
 }

@@ -14,7 +14,8 @@ DBELL_DECLARE_LOOPS(avx512)
 #define DBELL_LOOPS_OF(set)                                                                                          \
   Loops {                                                                                                            \
     #set, set::lane_count, set::subtract_product_float, set::subtract_product_double, set::quantize_uniform,         \
-        set::salient_errors, set::split_errors, set::quantize_structured, set::ltdb_losses                           \
+        set::salient_errors, set::split_errors, set::quantize_structured, set::ltdb_losses, set::round_grid,         \
+        set::descend_grid                                                                                            \
   }
 
 namespace dbell::numerics {

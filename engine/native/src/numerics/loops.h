@@ -87,6 +87,36 @@ struct LtdbSums {
 
 enum class LtdbLoss { l2, l1 };
 
+/// Columns b0 … b0 + width of some rows of a layer under fit: Ŵ_ij = r_i · c_j · (q_ij − (levels − 1)/2). Row-major with strides in elements.
+struct GridRows {
+  std::size_t rows;
+  std::size_t width;
+  int levels;
+  std::uint8_t* codes;
+  std::size_t codes_stride;
+  /// r of this block in the first row; the next row's stands `scales_stride` behind.
+  const float* scales;
+  std::size_t scales_stride;
+};
+
+/// What coordinate descent over a block's codes works on.
+struct GridDescent {
+  /// G = (W̃ − Ŵ)H; the block's columns are kept up to date.
+  float* gradient;
+  std::size_t gradient_stride;
+  /// c, `[width]`.
+  const float* column_scale;
+  /// p_j, the price of Ŵ_ij² in column j beside the error's (0 where there is none), `[width]`.
+  const float* penalty;
+  /// H_jj + p_j, `[width]`.
+  const float* curvature;
+  /// H at [b0][b0].
+  const float* hessian;
+  std::size_t hessian_stride;
+  /// Where the change of Ŵ goes, `[rows, width]`.
+  float* change;
+};
+
 struct Loops {
   const char* name;
   /// Rows that are treated at once.
@@ -110,6 +140,11 @@ struct Loops {
 
   /// LTDB's losses of some rows under `scale` T `[columns]`; adds the gradient of `proportional` to `gradient` `[columns]`.
   LtdbSums (*ltdb_losses)(const LtdbRows& rows, const float* scale, LtdbLoss loss, double* gradient);
+
+  /// GPTQ's pass over one block with c = 1 and given r: codes, and E for the columns behind where `block.error` is not null.
+  void (*round_grid)(const BlockRows& block, const GridRows& grid);
+  /// One sweep of coordinate descent over a block's codes, column by column; returns how many codes changed.
+  std::int64_t (*descend_grid)(const GridRows& grid, const GridDescent& descent);
 };
 
 const Loops& loops();
