@@ -196,6 +196,15 @@ export interface NativeNumerics {
     inFeatures: number,
   ): { weightedError: number; weightedNorm: number; squaredError: number; squaredNorm: number };
 
+  /** The product of a float32 matrix `[rows, inner]` and a float64 one `[inner, columns]` in float64, `[rows, columns]`. */
+  multiply(
+    left: Float32Array,
+    right: Float64Array,
+    rows: number,
+    inner: number,
+    columns: number,
+  ): Float64Array;
+
   /** `accumulator[k] += addend[k]` in float64. */
   addToFloat64(accumulator: Float64Array, addend: Float32Array): void;
 

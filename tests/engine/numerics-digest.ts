@@ -19,6 +19,10 @@ const hessian = randomHessian(inFeatures, 500, 1);
 const { factor } = numerics.inverseCholesky(hessian, inFeatures, { damping: 0.01, maximumDamping: 1 });
 record('inverseCholesky', [factor]);
 
+record('multiply', [
+  numerics.multiply(randomWeight(outFeatures, inFeatures, 9), hessian, outFeatures, inFeatures, inFeatures),
+]);
+
 const hostile = hostileRows(inFeatures);
 const weights = {
   random: randomWeight(outFeatures, inFeatures, 2),

@@ -56,3 +56,30 @@ test('float32 values are added to float64 sums in place', () => {
     'addToFloat64: addend has 5 elements, but 70001 are expected',
   );
 });
+
+test('a product in float64 equals the plain sums, whatever the threads', () => {
+  for (const [rows, inner, columns] of [
+    [1, 1, 1],
+    [3, 43, 130],
+    [129, 7, 65],
+    [65, 300, 1],
+  ] as const) {
+    const left = randomWeight(rows, inner, rows);
+    const right = Float64Array.from(randomWeight(inner, columns, columns), (value) => value / 3);
+    const product = numerics.multiply(left, right, rows, inner, columns);
+    for (let i = 0; i < rows; i++)
+      for (let j = 0; j < columns; j++) {
+        let expected = 0;
+        for (let k = 0; k < inner; k++)
+          expected += (left[i * inner + k] as number) * (right[k * columns + j] as number);
+        expect(Math.abs((product[i * columns + j] as number) - expected)).toBeLessThan(1e-14 * inner);
+      }
+    threads.setThreadCount(1);
+    expect(numerics.multiply(left, right, rows, inner, columns)).toEqual(product);
+    threads.setThreadCount(0);
+  }
+  expect(numerics.multiply(new Float32Array(0), new Float64Array(0), 0, 0, 0)).toEqual(new Float64Array(0));
+  expect(() => numerics.multiply(new Float32Array(2), new Float64Array(2), 1, 2, 2)).toThrow(
+    'multiply: right has 2 elements, but 4 are expected',
+  );
+});

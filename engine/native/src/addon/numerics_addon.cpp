@@ -12,6 +12,7 @@
 #include "numerics/layer_errors.h"
 #include "numerics/loops.h"
 #include "numerics/ltdb.h"
+#include "numerics/multiply.h"
 #include "numerics/solve.h"
 #include "numerics/structured_binarization.h"
 #include "numerics/uniform_grid.h"
@@ -369,6 +370,15 @@ Napi::Value fit_grid(const Napi::CallbackInfo& info) {
     object.Set("saturatedValues", static_cast<double>(fit.saturated));
     object.Set("residual", info.Env().Null());
     return object;
+Napi::Value multiply(const Napi::CallbackInfo& info) {
+  const Arguments arguments(info, "multiply");
+  const std::size_t rows = arguments.count(2, "rows");
+  const std::size_t inner = arguments.count(3, "inner");
+  const std::size_t columns = arguments.count(4, "columns");
+  const float* left = arguments.floats(0, "left", rows * inner);
+  const double* right = arguments.doubles(1, "right", inner * columns);
+  return guarded(arguments, info, [&]() -> Napi::Value {
+    return to_array<Napi::Float64Array>(info.Env(), numerics::multiply(left, right, rows, inner, columns));
   });
 }
 
@@ -400,6 +410,7 @@ void register_numerics(Napi::Env env, Napi::Object exports) {
   exports.Set("layerErrors", Napi::Function::New(env, layer_errors));
   exports.Set("solveTargets", Napi::Function::New(env, solve_targets));
   exports.Set("fitGrid", Napi::Function::New(env, fit_grid));
+  exports.Set("multiply", Napi::Function::New(env, multiply));
   exports.Set("addToFloat64", Napi::Function::New(env, add_to_float64));
   exports.Set("numericsInstructionSet", Napi::Function::New(env, numerics_instruction_set));
 }
