@@ -56,6 +56,30 @@ export default {
       from: { path: '^engine/' },
       to: { path: '^(tests|scripts)/' },
     },
+    {
+      name: 'renderer-uses-the-contract-only',
+      severity: 'error',
+      from: { path: '^renderer/src/' },
+      to: { path: '^(engine/(?!contract/)|main/|scripts/|tests/)|node_modules/(electron|ws)/' },
+    },
+    {
+      name: 'renderer-never-imports-node',
+      severity: 'error',
+      from: { path: '^renderer/src/' },
+      to: { dependencyTypes: ['core'] },
+    },
+    {
+      name: 'contract-never-imports-node',
+      severity: 'error',
+      from: { path: '^engine/contract/' },
+      to: { dependencyTypes: ['core'] },
+    },
+    {
+      name: 'main-uses-contract-and-service-only',
+      severity: 'error',
+      from: { path: '^main/' },
+      to: { path: '^(engine/(?!contract/|files/|service/)|renderer/|scripts/|tests/)' },
+    },
     { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true } },
     { name: 'no-unresolved-imports', severity: 'error', from: {}, to: { couldNotResolve: true } },
   ],
@@ -63,6 +87,10 @@ export default {
     doNotFollow: { path: 'node_modules' },
     tsPreCompilationDeps: true,
     tsConfig: { fileName: 'tsconfig.json' },
-    enhancedResolveOptions: { extensions: ['.ts', '.mjs', '.js', '.json', '.node'] },
+    enhancedResolveOptions: {
+      extensions: ['.ts', '.mjs', '.js', '.json', '.node', '.svelte', '.css'],
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'svelte', 'node', 'default', 'types'],
+    },
   },
 };

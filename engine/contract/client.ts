@@ -6,15 +6,15 @@ import { type Request, responseSchema } from './protocol.ts';
 /** What carries requests to a service and events from it. Nothing that comes back is trusted. */
 export interface Transport {
   request(request: Request): Promise<unknown>;
-  /** Returns how to stop listening. */
-  onEvent(listener: (event: unknown) => void): () => void;
+  /** `sequence` counts the service's events. Returns how to stop listening. */
+  onEvent(listener: (event: unknown, sequence: number) => void): () => void;
 }
 
 /** The contract as functions: typed, checked in both directions, over any transport. */
 export interface Client {
   /** Throws a DBellError with the service's code and message. */
   call<N extends CallName>(name: N, input: CallInput<N>): Promise<CallOutput<N>>;
-  onEvent(listener: (event: ServiceEvent) => void): () => void;
+  onEvent(listener: (event: ServiceEvent, sequence: number) => void): () => void;
 }
 
 export function createClient(transport: Transport): Client {
@@ -28,7 +28,9 @@ export function createClient(transport: Transport): Client {
       return parseAs(calls[name].output, response.output, `output of ${name}`, 'internal') as CallOutput<N>;
     },
     onEvent(listener) {
-      return transport.onEvent((event) => listener(parseAs(eventSchema, event, 'event', 'internal')));
+      return transport.onEvent((event, sequence) =>
+        listener(parseAs(eventSchema, event, 'event', 'internal'), sequence),
+      );
     },
   };
 }

@@ -26,7 +26,7 @@ const systemErrors: Readonly<Record<string, { code: ErrorCode; say: string }>> =
 export function toErrorPayload(error: unknown): ErrorPayload {
   if (error instanceof DBellError) return { code: error.code, message: error.message };
   if (error instanceof Error) {
-    const { code, path } = error as NodeJS.ErrnoException;
+    const { code, path } = error as { code?: string; path?: string };
     const known = code === undefined ? undefined : systemErrors[code];
     if (known) return { code: known.code, message: `${path ? `${path}: ` : ''}${known.say} (${code})` };
     if (/array buffer allocation failed|invalid array length|bad_alloc/i.test(error.message)) {

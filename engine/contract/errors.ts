@@ -28,6 +28,7 @@ export const errorCodes = {
   'not-found': 'a file, run or package does not exist',
   stopped: 'stopped by the user; resumable',
   'worker-died': 'the work process ended unexpectedly',
+  'connection-lost': 'the connection to the engine was lost',
   internal: 'a defect of this program',
 } as const;
 

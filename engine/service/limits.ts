@@ -8,4 +8,11 @@ export const serviceLimits = {
   textIntervalMs: 33,
   /** Ended jobs kept in memory for `jobs.list`; the history keeps the rest. */
   keptJobs: 200,
+  /** Requests of one client that may wait for their answers at once; the page has a handful. */
+  requestsInFlight: 256,
+  /** A service process that dies more often than this within the window has a defect that another start does not mend. */
+  restarts: 5,
+  restartWindowMs: 60_000,
+  /** Wait before the second restart; it doubles from there. */
+  restartWaitMs: 500,
 } as const;

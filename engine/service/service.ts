@@ -27,8 +27,8 @@ export interface ServiceOptions {
 export interface Service {
   /** Answers every value whatsoever; never throws. */
   handle(message: unknown): Promise<Response>;
-  /** Returns how to stop listening. */
-  onEvent(listener: (event: ServiceEvent) => void): () => void;
+  /** `sequence` counts the events from 1, for all listeners alike. Returns how to stop listening. */
+  onEvent(listener: (event: ServiceEvent, sequence: number) => void): () => void;
   /** Stops all jobs, waits for their processes, closes the history. */
   close(): Promise<void>;
   /** Ends the work processes at once without waiting; what they did is resumable. */
@@ -36,9 +36,11 @@ export interface Service {
 }
 
 export function createService({ home, processHost }: ServiceOptions): Service {
-  const listeners = new Set<(event: ServiceEvent) => void>();
+  const listeners = new Set<(event: ServiceEvent, sequence: number) => void>();
+  let sequence = 0;
   const emit = (event: ServiceEvent) => {
-    for (const listener of listeners) listener(event);
+    sequence++;
+    for (const listener of listeners) listener(event, sequence);
   };
   const queue = new JobQueue(processHost, emit);
   const history = createHistoryAccess(

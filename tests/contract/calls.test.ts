@@ -93,7 +93,7 @@ test('a refusal names the field and what was expected there', () => {
 
 test('the client trusts neither the shape of a response nor that of an output or an event', async () => {
   let answer: unknown;
-  let emit: (event: unknown) => void = () => {};
+  let emit: (event: unknown, sequence: number) => void = () => {};
   const client = createClient({
     request: async ({ id }) => (typeof answer === 'object' && answer !== null ? { id, ...answer } : answer),
     onEvent: (listener) => {
@@ -112,7 +112,7 @@ test('the client trusts neither the shape of a response nor that of an output or
   answer = { output: { jobs: [] } };
   await expect(client.call('jobs.list', {})).resolves.toEqual({ jobs: [] });
   client.onEvent(() => {});
-  expect(() => emit({ type: 'job-progress', jobId: 'a' })).toThrowError(/^event: /);
+  expect(() => emit({ type: 'job-progress', jobId: 'a' }, 1)).toThrowError(/^event: /);
 });
 
 test('events of unknown types and with missing parts are refused', () => {

@@ -1,0 +1,54 @@
+import { parseArgs } from 'node:util';
+import { DBellError } from '../engine/contract/errors.ts';
+
+export interface StartOptions {
+  /** Browser mode even where Electron could run. */
+  browser: boolean;
+  host: string;
+  /** 0 = any free one. */
+  port: number;
+  /** Whether to show the address in the system's browser. */
+  open: boolean;
+  help: boolean;
+}
+
+export const startHelp = `Usage: npm start -- [options]
+
+Opens DBell Studio: its own window where Electron and a display are there, else a page for the browser on this computer.
+
+  --browser         the page for the browser in any case
+  --no-open         only print the address
+  --port N          port of the page (default: any free one)
+  --host ADDRESS    listen on another address than 127.0.0.1: everybody who reaches it and knows the token is in, unencrypted
+  --help            this text
+`;
+
+/** Throws DBellError `invalid-input`. */
+export function parseStartOptions(args: string[]): StartOptions {
+  let values: { [key: string]: string | boolean | undefined };
+  try {
+    ({ values } = parseArgs({
+      args,
+      options: {
+        browser: { type: 'boolean', default: false },
+        'no-open': { type: 'boolean', default: false },
+        port: { type: 'string', default: '0' },
+        host: { type: 'string', default: '127.0.0.1' },
+        help: { type: 'boolean', default: false },
+      },
+    }));
+  } catch (cause) {
+    throw new DBellError('invalid-input', cause instanceof Error ? cause.message : String(cause), { cause });
+  }
+  const port = Number(values.port);
+  if (!Number.isInteger(port) || port < 0 || port > 65535) {
+    throw new DBellError('invalid-input', `--port is ${values.port}; it must be a number from 0 to 65535`);
+  }
+  return {
+    browser: values.browser === true,
+    open: values['no-open'] !== true,
+    host: String(values.host),
+    port,
+    help: values.help === true,
+  };
+}

@@ -1,0 +1,59 @@
+import { toErrorPayload } from '../engine/contract/error-payload.ts';
+import { defaultHome } from '../engine/service/home.ts';
+import { superviseWebService } from '../engine/service/web-server/supervise.ts';
+import { buildPage, isPageStale, pageFolder } from './page-build.ts';
+import { parseStartOptions, type StartOptions, startHelp } from './start-options.ts';
+
+/** `npm start`: the studio in its own window where that can be, else in browser mode. */
+async function main(): Promise<void> {
+  const options = parseStartOptions(process.argv.slice(2));
+  if (options.help) {
+    process.stdout.write(startHelp);
+    return;
+  }
+  if (isPageStale()) {
+    say('Building the page …');
+    buildPage();
+  }
+  await startBrowserMode(options);
+}
+
+async function startBrowserMode({ host, port }: StartOptions): Promise<void> {
+  if (host !== '127.0.0.1') {
+    say(
+      `WARNING: the studio listens on ${host}. Everybody who reaches that address and learns the token can read and write files as you; the connection is not encrypted.`,
+    );
+  }
+  const studio = await superviseWebService({
+    home: defaultHome(),
+    pageFolder,
+    host,
+    port,
+    onRestart: (reason) => say(`The engine ended unexpectedly (${reason}) and is started again.`),
+    onGivenUp: (reason) => {
+      say(`The engine keeps ending (${reason}); the studio is closed. Unfinished runs can be resumed.`);
+      process.exit(1);
+    },
+  });
+  say(`DBell Studio is at  ${await studio.createAddress()}`);
+  say('The address works once, for one browser. Ctrl-C ends the studio.');
+  if (process.stdin.isTTY) {
+    say('Press Enter for the address of another browser.');
+    process.stdin.on('data', async () => say(await studio.createAddress()));
+  }
+  const stop = async () => {
+    say('Stopping …');
+    await studio.close();
+    process.exit(0);
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, stop);
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+main().catch((error: unknown) => {
+  process.stderr.write(`${toErrorPayload(error).message}\n`);
+  process.exitCode = 1;
+});
