@@ -4,7 +4,8 @@ import { type ExpectedTensor, expectedTensors } from './expected-tensors.ts';
 import type { Family } from './families/family.ts';
 import { type ProblemList, quote } from './problems.ts';
 import { readableTypes, storedLayout } from './stored-types.ts';
-import { sameBytes, type WeightLocation } from './weights.ts';
+import type { WeightLocation } from './weight-location.ts';
+import { sameBytes } from './weights.ts';
 
 /** Names listed in one message about missing or unused tensors. */
 const MAX_LISTED_NAMES = 3;
@@ -134,7 +135,7 @@ function checkTensor(
     );
     return false;
   }
-  if (storedLayout(location.storedType) === null) {
+  if (location.ternary === undefined && storedLayout(location.storedType) === null) {
     problems.error(
       'unsupported-type',
       `${expected.label}: ${expected.part} is stored as ${location.storedType}; weights can be read from ${readableTypes.join(', ')}`,

@@ -1,4 +1,6 @@
+import { linearsOf } from './architecture.ts';
 import { assemble } from './assemble.ts';
+import { bitNetConfigOf, markOnline, readBitNetSettings, translateBitNet } from './bitnet.ts';
 import type { ByteSource } from './byte-source.ts';
 import { ConfigReader } from './config-reader.ts';
 import { describeModel } from './families/index.ts';
@@ -9,7 +11,7 @@ import { ModelFolder } from './model-folder.ts';
 import type { OpenedParts } from './opened-model.ts';
 import { count, type ProblemList, quote } from './problems.ts';
 import { parseSafetensorsHeader } from './safetensors.ts';
-import type { WeightLocation } from './weights.ts';
+import type { WeightLocation } from './weight-location.ts';
 
 const INDEX_NAME = 'model.safetensors.index.json';
 const SINGLE_NAME = 'model.safetensors';
@@ -56,9 +58,19 @@ export function readHuggingFaceFolder(
   if (described === null || reader === null || stored === null || tokenizer === null || config === null)
     return null;
 
-  const assembled = assemble(described.family, described.architecture, reader, stored, problems);
+  const quantization = bitNetConfigOf(config);
+  const bitNet = quantization === null ? null : readBitNetSettings(quantization, problems);
+  if (quantization !== null && bitNet === null) return null;
+  const available = bitNet === null ? stored : translateBitNet(stored, bitNet, problems);
+  const assembled = assemble(described.family, described.architecture, reader, available, problems);
   if (assembled === null || problems.hasErrors) return null;
   const { architecture, weights, parameterCount } = assembled;
+  if (bitNet !== null)
+    markOnline(
+      weights,
+      architecture.blocks.flatMap((block) => linearsOf(block).map((linear) => linear.name)),
+      bitNet,
+    );
   const generation = new ConfigReader(generationConfig ?? {}, problems, 'generation_config.json');
   const generationIds = generation.tokenIds('eos_token_id', architecture.vocabularySize);
   if (problems.hasErrors) return null;
@@ -70,7 +82,7 @@ export function readHuggingFaceFolder(
     path: folder.path,
     format: 'huggingface',
     architecture,
-    config: { ...config, tie_word_embeddings: architecture.head.tied },
+    config: { ...withoutQuantization(config), tie_word_embeddings: architecture.head.tied },
     generationConfig,
     weights,
     parameterCount,
@@ -79,6 +91,12 @@ export function readHuggingFaceFolder(
     ggufMetadata: null,
     warnings: problems.items,
   };
+}
+
+/** The config of the weights as they are read: floats, whatever they were stored as. */
+function withoutQuantization(config: Record<string, unknown>): Record<string, unknown> {
+  const { quantization_config: _, ...rest } = config;
+  return rest;
 }
 
 /** Headers of all weight files, by tensor name; null where there are none or they cannot be used. */

@@ -1,8 +1,9 @@
 import type { Architecture } from './architecture.ts';
 import type { ByteSource } from './byte-source.ts';
 import type { GgufMetadata } from './gguf/metadata.ts';
-import type { ModelProblem, ModelSource, TensorInfo, TokenizerDefinition } from './source.ts';
-import { hashSources, type WeightLocation, WeightReader } from './weights.ts';
+import type { LowBitWeight, ModelProblem, ModelSource, TensorInfo, TokenizerDefinition } from './source.ts';
+import type { WeightLocation } from './weight-location.ts';
+import { hashSources, WeightReader } from './weights.ts';
 
 /** What the readers of both formats hand over. */
 export interface OpenedParts {
@@ -77,6 +78,10 @@ export class OpenedModel implements ModelSource {
 
   readRowsFloat32(name: string, begin: number, count: number, into?: Float32Array): Float32Array {
     return this.#reader.readRows(name, begin, count, into);
+  }
+
+  lowBitWeight(name: string): LowBitWeight | null {
+    return this.#reader.readLowBit(name);
   }
 
   close(): void {

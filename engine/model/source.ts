@@ -25,7 +25,15 @@ export type StoredType =
   | 'Q3_K'
   | 'Q4_K'
   | 'Q5_K'
-  | 'Q6_K';
+  | 'Q6_K'
+  | 'Q1_0'
+  | 'Q2_0'
+  /** Q2_0 in groups of 128, under the same number in the file (gguf/q2-groups.ts). */
+  | 'Q2_0_G128'
+  | 'TQ1_0'
+  | 'TQ2_0'
+  /** BitNet's packing in safetensors: four ternary codes a byte, one scale for the tensor (bitnet.ts). */
+  | 'U8_TERNARY';
 
 export interface TensorInfo {
   /** Hugging Face name. */
@@ -34,6 +42,21 @@ export interface TensorInfo {
   /** Row-major, outermost first (GGUF's order is reversed on reading). */
   shape: number[];
   storedBytes: number;
+}
+
+/**
+ * A weight of few levels as it is stored: W_ij = s_{i,⌊j / groupSize⌋} · v(q_ij) with v(q) = 2q − 1 at two levels and q − 1 at three and four, in float32.
+ * These are the very float32 values that reading the weight gives.
+ */
+export interface LowBitWeight {
+  /** 4 only where the code 3 (+2) really occurs. */
+  levels: 2 | 3 | 4;
+  /** q, `[out, in]`. */
+  codes: Uint8Array;
+  /** s, `[out, ceil(in / groupSize)]`. */
+  scales: Float32Array;
+  /** Columns that share a scale. */
+  groupSize: number;
 }
 
 /** Something a person should know about a model. `error` problems make the model unusable. */
@@ -89,5 +112,10 @@ export interface ModelSource {
   readFloat32(name: string, into?: Float32Array): Float32Array;
   /** Rows [begin, begin + count) of a 2-D tensor, flattened row-major; for embedding tables. */
   readRowsFloat32(name: string, begin: number, count: number, into?: Float32Array): Float32Array;
+  /**
+   * The weight's own codes and scales where it has only two to four levels (Q1_0, Q2_0, TQ1_0, TQ2_0, BitNet's packing, or float values that turn out to
+   * have two or three in every row and 128 columns); null where it has more. Reads the whole weight.
+   */
+  lowBitWeight?(name: string): LowBitWeight | null;
   close(): void;
 }

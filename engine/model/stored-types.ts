@@ -10,6 +10,7 @@ import {
   widenQ6_K,
   widenQ8_0,
 } from './gguf/dequantize.ts';
+import { lowBitBlocks, widenLowBit } from './gguf/low-bit-blocks.ts';
 import { ggmlBlocks } from './gguf/types.ts';
 import type { StoredType } from './source.ts';
 import { type Widen, widenBF16, widenF16, widenF32, widenF64 } from './widen.ts';
@@ -36,6 +37,7 @@ const widenings: Partial<Record<StoredType, Widen>> = {
   Q4_K: widenQ4_K,
   Q5_K: widenQ5_K,
   Q6_K: widenQ6_K,
+  ...Object.fromEntries(Object.entries(lowBitBlocks).map(([type, block]) => [type, widenLowBit(block)])),
 };
 
 /** Layout of a stored type, or null where it holds no numbers that a weight could have. */
@@ -46,5 +48,5 @@ export function storedLayout(type: StoredType): StoredLayout | null {
   return { blockElements: block.elements, blockBytes: block.bytes, widen };
 }
 
-/** Types that weights can be read from. */
-export const readableTypes = Object.keys(widenings);
+/** Types that weights can be read from, by their names in files. */
+export const readableTypes = Object.keys(widenings).filter((type) => type !== 'Q2_0_G128');

@@ -1,30 +1,19 @@
 import { createHash } from 'node:crypto';
 import { DBellError } from '../contract/errors.ts';
+import { onlineScale, quantizeOnline, readTernaryRows } from './bitnet.ts';
 import type { ByteSource } from './byte-source.ts';
 import { READ_CHUNK_BYTES } from './limits.ts';
+import { detectLowBit, readStoredLowBit } from './low-bit.ts';
 import { count, quote } from './problems.ts';
-import type { StoredType } from './source.ts';
+import type { LowBitWeight } from './source.ts';
 import { storedLayout } from './stored-types.ts';
-
-/** One tensor of a model by its Hugging Face name, wherever it lies. */
-export interface WeightLocation {
-  source: ByteSource;
-  storedType: StoredType;
-  /** Row-major, outermost first. */
-  shape: number[];
-  position: number;
-  bytes: number;
-  /**
-   * Set where rows are stored in another order: heads whose two halves of rotary pairs are interleaved (GGUF of the LLaMA family). A vector counts
-   * as one element a row.
-   */
-  interleavedHeads?: number;
-}
+import { deinterleave, type WeightLocation } from './weight-location.ts';
 
 /** Reads weights by name and widens them to float32, at most READ_CHUNK_BYTES of stored bytes at a time. */
 export class WeightReader {
   readonly locations: ReadonlyMap<string, WeightLocation>;
   #scratch = new Uint8Array(0);
+  readonly #onlineScales = new Map<string, number>();
 
   constructor(locations: ReadonlyMap<string, WeightLocation>) {
     this.locations = locations;
@@ -63,6 +52,19 @@ export class WeightReader {
     return target;
   }
 
+  /**
+   * The weight's own codes and scales where its stored type has few levels, or where its float values turn out to have; null else. Reads the whole weight.
+   */
+  readLowBit(name: string): LowBitWeight | null {
+    const location = this.#find(name);
+    const stored = readStoredLowBit(name, location);
+    if (stored !== null) return stored;
+    const [rows = 0, columns = 0] = location.shape;
+    if (location.shape.length !== 2) return null;
+    const detected = detectLowBit(this.read(name), rows, columns);
+    return 'codes' in detected ? detected : null;
+  }
+
   #find(name: string): WeightLocation {
     const location = this.locations.get(name);
     if (location === undefined)
@@ -89,6 +91,14 @@ export class WeightReader {
     target: Float32Array,
   ): void {
     if (target.length === 0) return;
+    if (location.ternary !== undefined) {
+      readTernaryRows(name, location, begin, rows, target);
+      return;
+    }
+    if (location.isOnline) {
+      this.#readOnlineRows(name, location, begin, rows, rowElements, target);
+      return;
+    }
     const layout = storedLayout(location.storedType);
     if (layout === null)
       throw new DBellError(
@@ -125,22 +135,37 @@ export class WeightReader {
         layout.widen(scratch, target, (done / layout.blockBytes) * layout.blockElements);
       }
     }
+    const { multiplier } = location;
+    if (multiplier !== undefined) for (let i = 0; i < target.length; i++) target[i] = target[i]! * multiplier;
     refuseNonFinite(name, location, target, begin * rowElements);
+  }
+
+  #readOnlineRows(
+    name: string,
+    location: WeightLocation,
+    begin: number,
+    rows: number,
+    rowElements: number,
+    target: Float32Array,
+  ): void {
+    const plain = { ...location, isOnline: false };
+    let scale = this.#onlineScales.get(name);
+    if (scale === undefined) {
+      scale = onlineScale(location, (first, count) => {
+        const values = new Float32Array(count * rowElements);
+        this.#readRows(name, plain, first, count, rowElements, values);
+        return values;
+      });
+      this.#onlineScales.set(name, scale);
+    }
+    this.#readRows(name, plain, begin, rows, rowElements, target);
+    quantizeOnline(target, scale);
   }
 
   #scratchOf(bytes: number): Uint8Array {
     if (this.#scratch.length < bytes) this.#scratch = new Uint8Array(bytes);
     return this.#scratch.subarray(0, bytes);
   }
-}
-
-/**
- * Row of the file, within its head, that holds a row of the Hugging Face order. Within a head of d rows, Hugging Face keeps the first elements of all
- * rotary pairs in rows 0 … d/2 − 1 and the second ones in d/2 … d − 1; ggml's LLaMA keeps pairs side by side in rows 2j and 2j + 1.
- */
-export function deinterleave(headRows: number): (row: number) => number {
-  const half = headRows / 2;
-  return (row) => (row < half ? 2 * row : 2 * (row - half) + 1);
 }
 
 function refuseNonFinite(name: string, location: WeightLocation, values: Float32Array, offset: number): void {

@@ -280,7 +280,7 @@ export const ggufTensorRows: Row[] = [
     }),
     code: 'unsupported-model',
     message:
-      'FOLDER/model.gguf: tensor "blk.0.attn_q.weight": type IQ4_NL is not supported; supported are F32, F16, BF16, F64, I8, I16, I32, I64, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K',
+      'FOLDER/model.gguf: tensor "blk.0.attn_q.weight": type IQ4_NL is not supported; supported are F32, F16, BF16, F64, I8, I16, I32, I64, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, Q1_0, Q2_0, TQ1_0, TQ2_0',
   },
   {
     name: 'a type that is not known',
@@ -289,7 +289,7 @@ export const ggufTensorRows: Row[] = [
     }),
     code: 'unsupported-model',
     message:
-      'FOLDER/model.gguf: tensor "blk.0.attn_q.weight": type 4000000000 is not supported; supported are F32, F16, BF16, F64, I8, I16, I32, I64, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K',
+      'FOLDER/model.gguf: tensor "blk.0.attn_q.weight": type 4000000000 is not supported; supported are F32, F16, BF16, F64, I8, I16, I32, I64, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, Q1_0, Q2_0, TQ1_0, TQ2_0',
   },
   {
     name: 'rows that are no whole blocks',

@@ -139,7 +139,7 @@ export const weightRows: Row[] = [
     ),
     code: 'unsupported-model',
     message:
-      'FOLDER: final norm: weight is stored as I32; weights can be read from F32, F16, BF16, F64, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K',
+      'FOLDER: final norm: weight is stored as I32; weights can be read from F32, F16, BF16, F64, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, Q1_0, Q2_0, TQ1_0, TQ2_0',
   },
   {
     name: 'no embedding beside a head of its own',

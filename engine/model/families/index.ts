@@ -1,4 +1,5 @@
 import type { Architecture } from '../architecture.ts';
+import { bitNetConfigOf } from '../bitnet.ts';
 import type { ConfigReader } from '../config-reader.ts';
 import { show } from '../problems.ts';
 import type { Family } from './family.ts';
@@ -32,7 +33,8 @@ export function describeModel(reader: ConfigReader): { family: Family; architect
   const family = findFamily(reader);
   if (family === null) return null;
   const quantization = reader.raw('quantization_config');
-  if (quantization !== undefined) {
+  // BitNet's is read with the weights (bitnet.ts).
+  if (quantization !== undefined && bitNetConfigOf(reader.config) === null) {
     const method = (quantization as { quant_method?: unknown }).quant_method;
     reader.error(
       'unsupported-quantization',

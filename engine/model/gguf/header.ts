@@ -11,6 +11,7 @@ import { count, ProblemList, quote, show } from '../problems.ts';
 import type { StoredType } from '../source.ts';
 import { ByteCursor, HeaderError } from './cursor.ts';
 import type { GgufMetadata, GgufValue } from './metadata.ts';
+import { findQ2Groups, Q2_0_NUMBER, type Q2Groups } from './q2-groups.ts';
 import { ggmlBlocks, ggmlTypeNames } from './types.ts';
 import { readValue, readValueType } from './values.ts';
 
@@ -18,6 +19,8 @@ const MAGIC = 'GGUF';
 const SUPPORTED_VERSIONS = [2, 3];
 /** The specification's value where `general.alignment` is absent. */
 const DEFAULT_ALIGNMENT = 32;
+/** Types as they are called in files. */
+const readableNames = Object.keys(ggmlBlocks).filter((name) => name !== 'Q2_0_G128');
 /** Bytes of the smallest metadata pair and of the smallest tensor description. */
 const MIN_PAIR_BYTES = 8 + 4 + 1;
 const MIN_TENSOR_BYTES = 8 + 4 + 8 + 4 + 8;
@@ -95,9 +98,10 @@ function readHeader(source: ByteSource, cursor: ByteCursor, problems: ProblemLis
   const alignment = readAlignment(metadata);
   const descriptions = readDescriptions(cursor, Number(tensorCount));
   const dataPosition = Math.ceil(cursor.position / alignment) * alignment;
+  const groups = q2Groups(descriptions, source, dataPosition, alignment, problems);
   const tensors = new Map<string, GgufTensor>();
   for (const description of descriptions) {
-    const tensor = place(description, source, dataPosition, alignment, problems);
+    const tensor = place(description, groups, source, dataPosition, alignment, problems);
     if (tensor !== null) tensors.set(description.name, tensor);
   }
   checkOverlap(tensors, source, dataPosition, problems);
@@ -168,8 +172,32 @@ function readDescriptions(cursor: ByteCursor, tensors: number): Description[] {
   return descriptions;
 }
 
+/** The layout of the file's Q2_0 tensors; where it is unclear, with a problem, ggml's own. */
+function q2Groups(
+  descriptions: Description[],
+  source: ByteSource,
+  dataPosition: number,
+  alignment: number,
+  problems: ProblemList,
+): Q2Groups {
+  const dataBytes = BigInt(Math.max(0, source.size - dataPosition));
+  const groups = findQ2Groups(descriptions, dataBytes, BigInt(alignment));
+  if (groups === 'ambiguous')
+    problems.error(
+      'unsupported-type',
+      `${source.name}: the tensors of type Q2_0 are so small that groups of 64 and of 128 weights fit their offsets alike; which it is cannot be told`,
+    );
+  if (groups === 'neither')
+    problems.error(
+      'tensor-size',
+      `${source.name}: the offsets of the tensors of type Q2_0 fit neither groups of 64 weights in 18 bytes nor of 128 in 34; the file is cut or damaged`,
+    );
+  return groups === 'Q2_0_G128' ? groups : 'Q2_0';
+}
+
 function place(
   description: Description,
+  groups: Q2Groups,
   source: ByteSource,
   dataPosition: number,
   alignment: number,
@@ -180,12 +208,12 @@ function place(
     problems.error(code, `${source.name}: tensor ${quote(name)}: ${message}`);
     return null;
   };
-  const typeName = ggmlTypeNames.get(type);
+  const typeName = type === Q2_0_NUMBER ? groups : ggmlTypeNames.get(type);
   const block = typeName === undefined ? undefined : ggmlBlocks[typeName as StoredType];
   if (block === undefined)
     return fail(
       'unsupported-type',
-      `type ${typeName ?? type} is not supported; supported are ${Object.keys(ggmlBlocks).join(', ')}`,
+      `type ${typeName ?? type} is not supported; supported are ${readableNames.join(', ')}`,
     );
   const elements = dimensions.reduce((product, size) => product * size, 1n);
   if (elements === 0n || elements > BigInt(MAX_EXACT))

@@ -34,6 +34,12 @@ export const ggmlTypeNames: ReadonlyMap<number, string> = new Map([
   [34, 'TQ1_0'],
   [35, 'TQ2_0'],
   [39, 'MXFP4'],
+  [40, 'NVFP4'],
+  [41, 'Q1_0'],
+  // Two block sizes share this number; see q2-groups.ts.
+  [42, 'Q2_0'],
+  [142, 'PQ2_0'],
+  [143, 'PTQ1_0'],
 ]);
 
 /** Elements and bytes of a block of the types that can be read. */
@@ -56,4 +62,9 @@ export const ggmlBlocks: Partial<Record<StoredType, { elements: number; bytes: n
   Q4_K: { elements: 256, bytes: 144 },
   Q5_K: { elements: 256, bytes: 176 },
   Q6_K: { elements: 256, bytes: 210 },
+  Q1_0: { elements: 128, bytes: 18 },
+  Q2_0: { elements: 64, bytes: 18 },
+  Q2_0_G128: { elements: 128, bytes: 34 },
+  TQ1_0: { elements: 256, bytes: 54 },
+  TQ2_0: { elements: 256, bytes: 66 },
 };
