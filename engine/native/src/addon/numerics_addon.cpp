@@ -370,6 +370,9 @@ Napi::Value fit_grid(const Napi::CallbackInfo& info) {
     object.Set("saturatedValues", static_cast<double>(fit.saturated));
     object.Set("residual", info.Env().Null());
     return object;
+  });
+}
+
 Napi::Value multiply(const Napi::CallbackInfo& info) {
   const Arguments arguments(info, "multiply");
   const std::size_t rows = arguments.count(2, "rows");
