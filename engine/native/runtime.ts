@@ -26,6 +26,7 @@ export interface NativeLinear {
   /** Grid. */
   scales?: NativeRange;
   offsets?: NativeRange | null;
+  rowScale?: NativeRange | null;
   /** Structured. */
   salientMask?: NativeRange;
 }

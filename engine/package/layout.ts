@@ -84,6 +84,7 @@ export function plannedTensors(name: string, entry: TensorEntry): PlannedTensor[
     add('salient_mask', 'U8', blocks, maskBytesPerBlock);
   }
   if (entry.column_scale) add('column_scale', 'F32', columns);
+  if (entry.layout === 'grid' && entry.row_scale) add('row_scale', 'F32', rows);
   if (entry.bias) add('bias', 'F32', rows);
   return planned;
 }

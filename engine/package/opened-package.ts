@@ -227,7 +227,10 @@ export function normTensors(norms: readonly (Norm | null)[]): string[] {
 export function locationsOf(linear: PackedLinear): TensorLocation[] {
   const own =
     linear.layout === 'grid' ? [linear.scales, linear.offsets] : [linear.levels, linear.salientMask];
-  return [linear.planes, ...own, linear.columnScale, linear.bias].filter((location) => location !== null);
+  const rowScale = linear.layout === 'grid' ? linear.rowScale : null;
+  return [linear.planes, ...own, linear.columnScale, rowScale, linear.bias].filter(
+    (location) => location !== null,
+  );
 }
 
 function sameValues(a: Float32Array | null, b: Float32Array | null): boolean {
@@ -258,7 +261,16 @@ function packedLinear(name: string, entry: LinearEntry, locations: TensorLocatio
   if (entry.layout === 'grid') {
     const scales = part('scales')!;
     const offsets = part('offsets');
-    return { ...base, layout: 'grid', planeCount: entry.planes, levels: entry.levels, scales, offsets };
+    const rowScale = part('row_scale');
+    return {
+      ...base,
+      layout: 'grid',
+      planeCount: entry.planes,
+      levels: entry.levels,
+      scales,
+      offsets,
+      rowScale,
+    };
   }
   return {
     ...base,

@@ -32,6 +32,7 @@ export function entryOf(linear: QuantizedLinear): LinearEntry {
     levels: linear.levels,
     planes: planeCountOf(linear.levels),
     offsets: linear.offsets !== null,
+    ...(linear.rowScale ? { row_scale: true as const } : {}),
     ...shared,
   };
 }
@@ -56,6 +57,7 @@ export function packLinear(linear: QuantizedLinear): Uint8Array[] {
   }
   for (const [part, values] of [
     ['column scale', linear.columnScale],
+    ['row scale', linear.layout === 'grid' ? (linear.rowScale ?? null) : null],
     ['bias', linear.bias],
   ] as const) {
     if (values === null) continue;
@@ -104,6 +106,7 @@ export function unpackLinear(name: string, entry: LinearEntry, tensors: Uint8Arr
     codes,
     scales: rowValues('scales', 1),
     offsets: entry.offsets ? rowValues('offsets', 1) : null,
+    ...(entry.row_scale ? { rowScale: float32Of(part('row_scale')) } : {}),
     residual: null,
   };
 }
@@ -119,6 +122,9 @@ function checkLengths(linear: QuantizedLinear): void {
   if (linear.layout === 'grid') {
     lengths.push(['scales', linear.scales.length, outFeatures * blocks]);
     lengths.push(['offsets', linear.offsets?.length, outFeatures * blocks]);
+    lengths.push(['row scale', linear.rowScale?.length, outFeatures]);
+    if (linear.rowScale && linear.residual !== null)
+      throw new DBellError('internal', `${linear.name}: a row scale and a residual exclude each other`);
   } else {
     lengths.push(['levels', linear.levels.length, outFeatures * blocks * structuredLevelCount]);
     lengths.push(['salient columns', linear.salientColumns.length, inFeatures]);

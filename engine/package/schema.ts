@@ -16,6 +16,8 @@ const gridEntrySchema = z.strictObject({
   planes: z.int().min(1).max(8),
   offsets: z.boolean(),
   column_scale: z.boolean(),
+  /** Stands there only where the linear has one. */
+  row_scale: z.literal(true).optional(),
   bias: z.boolean(),
 });
 const structuredEntrySchema = z.strictObject({

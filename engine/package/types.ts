@@ -51,6 +51,8 @@ export interface PackedGridLinear extends PackedLinearBase {
   scales: TensorLocation;
   /** m: F16 `[rowGroups, blocks, 16]`, or null. */
   offsets: TensorLocation | null;
+  /** t: F32 `[outFeatures]`, or null. */
+  rowScale: TensorLocation | null;
 }
 
 export interface PackedStructuredLinear extends PackedLinearBase {

@@ -32,7 +32,9 @@ export class ValueChecker {
       this.#rowValues(linear, linear.levels, 7);
       this.#mask(linear.salientMask, linear.inFeatures);
     }
-    for (const location of [linear.columnScale, linear.bias]) if (location !== null) this.float(location);
+    const rowScale = linear.layout === 'grid' ? linear.rowScale : null;
+    for (const location of [linear.columnScale, rowScale, linear.bias])
+      if (location !== null) this.float(location);
   }
 
   table(table: PackedTable): void {

@@ -21,7 +21,13 @@ export function dequantize(linear: QuantizedLinear): Float32Array {
     inFeatures,
   );
   if (linear.residual !== null) addResidual(weights, linear.residual, outFeatures, inFeatures);
+  if (linear.rowScale) multiplyRows(weights, linear.rowScale, inFeatures);
   return weights;
+}
+
+function multiplyRows(weights: Float32Array, rowScale: Float32Array, inFeatures: number): void {
+  for (let index = 0; index < weights.length; index += 1)
+    weights[index] = (weights[index] ?? 0) * (rowScale[Math.floor(index / inFeatures)] ?? 1);
 }
 
 /** The residual is a linear of its own over the gathered columns; its values are added, rounded to float32, where its columns stand. */

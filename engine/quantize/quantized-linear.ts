@@ -30,7 +30,7 @@ export interface GridResidual {
 
 /**
  * W_ij = r_{i,blk(j)} · (q_ij − (levels − 1) / 2) [+ m_{i,blk(j)}] [+ r'_{i,b(k)} · (q'_ik − ½)]; arithmetic in float32 in exactly this order. The column scale
- * multiplies the sum.
+ * multiplies the sum. With rowScale t the sum is multiplied by t_i first: W_ij = t_i · (…), rounded to float32.
  */
 export interface GridLinear extends QuantizedLinearBase {
   layout: 'grid';
@@ -42,6 +42,10 @@ export interface GridLinear extends QuantizedLinearBase {
   scales: Uint16Array;
   /** m as fp16 bits, `[out, blocks]`, or null. */
   offsets: Uint16Array | null;
+  /**
+   * t, `[out]`: scales that fp16 cannot hold, of models whose weights come with float scales; not together with a residual. Absent or null: 1.
+   */
+  rowScale?: Float32Array | null;
   /** Null where no column has a residual. */
   residual: GridResidual | null;
 }

@@ -85,6 +85,7 @@ function linear(source: PackageSource, name: string): NativeLinear {
         levels: packed.levels,
         scales: range(packed.scales),
         offsets: optionalRange(packed.offsets),
+        rowScale: optionalRange(packed.rowScale),
       }
     : {
         ...common,

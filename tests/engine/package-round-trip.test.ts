@@ -30,6 +30,7 @@ const kinds: LinearKind[] = [
   { layout: 'grid', levels: 3, columnScale: true },
   { layout: 'grid', levels: 4, offsets: true },
   { layout: 'grid', levels: 5 },
+  { layout: 'grid', levels: 3, rowScale: true, bias: true },
   { layout: 'grid', levels: 16, offsets: true, columnScale: true, bias: true },
   { layout: 'grid', levels: 255 },
   { layout: 'grid', levels: 256, offsets: true },

@@ -17,6 +17,7 @@ export interface LinearKind {
   offsets?: boolean;
   bias?: boolean;
   columnScale?: boolean;
+  rowScale?: boolean;
 }
 
 /** Uniform in [−1, 1). */
@@ -65,6 +66,7 @@ export function randomLinear(
     codes,
     scales: halfsFrom(randomFloats(random, outFeatures * blocks)),
     offsets: kind.offsets ? halfsFrom(randomFloats(random, outFeatures * blocks)) : null,
+    ...(kind.rowScale ? { rowScale: randomFloats(random, outFeatures) } : {}),
     residual: null,
   };
 }

@@ -25,6 +25,15 @@ const kinds: (LinearKind & { label: string })[] = [
   })),
   { label: '2 levels with offsets', layout: 'grid', levels: 2, offsets: true, bias: true },
   { label: '256 levels with offsets', layout: 'grid', levels: 256, offsets: true, columnScale: true },
+  { label: '2 levels with row scale', layout: 'grid', levels: 2, rowScale: true, bias: true },
+  {
+    label: '4 levels with offsets and both scales',
+    layout: 'grid',
+    levels: 4,
+    offsets: true,
+    rowScale: true,
+    columnScale: true,
+  },
   { label: 'structured', layout: 'structured' },
   { label: 'structured with bias and column scale', layout: 'structured', bias: true, columnScale: true },
 ];

@@ -45,6 +45,7 @@ export function dequantizedPlainly(linear: QuantizedLinear): Float32Array {
         const residualCode = residual.codes[row * residual.columns.length + k]!;
         weight = round(weight + round(residualScale * (residualCode - 0.5)));
       }
+      if (linear.rowScale) weight = round(weight * linear.rowScale[Math.floor(index / inFeatures)]!);
       return scale * weight;
     }
     const [mean0, scale0, mean1, scale1, salientMean, first, second] = values.subarray(7 * at, 7 * at + 7);

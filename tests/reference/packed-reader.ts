@@ -9,6 +9,7 @@ interface Entry {
   planes: number;
   offsets: boolean;
   column_scale: boolean;
+  row_scale?: true;
   bias: boolean;
   bits: number;
   dtype: 'F32' | 'F16';
@@ -77,6 +78,8 @@ export class PackedReader {
           const index = (group * blocks + block) * 16 + (row % 16);
           weight = Math.fround(halfAt('scales', index) * (q - (entry.levels - 1) / 2));
           if (entry.offsets) weight = Math.fround(weight + halfAt('offsets', index));
+          if (entry.row_scale)
+            weight = Math.fround(weight * this.stored(`${name}.dbell.row_scale`).readFloatLE(4 * row));
         } else {
           const v = (which: number) =>
             halfAt('levels', ((group * blocks + block) * 7 + which) * 16 + (row % 16));

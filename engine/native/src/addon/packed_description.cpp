@@ -68,6 +68,7 @@ LinearDescription linear_of(const Napi::Object& parent, const char* key) {
     linear.levels = small_count_of(object, "levels");
     linear.scales = range_of(object, "scales");
     linear.offsets = optional_range(object, "offsets");
+    linear.row_scale = optional_range(object, "rowScale");
   } else {
     linear.structured_values = range_of(object, "levels");
     linear.salient_mask = range_of(object, "salientMask");

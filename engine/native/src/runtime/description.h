@@ -19,7 +19,7 @@ struct LinearDescription {
   std::uint64_t out_features = 0, in_features = 0;
   int levels = 0, plane_count = 0;
   ByteRange planes;
-  std::optional<ByteRange> scales, offsets;                  // grid
+  std::optional<ByteRange> scales, offsets, row_scale;       // grid
   std::optional<ByteRange> structured_values, salient_mask;  // structured
   std::optional<ByteRange> column_scale, bias;
 };

@@ -92,6 +92,13 @@ Linear open_linear(const MappedFile& file, const LinearDescription& description,
     std::memcpy(linear.bias.data(), bias, out * sizeof(float));
   }
   packed.bias = linear.bias.data();
+  if (const float* row_scale = floats(file, description.row_scale, out)) {
+    check_finite(row_scale, out, description.name + ".row_scale");
+    linear.row_scale.resize(packed.row_groups * kRowsPerGroup);
+    linear.no_bias.resize(packed.row_groups * kRowsPerGroup);
+    std::memcpy(linear.row_scale.data(), row_scale, out * sizeof(float));
+    packed.bias = linear.no_bias.data();
+  }
   linear.column_scale = floats(file, description.column_scale, in);
   check_finite(linear.column_scale, in, description.name + ".column_scale");
   return linear;
@@ -267,7 +274,8 @@ std::size_t Model::copied_bytes() const {
     for (const Stage* stage : {&block.attention_in, &block.attention_out, &block.mlp_in, &block.mlp_out}) {
       for (const Linear& linear : stage->linears) {
         bytes +=
-            linear.bias.bytes() + linear.salient_bytes.bytes() + linear.salient_quads.size() * sizeof(std::uint32_t);
+            linear.bias.bytes() + linear.row_scale.bytes() + linear.no_bias.bytes() + linear.salient_bytes.bytes() +
+            linear.salient_quads.size() * sizeof(std::uint32_t);
       }
     }
   }

@@ -19,6 +19,8 @@ struct Linear {
   PackedLinear packed{};
   AlignedBuffer<float> bias;                   ///< [row_groups · 16]
   const float* column_scale = nullptr;         ///< [in_features] or null
+  AlignedBuffer<float> row_scale;              ///< grid: [row_groups · 16], or empty; the kernel's bias is zero then
+  AlignedBuffer<float> no_bias;                ///< zeros, [row_groups · 16], where there is a row scale
   const std::uint8_t* salient_mask = nullptr;  ///< structured: [blocks, 16]
   AlignedBuffer<std::uint8_t> salient_bytes;   ///< structured: [blocks · 128], 0xFF for salient columns
   std::vector<std::uint32_t> salient_quads;    ///< structured: [blocks]

@@ -46,6 +46,15 @@ void multiply_expanded(const KernelTable& kernels, const Linear& linear, const f
   }
 }
 
+/// y = t ∘ y + bias over row groups [begin, end), for linears with a row scale t, whose kernel added no bias.
+void scale_rows(const Linear& linear, std::size_t tokens, std::size_t begin, std::size_t end, float* y,
+                std::size_t y_stride) {
+  for (std::size_t t = 0; t < tokens; ++t) {
+    for (std::size_t i = begin * kRowsPerGroup; i < end * kRowsPerGroup; ++i)
+      y[t * y_stride + i] = y[t * y_stride + i] * linear.row_scale.data()[i] + linear.bias.data()[i];
+  }
+}
+
 std::int32_t sum_of(const std::int8_t* values, std::size_t count) {
   std::int32_t sum = 0;
   for (std::size_t j = 0; j < count; ++j) sum += values[j];
@@ -161,6 +170,8 @@ void run_stage(const KernelTable& kernels, const Stage& stage, const float* x, s
                      const auto kernel = linear.packed.layout == LinearLayout::grid ? kernels.grid : kernels.structured;
                      kernel(linear.packed, views[i], from - firsts[i], to - firsts[i], outputs[i], strides[i], nullptr);
                    }
+                   if (linear.row_scale.size() > 0)
+                     scale_rows(linear, tokens, from - firsts[i], to - firsts[i], outputs[i], strides[i]);
                  }
                });
 }

@@ -30,6 +30,12 @@ std::vector<float> verify_linear(const KernelTable& kernels, const Linear& linea
   copy.salient_bytes.resize(linear.salient_bytes.size());
   if (linear.salient_bytes.size() > 0)
     std::memcpy(copy.salient_bytes.data(), linear.salient_bytes.data(), linear.salient_bytes.size());
+  if (linear.row_scale.size() > 0) {
+    for (auto [from, to] : {std::pair{&linear.row_scale, &copy.row_scale}, std::pair{&linear.bias, &copy.bias}}) {
+      to->resize(from->size());
+      std::memcpy(to->data(), from->data(), from->size() * sizeof(float));
+    }
+  }
   const std::size_t out = linear.packed.out_features, stride = padded(out);
   AlignedBuffer<float> y(tokens * stride);
   StageInput input;
