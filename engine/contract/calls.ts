@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import { environmentCalls } from './environment.ts';
+import { folderCalls } from './folders.ts';
 import { generationCalls } from './generation.ts';
 import { historyCalls } from './history.ts';
 import { jobCalls } from './jobs.ts';
@@ -23,6 +24,7 @@ export const calls = {
   ...jobCalls,
   ...settingsCalls,
   ...textPreviewCalls,
+  ...folderCalls,
 } as const;
 
 export type Calls = typeof calls;

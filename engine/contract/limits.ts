@@ -4,6 +4,8 @@ export const limits = {
   pathLength: 4096,
   /** Names, tags and codes: what fits a table. */
   nameLength: 256,
+  /** Longest name of one file or folder on common file systems. */
+  fileNameLength: 255,
   /** Notes, messages and other prose of a person. */
   noteLength: 64 * 1024,
   /** A prompt of 4 MiB is beyond every context length; more is a file given by mistake. */
@@ -30,6 +32,8 @@ export const limits = {
   pageRows: 10_000,
   /** Runs compared at once: columns of a table. */
   compareRuns: 64,
+  /** Folders that a person allows the page to look into, besides those that are there by themselves. */
+  allowedFolders: 64,
   /** Rows changed (deleted, annotated) by one call. */
   selectionRuns: 10_000,
   /** Seeds are unsigned 32-bit numbers, so that they mean the same in C++ and JavaScript. */

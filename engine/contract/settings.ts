@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { pathSchema, threadsSchema } from './common.ts';
+import { limits } from './limits.ts';
 
 export const themeSchema = z.enum(['system', 'light', 'dark']);
 export type Theme = z.infer<typeof themeSchema>;
@@ -15,6 +16,8 @@ export const settingsSchema = z.strictObject({
   network: z.boolean().default(false),
   /** Where packages are made; null: below DBELL_HOME. */
   packagesFolder: pathSchema.nullable().default(null),
+  /** Folders, besides the home folder and the like, in which the page may look for models and texts. */
+  allowedFolders: z.array(pathSchema).max(limits.allowedFolders).default([]),
 });
 export type Settings = z.infer<typeof settingsSchema>;
 
@@ -30,6 +33,7 @@ export const settingsCalls = {
       memoryBudgetBytes: z.number().int().min(1).max(Number.MAX_SAFE_INTEGER).nullable().optional(),
       network: z.boolean().optional(),
       packagesFolder: pathSchema.nullable().optional(),
+      allowedFolders: z.array(pathSchema).max(limits.allowedFolders).optional(),
     }),
     output: settingsOutputSchema,
   },

@@ -26,6 +26,11 @@ export function historyFile(home: string): string {
   return path.join(home, 'history.sqlite');
 }
 
+/** Where packages are made: as the settings say, else below DBELL_HOME. */
+export function packagesFolderOf(home: string, setting: string | null): string {
+  return setting ?? path.join(home, 'models');
+}
+
 export function settingsFile(home: string): string {
   return path.join(home, 'settings.json');
 }

@@ -4,14 +4,20 @@ import { fileURLToPath } from 'node:url';
 import { bundledTexts, findTextFiles } from '../calibration/text-files.ts';
 import type { Environment } from '../contract/environment.ts';
 
-const resources = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..', '..', 'resources');
+/** What comes with the product. */
+export const samplesFolder = path.resolve(
+  path.dirname(fileURLToPath(import.meta.url)),
+  '..',
+  '..',
+  'resources',
+);
 const modelNames = ['dbell-stories-7m'];
 
 /** Models and texts that come with the product and are there. */
 export function samples(): Environment['samples'] {
   return {
     models: modelNames
-      .map((name) => ({ name, path: path.join(resources, name) }))
+      .map((name) => ({ name, path: path.join(samplesFolder, name) }))
       .filter((model) => existsSync(model.path)),
     texts: Object.keys(bundledTexts).map((source) => ({
       name: source.slice(source.indexOf(':') + 1),

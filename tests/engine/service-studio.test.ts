@@ -38,6 +38,7 @@ test('settings have defaults, survive the service and are told to all windows', 
     memoryBudgetBytes: null,
     network: false,
     packagesFolder: null,
+    allowedFolders: [],
   });
   await client.call('settings.set', { theme: 'dark' });
   await client.call('settings.set', { threads: 2 });

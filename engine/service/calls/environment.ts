@@ -1,7 +1,6 @@
 import os from 'node:os';
-import path from 'node:path';
 import packageJson from '../../../package.json' with { type: 'json' };
-import { historyFile } from '../home.ts';
+import { historyFile, packagesFolderOf } from '../home.ts';
 import { samples } from '../samples.ts';
 import { startTask } from '../supervisor.ts';
 import type { HandlerContext, Handlers } from './handlers.ts';
@@ -22,7 +21,7 @@ export function environmentHandlers({
       native: await startTask(processHost, 'environment', {}).done,
       home,
       historyFile: historyFile(home),
-      packagesFolder: settings.get().packagesFolder ?? path.join(home, 'models'),
+      packagesFolder: packagesFolderOf(home, settings.get().packagesFolder),
       samples: samples(),
     }),
   };

@@ -1,4 +1,5 @@
 import { environmentHandlers } from './environment.ts';
+import { folderHandlers } from './folders.ts';
 import { generationHandlers } from './generation.ts';
 import type { HandlerContext, Handlers } from './handlers.ts';
 import { historyHandlers } from './history.ts';
@@ -18,5 +19,6 @@ export function createHandlers(context: HandlerContext): Handlers {
     ...measurementHandlers(context),
     ...jobHandlers(context),
     ...settingsHandlers(context),
+    ...folderHandlers(context),
   };
 }
