@@ -8,6 +8,7 @@ import { chatCommand, generateCommand } from './commands/generate.ts';
 import { historyCommand } from './commands/history.ts';
 import { inspectCommand } from './commands/inspect.ts';
 import { perplexityCommand } from './commands/perplexity.ts';
+import { qualityCommand } from './commands/quality.ts';
 import { quantizeCommand, resumeCommand } from './commands/quantize.ts';
 import { recipesCommand } from './commands/recipes.ts';
 import { verifyCommand } from './commands/verify.ts';
@@ -23,6 +24,7 @@ const commands: AddCommand[] = [
   generateCommand,
   chatCommand,
   perplexityCommand,
+  qualityCommand,
   benchmarkCommand,
   historyCommand,
   recipesCommand,

@@ -6,6 +6,7 @@ import { historyCalls } from './history.ts';
 import { jobCalls } from './jobs.ts';
 import { measurementCalls } from './measurement.ts';
 import { modelCalls } from './models.ts';
+import { qualityCalls } from './quality.ts';
 import { quantizationCalls } from './quantization.ts';
 import { settingsCalls } from './settings.ts';
 import { textPreviewCalls } from './text-preview.ts';
@@ -20,6 +21,7 @@ export const calls = {
   ...quantizationCalls,
   ...generationCalls,
   ...measurementCalls,
+  ...qualityCalls,
   ...historyCalls,
   ...jobCalls,
   ...settingsCalls,

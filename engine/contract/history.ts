@@ -13,7 +13,7 @@ import { limits } from './limits.ts';
 import { layerReportSchema } from './quantization.ts';
 
 /** What a run did. A quantization and the measurements that follow it in the same job are one run. */
-export const runKindSchema = z.enum(['quantize', 'perplexity', 'benchmark']);
+export const runKindSchema = z.enum(['quantize', 'perplexity', 'quality', 'benchmark']);
 export type RunKind = z.infer<typeof runKindSchema>;
 
 /** `interrupted`: its service ended without a word; like `stopped` and `failed` it may be resumable. */
@@ -49,11 +49,13 @@ export const artifactSchema = z.object({
 /** Everything that is known of a run. */
 export const runDetailSchema = runSummarySchema.extend({
   modelPath: z.string(),
+  /** Of the full-precision model, a package's source included: what makes runs comparable. Null where it is not known. */
+  modelFingerprint: z.string().nullable().default(null),
   /** What was asked for. */
   settings: jsonObjectSchema,
   /** Machine and versions. */
   environment: jsonObjectSchema,
-  /** Whole results by kind: `quantize`, `perplexity`, `benchmark`. */
+  /** Whole results by kind: `quantize`, `perplexity`, `quality`, `benchmark`. */
   results: jsonObjectSchema,
   layers: z.array(layerReportSchema),
   artifacts: z.array(artifactSchema),
@@ -69,6 +71,7 @@ export const sortKeySchema = z.enum([
   'modelName',
   'recipe',
   'perplexity',
+  'perplexityRatio',
   'storedBitsPerWeight',
   'bytes',
   'peakRssBytes',

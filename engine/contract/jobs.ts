@@ -3,6 +3,7 @@ import { bytesSchema, countSchema, durationMsSchema, identifierSchema, timeSchem
 import { errorPayloadSchema } from './error-payload.ts';
 import { generationResultSchema } from './generation.ts';
 import { benchmarkResultSchema, perplexityResultSchema } from './measurement.ts';
+import { qualityResultSchema } from './quality.ts';
 import { layerDetailSchema, quantizeResultSchema, verifyResultSchema } from './quantization.ts';
 
 /**
@@ -22,7 +23,7 @@ export type JobState = z.infer<typeof jobStateSchema>;
 
 /** Where a job stands. Comes about ten times a second at most; the newest replaces the ones before. */
 export const jobProgressSchema = z.object({
-  /** Which work of the job this is: `quantize`, `verify`, `perplexity`, `benchmark`, `generate`. */
+  /** Which work of the job this is: `quantize`, `verify`, `perplexity`, `quality`, `benchmark`, `generate`. */
   task: z.string(),
   /** What is being done within the task, such as `calibrate` or `load`. */
   stage: z.string(),
@@ -60,6 +61,7 @@ export const jobSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('verify'), result: verifyResultSchema.nullable(), ...jobBase }),
   z.object({ kind: z.literal('generate'), result: generationResultSchema.nullable(), ...jobBase }),
   z.object({ kind: z.literal('perplexity'), result: perplexityResultSchema.nullable(), ...jobBase }),
+  z.object({ kind: z.literal('quality'), result: qualityResultSchema.nullable(), ...jobBase }),
   z.object({ kind: z.literal('benchmark'), result: benchmarkResultSchema.nullable(), ...jobBase }),
 ]);
 export type Job = z.infer<typeof jobSchema>;

@@ -1,17 +1,23 @@
 import { z } from 'zod';
-import { activationBitsSchema, countSchema, durationMsSchema, sha256Schema } from './common.ts';
+import {
+  activationBitsSchema,
+  bytesSchema,
+  contextSchema,
+  countSchema,
+  documentSeparatorSchema,
+  durationMsSchema,
+  identifierSchema,
+  pathSchema,
+  sha256Schema,
+  textSourceSchema,
+  threadsSchema,
+  windowCountSchema,
+} from './common.ts';
+import { generationResultSchema, samplingSchema } from './generation.ts';
+import { limits } from './limits.ts';
+import { verdictSchema, verdictThresholdsSchema } from './verdict.ts';
 
 /** A packed model beside the original on a text that neither was made from. */
-
-export const verdictSchema = z.enum(['usable', 'degraded', 'broken']);
-export type Verdict = z.infer<typeof verdictSchema>;
-
-/** What a verdict was judged by. */
-export const verdictThresholdsSchema = z.strictObject({
-  usable: z.strictObject({ mostPerplexityRatio: z.number(), leastTopTokenAgreement: z.number() }),
-  degraded: z.strictObject({ mostPerplexityRatio: z.number() }),
-});
-export type VerdictThresholds = z.infer<typeof verdictThresholdsSchema>;
 
 /** Of the positions' KL(original ‖ packed), natural logarithm. */
 export const divergenceSchema = z.strictObject({
@@ -58,3 +64,75 @@ export const qualityMeasurementSchema = qualityFiguresSchema.extend({
   durationMs: durationMsSchema,
 });
 export type QualityMeasurement = z.infer<typeof qualityMeasurementSchema>;
+
+/** Texts that both models write from the same prompt. */
+export const samplesInputSchema = z.strictObject({
+  /** Default: the first tokens of the text that is measured on. */
+  prompts: z.array(z.string().min(1).max(limits.promptLength)).max(limits.samplePrompts).default([]),
+  /** Most tokens of each. */
+  tokens: z.number().int().min(1).max(limits.generateTokens).default(48),
+  /** Every prompt is continued in each of these ways, by both models alike. */
+  sampling: z
+    .array(samplingSchema)
+    .max(limits.samplePrompts)
+    .default([{ kind: 'greedy' }, { kind: 'sampled', temperature: 0.8, topP: 0.95, seed: 0 }]),
+});
+
+/** How a measurement of quality is made, whatever is measured. */
+export const qualitySettings = {
+  text: textSourceSchema,
+  /** Tokens of a window. Default: 2048, or the model's context length where that is shorter. */
+  context: contextSchema.optional(),
+  /** Default: as many as the text has. */
+  windows: windowCountSchema.optional(),
+} as const;
+
+export const qualityInputSchema = z.strictObject({
+  ...qualitySettings,
+  /** What is judged: a package as a rule; a folder or .gguf file too. */
+  model: pathSchema,
+  /** What it stands for: the model in full precision. */
+  against: pathSchema,
+  documentSeparator: documentSeparatorSchema.default('default'),
+  /** Of `model`; `against` is never quantized. */
+  activationBits: activationBitsSchema.optional(),
+  threads: threadsSchema.default(0),
+  samples: samplesInputSchema.nullable().default(null),
+  /** Whether the history and the package keep it. */
+  remember: z.boolean().default(true),
+});
+export type QualityInput = z.infer<typeof qualityInputSchema>;
+
+const writtenTextSchema = generationResultSchema.pick({ text: true, tokenIds: true, finishReason: true });
+
+/** The same prompt, the same way of choosing, continued by both. */
+export const sampleSchema = z.object({
+  prompt: z.string(),
+  sampling: samplingSchema,
+  original: writtenTextSchema,
+  model: writtenTextSchema,
+});
+export type QualitySample = z.infer<typeof sampleSchema>;
+
+export const qualityResultSchema = qualityMeasurementSchema.extend({
+  model: pathSchema,
+  /** Of a package; null for a model in full precision. */
+  recipe: z.string().nullable(),
+  against: pathSchema,
+  /** Weight files of both. */
+  modelBytes: bytesSchema,
+  againstBytes: bytesSchema,
+  samples: z.array(sampleSchema),
+  /** Of the process that held both models. */
+  peakRssBytes: bytesSchema,
+  runId: identifierSchema.nullable(),
+});
+export type QualityResult = z.infer<typeof qualityResultSchema>;
+
+export const qualityCalls = {
+  /** Starts a job that compares a packed model with its original on a text. */
+  quality: {
+    input: qualityInputSchema,
+    output: z.object({ jobId: identifierSchema, runId: identifierSchema.nullable() }),
+  },
+};

@@ -20,6 +20,7 @@ import {
 } from './common.ts';
 import { limits } from './limits.ts';
 import { benchmarkResultSchema, perplexityResultSchema } from './measurement.ts';
+import { qualityResultSchema, qualitySettings, samplesInputSchema } from './quality.ts';
 
 /** A recipe to choose from, as `recipes` lists it. */
 export const recipeDescriptionSchema = z.object({
@@ -84,6 +85,10 @@ export const followUpSchema = z.strictObject({
       context: contextSchema.optional(),
       windows: windowCountSchema.optional(),
     })
+    .optional(),
+  /** Compares the package with the model that it is made from. */
+  quality: z
+    .strictObject({ ...qualitySettings, samples: samplesInputSchema.nullable().default(null) })
     .optional(),
   benchmark: z.boolean().default(false),
 });
@@ -196,6 +201,7 @@ export const quantizeResultSchema = z.object({
   warnings: z.array(z.string()),
   /** Follow-ups; null where none was asked for. */
   perplexity: perplexityResultSchema.nullable(),
+  quality: qualityResultSchema.nullable(),
   benchmark: benchmarkResultSchema.nullable(),
 });
 export type QuantizeResult = z.infer<typeof quantizeResultSchema>;

@@ -13,18 +13,17 @@ const harmlessConditions = /(^|\.)(time|date|pid|uptime)/i;
 /** What makes figures of two runs different things, with the words for it. */
 const requirements: { field: (run: RunDetail) => Json; message: string }[] = [
   {
-    field: (run) => at(run.results, 'perplexity.textSha256'),
+    field: (run) => measured(run, 'textSha256'),
     message: 'the perplexities were measured on different texts',
   },
   {
-    field: (run) => at(run.results, 'perplexity.context'),
+    field: (run) => measured(run, 'context'),
     message: 'the perplexities were measured with different context lengths',
   },
   {
-    field: (run) => at(run.results, 'perplexity.tokens'),
+    field: (run) => measured(run, 'tokens'),
     message: 'the perplexities were measured on different numbers of tokens',
   },
-  { field: (run) => run.modelName, message: 'the runs are of different models or packages' },
 ];
 
 /** Differences of runs field by field, and in words what makes their figures unlike. Values are in the order of the runs, null where absent. */
@@ -43,10 +42,23 @@ export function compareRuns(runs: RunDetail[]): { differences: Difference[]; war
     const present = runs.map(field).filter((value) => value !== null);
     if (new Set(present.map((value) => JSON.stringify(value))).size > 1) warnings.push(message);
   }
+  if (areOfDifferentModels(runs)) warnings.push('the runs are of different models');
   for (const { group, field, values } of differences)
     if (group === 'conditions' && !harmlessConditions.test(field))
       warnings.push(`${field} differs: ${[...new Set(values.map((value) => show(value)))].join(' and ')}`);
   return { differences, warnings };
+}
+
+/** Of the text that a run's perplexity belongs to, by whichever measurement. */
+function measured(run: RunDetail, name: string): Json {
+  return at(run.results, `perplexity.${name}`) ?? at(run.results, `quality.${name}`);
+}
+
+/** Packages of one source are one model in different clothes. Where the source of a run is not known its name must do. */
+function areOfDifferentModels(runs: RunDetail[]): boolean {
+  const fingerprints = runs.map(({ modelFingerprint }) => modelFingerprint);
+  const known = fingerprints.every((fingerprint) => fingerprint !== null);
+  return new Set(known ? fingerprints : runs.map(({ modelName }) => modelName)).size > 1;
 }
 
 function differing(

@@ -316,7 +316,7 @@ export class History {
       let imported = 0;
       for (const run of runs) {
         if (this.#statement('SELECT 1 FROM runs WHERE run_id = ?').get(run.runId) !== undefined) continue;
-        const beginning: RunBeginning = { ...run, modelFingerprint: null };
+        const beginning: RunBeginning = run;
         const state = run.state === 'running' ? 'interrupted' : run.state;
         this.#insert(beginning, state, run.endedAt, run.results, run.modelName);
         this.#statement('UPDATE runs SET note = ?, error_code = ?, error_message = ? WHERE run_id = ?').run(

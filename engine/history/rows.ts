@@ -66,6 +66,7 @@ export function detailOf(row: RunRow, parts: RunParts & Pick<RunDetail, 'layers'
   return {
     ...summaryOf(row, parts),
     modelPath: row.model_path,
+    modelFingerprint: row.model_fingerprint,
     settings: storedObject(row.settings),
     environment: storedObject(row.environment),
     results: storedObject(row.results),

@@ -1,4 +1,4 @@
-import type { Verdict, VerdictThresholds } from '../contract/quality.ts';
+import type { Verdict, VerdictThresholds } from '../contract/verdict.ts';
 
 /**
  * What a ratio of perplexities and an agreement of top tokens mean for a person. A result carries the thresholds that it was judged by, so that a

@@ -10,8 +10,8 @@ export const checkChunkBytes = 4 * 2 ** 20;
 /** quality.json holds about 300 bytes a layer and a measurement; the deepest models have some thousands of layers. */
 export const maximumQualityBytes = 16 * 2 ** 20;
 
-/** Attached perplexities beyond this number are refused: a model card is no history. */
-export const maximumPerplexities = 1000;
+/** Attached perplexities, or comparisons, beyond this number are refused: a model card is no history. */
+export const maximumMeasurements = 1000;
 
 /** The numeric check against the source: how far a recomputed weight error may be from the one in quality.json, as a share of it. */
 export const weightErrorTolerance = 1e-3;

@@ -1,5 +1,6 @@
+import { verdictSentence } from '../contract/verdict.ts';
 import type { Architecture } from '../model/architecture.ts';
-import type { PackageQuality, QuantizationConfig } from './schema.ts';
+import type { ComparisonEntry, PackageQuality, QuantizationConfig } from './schema.ts';
 
 /** Layers with the largest error that the card lists; quality.json has all of them. */
 const listedLayers = 5;
@@ -38,6 +39,7 @@ export function modelCard(inputs: {
     `| source | SHA-256 ${quality.sourceFingerprint} |`,
     '',
   ];
+  lines.push(...comparisonLines(quality));
   if (quality.perplexities.length > 0) {
     lines.push(
       '## Perplexity',
@@ -67,6 +69,29 @@ export function modelCard(inputs: {
     '',
   );
   return lines.join('\n');
+}
+
+/** The package beside its original, one row a measurement, a verdict below each. */
+function comparisonLines({ comparisons = [], sourceFingerprint }: PackageQuality): string[] {
+  if (comparisons.length === 0) return [];
+  const figure = (value: number | null, digits: number) =>
+    value === null ? 'not finite' : value.toFixed(digits);
+  const row = (entry: ComparisonEntry) =>
+    `| ${cell(entry.textName)} | ${figure(entry.originalPerplexity, 3)} | ${figure(entry.perplexity, 3)} | ${figure(entry.perplexityRatio, 4)} | ${(100 * entry.topTokenAgreement).toFixed(2)}% | ${entry.klDivergenceNats.mean.toFixed(5)} | ${entry.activationBits} | ${entry.context} | ${entry.windows} | ${grouped(entry.tokens)} |`;
+  const note = (entry: ComparisonEntry) =>
+    `- ${cell(entry.textName)}, ${entry.windows} × ${entry.context} tokens, activations ${entry.activationBits} bits: ${verdictSentence(entry)}${entry.originalFingerprint === sourceFingerprint ? '' : ' (compared with another model than the source)'}`;
+  return [
+    '## Beside the original',
+    '',
+    'Both models on the same tokens: perplexities and their ratio, share of positions with the same top token, Kullback-Leibler divergence of the package from the original in nats per token.',
+    '',
+    '| text | original | package | ratio | same top token | KL | activation bits | context | windows | scored tokens |',
+    '|---|---|---|---|---|---|---|---|---|---|',
+    ...comparisons.map(row),
+    '',
+    ...comparisons.map(note),
+    '',
+  ];
 }
 
 function grouped(value: number): string {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { qualityFiguresSchema } from '../contract/quality.ts';
 import { activationBitsSchema, recipeSchema } from '../quantize/recipe.ts';
 
 /** Version of the packed format that this program writes, and the newest that it reads (docs/format.md). */
@@ -87,6 +88,9 @@ export const perplexityEntrySchema = z.strictObject({
   activationBits: activationBitsSchema,
 });
 
+/** A comparison with the original; the fingerprint is that of the model it was compared with. */
+export const comparisonEntrySchema = qualityFiguresSchema.extend({ originalFingerprint: sha256 });
+
 /** quality.json. */
 export const packageQualitySchema = z.strictObject({
   formatVersion: z.literal(formatVersion),
@@ -113,10 +117,13 @@ export const packageQualitySchema = z.strictObject({
     storedBitsPerParameter: z.number(),
   }),
   perplexities: z.array(perplexityEntrySchema),
+  /** Absent until there is one. */
+  comparisons: z.array(comparisonEntrySchema).optional(),
 });
 
 export type TensorEntry = z.infer<typeof tensorEntrySchema>;
 export type QuantizationConfig = z.infer<typeof quantizationConfigSchema>;
 export type PackageQuality = z.infer<typeof packageQualitySchema>;
 export type LayerQuality = z.infer<typeof layerQualitySchema>;
+export type ComparisonEntry = z.infer<typeof comparisonEntrySchema>;
 export type PerplexityEntry = z.infer<typeof perplexityEntrySchema>;

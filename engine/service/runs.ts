@@ -1,5 +1,6 @@
 import type { JsonObject } from '../contract/common.ts';
 import type { BenchmarkResult, PerplexityResult } from '../contract/measurement.ts';
+import type { QualityResult } from '../contract/quality.ts';
 import type { QuantizeResult } from '../contract/quantization.ts';
 
 /** Any plain value as JSON: what JSON cannot hold becomes null or is left out. */
@@ -14,7 +15,7 @@ function finite(values: Record<string, number | null | undefined>): Record<strin
   );
 }
 
-export function quantizationMetrics(result: Omit<QuantizeResult, 'perplexity' | 'benchmark'>) {
+export function quantizationMetrics(result: Omit<QuantizeResult, 'perplexity' | 'quality' | 'benchmark'>) {
   return finite({
     storedBitsPerWeight: result.storedBitsPerWeight,
     bytes: result.bytes,
@@ -31,6 +32,18 @@ export function perplexityMetrics(result: Omit<PerplexityResult, 'runId'>) {
     perplexity: result.perplexity,
     perplexityTokens: result.tokens,
     perplexityContext: result.context,
+  });
+}
+
+export function qualityMetrics(result: Omit<QualityResult, 'runId'>) {
+  return finite({
+    perplexity: result.perplexity,
+    perplexityTokens: result.tokens,
+    perplexityContext: result.context,
+    originalPerplexity: result.originalPerplexity,
+    perplexityRatio: result.perplexityRatio,
+    topTokenAgreement: result.topTokenAgreement,
+    klDivergenceNats: result.klDivergenceNats.mean,
   });
 }
 

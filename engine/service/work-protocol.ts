@@ -18,6 +18,7 @@ import {
   perplexityResultSchema,
 } from '../contract/measurement.ts';
 import { modelCalls } from '../contract/models.ts';
+import { qualityInputSchema, qualityResultSchema } from '../contract/quality.ts';
 import {
   layerDetailSchema,
   layerReportSchema,
@@ -27,6 +28,9 @@ import {
   verifyResultSchema,
 } from '../contract/quantization.ts';
 import { textPreviewCalls } from '../contract/text-preview.ts';
+
+/** Fingerprint of the full-precision model that was measured, or that the measured package was made from. */
+const ofSource = { sourceFingerprint: sha256Schema };
 
 /**
  * What the service and a work process say to each other. Both check what they receive: a work process reads hostile files, and its memory is
@@ -41,22 +45,26 @@ export const taskSchemas = {
     input: z.union([generationCalls.generate.input, generationCalls.chat.input]),
     result: generationResultSchema,
   },
-  benchmark: { input: benchmarkSettingsSchema, result: benchmarkSubjectSchema },
+  benchmark: { input: benchmarkSettingsSchema, result: benchmarkSubjectSchema.extend(ofSource) },
   quantize: {
     input: z.strictObject({ input: quantizeInputSchema, runId: identifierSchema, createdAt: timeSchema }),
     result: quantizeResultSchema
-      .omit({ perplexity: true, benchmark: true })
+      .omit({ perplexity: true, quality: true, benchmark: true })
       .extend({ layers: z.array(layerReportSchema), sourceFingerprint: sha256Schema }),
   },
   /** What a package says of the run that made it, for a run that was killed just before it could report its end. */
   describePackage: {
     input: z.strictObject({ package: pathSchema }),
     result: quantizeResultSchema
-      .omit({ perplexity: true, benchmark: true, runId: true })
+      .omit({ perplexity: true, quality: true, benchmark: true, runId: true })
       .extend({ layers: z.array(layerReportSchema), sourceFingerprint: sha256Schema }),
   },
   verify: { input: quantizationCalls.verify.input, result: verifyResultSchema },
-  perplexity: { input: perplexityInputSchema, result: perplexityResultSchema.omit({ runId: true }) },
+  perplexity: {
+    input: perplexityInputSchema,
+    result: perplexityResultSchema.omit({ runId: true }).extend(ofSource),
+  },
+  quality: { input: qualityInputSchema, result: qualityResultSchema.omit({ runId: true }).extend(ofSource) },
   estimate: { input: quantizationCalls.estimate.input, result: quantizationCalls.estimate.output },
   previewText: { input: textPreviewCalls.previewText.input, result: textPreviewCalls.previewText.output },
   inspect: { input: modelCalls.inspect.input, result: modelCalls.inspect.output },

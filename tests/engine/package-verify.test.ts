@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openModel } from '../../engine/model/open.ts';
-import { attachPerplexity } from '../../engine/package/attach-perplexity.ts';
+import { attachPerplexity } from '../../engine/package/attach-measurement.ts';
 import { openPackage } from '../../engine/package/open.ts';
 import { qualitySha256 } from '../../engine/package/quality.ts';
 import { createPackageSink } from '../../engine/package/sink.ts';

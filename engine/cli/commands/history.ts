@@ -3,10 +3,12 @@ import type { JsonObject } from '../../contract/common.ts';
 import { DBellError } from '../../contract/errors.ts';
 import { type RunDetail, type RunSummary, sortKeySchema } from '../../contract/history.ts';
 import { limits } from '../../contract/limits.ts';
+import { qualityResultSchema } from '../../contract/quality.ts';
+import { verdictSentence } from '../../contract/verdict.ts';
 import type { AddCommand, Run } from '../command.ts';
 import { formatBytes, formatCounted, significant } from '../format.ts';
 import { collect, filePath, wholeNumber, withOutputOptions } from '../options.ts';
-import { cut, pairs, table } from '../table.ts';
+import { cut, pairs, table, wrap } from '../table.ts';
 
 export const historyCommand: AddCommand = (program, run) => {
   const history = program
@@ -20,7 +22,7 @@ function list(history: Command, run: Run): void {
     history
       .command('list')
       .description('list runs, newest first; bits are those stored, PPL is the perplexity')
-      .option('--kind <kind>', 'quantize, perplexity or benchmark')
+      .option('--kind <kind>', 'quantize, perplexity, quality or benchmark')
       .option('--state <state>', 'running, finished, failed, stopped or interrupted')
       .option('--recipe <name>')
       .option('--tag <tag>')
@@ -134,8 +136,15 @@ function detailOf(run: RunDetail): string {
   return sections.filter((text) => text !== '').join('\n\n');
 }
 
-/** Whether the speeds of a benchmark can be relied on; null for other runs. */
-function verdictOf({ benchmark }: JsonObject): string | null {
+/** What was found of a package's quality, and whether the speeds of a benchmark can be relied on; null for other runs. */
+function verdictOf({ benchmark, quality }: JsonObject): string | null {
+  const judged = qualityResultSchema.safeParse(quality);
+  const sentence = judged.success ? wrap(verdictSentence(judged.data), 62) : null;
+  const stability = stabilityOf(benchmark);
+  return sentence === null || stability === null ? (sentence ?? stability) : `${sentence}\n${stability}`;
+}
+
+function stabilityOf(benchmark: JsonObject[string] | undefined): string | null {
   if (typeof benchmark !== 'object' || benchmark === null || Array.isArray(benchmark)) return null;
   const { stable, stabilityNotes } = benchmark;
   if (typeof stable !== 'boolean') return null;

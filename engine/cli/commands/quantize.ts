@@ -1,4 +1,5 @@
 import type { TextSource } from '../../contract/common.ts';
+import { DBellError } from '../../contract/errors.ts';
 import { limits } from '../../contract/limits.ts';
 import type { QuantizeResult } from '../../contract/quantization.ts';
 import type { AddCommand } from '../command.ts';
@@ -6,6 +7,7 @@ import { formatBytes, formatCount, formatDuration, formatPerplexity, significant
 import { filePath, textSource, wholeNumber, withOutputOptions } from '../options.ts';
 import { pairs } from '../table.ts';
 import { describeBenchmark } from './benchmark.ts';
+import { qualityPairs } from './quality.ts';
 import { type QuantizationOptions, withQuantizationOptions } from './quantization-options.ts';
 
 interface QuantizeOptions extends QuantizationOptions {
@@ -13,6 +15,9 @@ interface QuantizeOptions extends QuantizationOptions {
   seed?: number;
   out: string;
   thenPerplexity?: TextSource;
+  thenQuality?: TextSource;
+  thenWindows?: number;
+  thenContext?: number;
   thenBenchmark?: boolean;
 }
 
@@ -35,10 +40,21 @@ export const quantizeCommand: AddCommand = (program, run) => {
         wholeNumber(0, limits.seed),
       )
       .requiredOption('--out <folder>', 'the package; must not exist yet', filePath)
+      .option('--then-perplexity <text>', 'measure the perplexity of the package on this text', textSource)
       .option(
-        '--then-perplexity <text>',
-        'measure the perplexity of the package on the whole of this text',
+        '--then-quality <text>',
+        'judge the package beside the model on this held-out text ("dbell quality")',
         textSource,
+      )
+      .option(
+        '--then-windows <count>',
+        'windows of these measurements (default: all that the text has)',
+        wholeNumber(1, limits.windowCount),
+      )
+      .option(
+        '--then-context <tokens>',
+        "tokens of their windows (default: 2048, or the model's own context if shorter)",
+        wholeNumber(2, limits.contextTokens),
       )
       .option('--then-benchmark', 'measure the speed and memory of the package'),
   )
@@ -57,6 +73,16 @@ Examples:
     .action((model: string, options: QuantizeOptions) =>
       run(options, async ({ client, output, followJob }) => {
         const { recipe, windows, context, activationBits, embeddingBits, set, threads } = options;
+        if (
+          (options.thenWindows !== undefined || options.thenContext !== undefined) &&
+          !options.thenPerplexity &&
+          !options.thenQuality
+        )
+          throw new DBellError(
+            'invalid-input',
+            '--then-windows and --then-context say how --then-perplexity and --then-quality measure; give one of these too',
+          );
+        const measured = { windows: options.thenWindows, context: options.thenContext };
         const { jobId } = await client.call('quantize', {
           model,
           recipe,
@@ -70,7 +96,8 @@ Examples:
           seed: options.seed,
           out: options.out,
           followUp: {
-            perplexity: options.thenPerplexity && { text: options.thenPerplexity },
+            perplexity: options.thenPerplexity && { text: options.thenPerplexity, ...measured },
+            quality: options.thenQuality && { text: options.thenQuality, ...measured },
             benchmark: options.thenBenchmark,
           },
         });
@@ -146,6 +173,7 @@ function describeQuantization(result: QuantizeResult): string {
       'perplexity',
       result.perplexity && `${formatPerplexity(result.perplexity)}, ${result.perplexity.textName}`,
     ],
+    ...(result.quality === null ? [] : qualityPairs(result.quality)),
     ['peak memory', result.peakRssBytes === null ? 'unknown' : formatBytes(result.peakRssBytes)],
     [
       'time',

@@ -1,13 +1,17 @@
-import { benchmarkJob, perplexityJob } from '../jobs/measurement.ts';
+import { benchmarkJob, perplexityJob, qualityJob } from '../jobs/measurement.ts';
 import type { HandlerContext, Handlers } from './handlers.ts';
 
 export function measurementHandlers({
   queue,
   history: { runs },
-}: HandlerContext): Pick<Handlers, 'perplexity' | 'benchmark'> {
+}: HandlerContext): Pick<Handlers, 'perplexity' | 'quality' | 'benchmark'> {
   return {
     perplexity: (input) => {
       const { jobId, runId } = queue.add(perplexityJob(runs, input));
+      return { jobId, runId };
+    },
+    quality: (input) => {
+      const { jobId, runId } = queue.add(qualityJob(runs, input));
       return { jobId, runId };
     },
     benchmark: (input) => {

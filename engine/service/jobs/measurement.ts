@@ -6,8 +6,9 @@ import {
   benchmarkSettingsSchema,
   type PerplexityInput,
 } from '../../contract/measurement.ts';
+import type { QualityInput } from '../../contract/quality.ts';
 import type { RunStore } from '../run-store.ts';
-import { benchmarkMetrics, perplexityMetrics, toJson } from '../runs.ts';
+import { benchmarkMetrics, perplexityMetrics, qualityMetrics, toJson } from '../runs.ts';
 import type { JobContext, JobDefinition } from './job.ts';
 
 /** Perplexity of one subject, remembered when it succeeded. */
@@ -18,7 +19,8 @@ export function perplexityJob(runs: RunStore, input: PerplexityInput): JobDefini
     kind: 'perplexity',
     runId,
     async run({ runTask }) {
-      const result = { ...(await runTask('perplexity', input)), runId };
+      const { sourceFingerprint, ...measured } = await runTask('perplexity', input);
+      const result = { ...measured, runId };
       if (runId !== null) {
         runs.record(
           {
@@ -26,12 +28,42 @@ export function perplexityJob(runs: RunStore, input: PerplexityInput): JobDefini
             kind: 'perplexity',
             createdAt,
             modelPath: result.model,
-            modelFingerprint: null,
+            modelFingerprint: sourceFingerprint,
             recipe: result.recipe ?? null,
             activationBits: result.activationBits,
             settings: toJson(input),
           },
           { metrics: perplexityMetrics(result), results: toJson({ perplexity: result }) },
+        );
+      }
+      return result;
+    },
+  };
+}
+
+/** A packed model beside its original, remembered when it succeeded. */
+export function qualityJob(runs: RunStore, input: QualityInput): JobDefinition<'quality'> {
+  const runId = input.remember ? randomUUID() : null;
+  const createdAt = new Date().toISOString();
+  return {
+    kind: 'quality',
+    runId,
+    async run({ runTask }) {
+      const { sourceFingerprint, ...measured } = await runTask('quality', input);
+      const result = { ...measured, runId };
+      if (runId !== null) {
+        runs.record(
+          {
+            runId,
+            kind: 'quality',
+            createdAt,
+            modelPath: result.model,
+            modelFingerprint: sourceFingerprint,
+            recipe: result.recipe,
+            activationBits: result.activationBits,
+            settings: toJson(input),
+          },
+          { metrics: qualityMetrics(result), results: toJson({ quality: result }) },
         );
       }
       return result;
@@ -50,7 +82,7 @@ export function benchmarkJob(
     kind: 'benchmark',
     runId,
     async run(job) {
-      const result = await benchmarkSubjects(job, settings, baseline, runId);
+      const { result, sourceFingerprint } = await benchmarkSubjects(job, settings, baseline, runId);
       if (runId !== null) {
         runs.record(
           {
@@ -58,7 +90,7 @@ export function benchmarkJob(
             kind: 'benchmark',
             createdAt,
             modelPath: result.model,
-            modelFingerprint: null,
+            modelFingerprint: sourceFingerprint,
             recipe: result.recipe ?? null,
             activationBits: result.activationBits,
             settings: toJson({ ...settings, baseline }),
@@ -77,12 +109,14 @@ export async function benchmarkSubjects(
   settings: z.input<typeof benchmarkSettingsSchema>,
   baseline: string | undefined,
   runId: string | null,
-): Promise<BenchmarkResult> {
+): Promise<{ result: BenchmarkResult; sourceFingerprint: string }> {
   const complete = benchmarkSettingsSchema.parse(settings);
-  const subject = await runTask('benchmark', complete);
-  const other =
-    baseline === undefined
-      ? null
-      : await runTask('benchmark', { ...complete, model: baseline, activationBits: undefined });
-  return { ...subject, baseline: other, runId };
+  const { sourceFingerprint, ...subject } = await runTask('benchmark', complete);
+  if (baseline === undefined) return { result: { ...subject, baseline: null, runId }, sourceFingerprint };
+  const { sourceFingerprint: _, ...other } = await runTask('benchmark', {
+    ...complete,
+    model: baseline,
+    activationBits: undefined,
+  });
+  return { result: { ...subject, baseline: other, runId }, sourceFingerprint };
 }

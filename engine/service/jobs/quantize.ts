@@ -6,7 +6,7 @@ import type { QuantizeInput, QuantizeResult } from '../../contract/quantization.
 import { removeFinishedWork } from '../../quantize/work-folder.ts';
 import { workFolderOf } from '../run-file.ts';
 import type { RunStore } from '../run-store.ts';
-import { benchmarkMetrics, perplexityMetrics, quantizationMetrics, toJson } from '../runs.ts';
+import { benchmarkMetrics, perplexityMetrics, qualityMetrics, quantizationMetrics, toJson } from '../runs.ts';
 import type { AcceptedReport, TaskResult } from '../work-protocol.ts';
 import type { JobContext, JobDefinition } from './job.ts';
 import { benchmarkSubjects } from './measurement.ts';
@@ -52,11 +52,13 @@ export function quantizeJob(runs: RunStore, request: QuantizeJobInput): JobDefin
             metrics: {
               ...quantizationMetrics(result),
               ...(result.perplexity ? perplexityMetrics(result.perplexity) : {}),
+              ...(result.quality ? qualityMetrics(result.quality) : {}),
               ...(result.benchmark ? benchmarkMetrics(result.benchmark) : {}),
             },
             results: toJson({
-              quantize: { ...result, perplexity: undefined, benchmark: undefined },
+              quantize: { ...result, perplexity: undefined, quality: undefined, benchmark: undefined },
               perplexity: result.perplexity ?? undefined,
+              quality: result.quality ?? undefined,
               benchmark: result.benchmark ?? undefined,
             }),
             layers,
@@ -72,11 +74,11 @@ export function quantizeJob(runs: RunStore, request: QuantizeJobInput): JobDefin
         try {
           result = await followUp(job, input, quantized);
         } catch (error) {
-          finish({ ...quantized, perplexity: null, benchmark: null });
+          finish({ ...quantized, perplexity: null, quality: null, benchmark: null });
           const { code, message } = toErrorPayload(error);
           throw new DBellError(
             code,
-            `${quantized.package} is complete, but was not measured as asked: ${message}; "dbell perplexity" and "dbell benchmark" measure it`,
+            `${quantized.package} is complete, but was not measured as asked: ${message}; "dbell quality", "dbell perplexity" and "dbell benchmark" measure it`,
             { cause: error },
           );
         }
@@ -124,24 +126,25 @@ async function makePackage(
 /** The measurements asked for, each in its own process. */
 async function followUp(
   job: JobContext,
-  { followUp: wanted, threads }: QuantizeInput,
+  { followUp: wanted, threads, model }: QuantizeInput,
   quantized: Omit<Quantized, 'layers' | 'sourceFingerprint'>,
 ): Promise<QuantizeResult> {
   const { package: folder, runId } = quantized;
+  const common = { model: folder, threads, documentSeparator: 'default', remember: true } as const;
   const perplexity = wanted?.perplexity
-    ? {
-        ...(await job.runTask('perplexity', {
-          ...wanted.perplexity,
-          model: folder,
-          threads,
-          documentSeparator: 'default',
-          remember: true,
-        })),
-        runId,
-      }
+    ? ofRun(await job.runTask('perplexity', { ...wanted.perplexity, ...common }), runId)
+    : null;
+  const quality = wanted?.quality
+    ? ofRun(await job.runTask('quality', { ...wanted.quality, ...common, against: model }), runId)
     : null;
   const benchmark = wanted?.benchmark
-    ? await benchmarkSubjects(job, { model: folder, threads }, undefined, runId)
+    ? (await benchmarkSubjects(job, { model: folder, threads }, undefined, runId)).result
     : null;
-  return { ...quantized, perplexity, benchmark };
+  return { ...quantized, perplexity, quality, benchmark };
+}
+
+/** A measurement as a part of this run. */
+function ofRun<T extends { sourceFingerprint: string }>(measured: T, runId: string) {
+  const { sourceFingerprint: _, ...result } = measured;
+  return { ...result, runId };
 }

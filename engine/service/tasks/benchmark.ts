@@ -1,3 +1,4 @@
+import { DBellError } from '../../contract/errors.ts';
 import { runBenchmark } from '../../measure/benchmark.ts';
 import type { TaskFunction } from './control.ts';
 import { openSubject, type Subject } from './subject.ts';
@@ -36,11 +37,14 @@ export const benchmarkTask: TaskFunction<'benchmark'> = async (input, control) =
         },
       },
     );
+    // `runBenchmark` opened it.
+    if (subject === undefined) throw new DBellError('internal', 'nothing was measured');
     return {
       ...measured,
-      model: subject?.path ?? input.model,
-      recipe: subject?.recipe ?? null,
-      modelBytes: subject?.modelBytes ?? 0,
+      model: subject.path,
+      recipe: subject.recipe,
+      modelBytes: subject.modelBytes,
+      sourceFingerprint: await subject.sourceFingerprint(),
     };
   } finally {
     subject?.closeSource();

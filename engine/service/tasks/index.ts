@@ -11,6 +11,7 @@ export const tasks: { [K in TaskKind]: () => Promise<TaskFunction<K>> } = {
   inspect: async () => (await import('./inspect.ts')).inspectTask,
   perplexity: async () => (await import('./perplexity.ts')).perplexityTask,
   previewText: async () => (await import('./preview-text.ts')).previewTextTask,
+  quality: async () => (await import('./quality.ts')).qualityTask,
   quantize: async () => (await import('./quantize.ts')).quantizeTask,
   verify: async () => (await import('./verify.ts')).verifyTask,
 };

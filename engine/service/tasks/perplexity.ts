@@ -1,9 +1,9 @@
 import { toErrorPayload } from '../../contract/error-payload.ts';
 import { processMemory } from '../../measure/memory.ts';
 import { type PerplexityResult as Measured, perplexity } from '../../measure/perplexity.ts';
-import { attachPerplexity } from '../../package/attach-perplexity.ts';
+import { attachPerplexity } from '../../package/attach-measurement.ts';
 import type { TaskControl, TaskFunction } from './control.ts';
-import { contextFor } from './quantization-settings.ts';
+import { contextFor, separatorFor } from './quantization-settings.ts';
 import { openSubject } from './subject.ts';
 import { readWindows } from './text-windows.ts';
 
@@ -40,12 +40,7 @@ export const perplexityTask: TaskFunction<'perplexity'> = async (input, control)
       {
         context: contextFor(subject.architecture, input.context),
         choice: { kind: 'first', count: input.windows ?? 'all' },
-        separatorId:
-          documentSeparator === 'default'
-            ? undefined
-            : documentSeparator === 'none'
-              ? null
-              : documentSeparator,
+        separatorId: separatorFor(documentSeparator),
       },
       control,
     );
@@ -71,6 +66,7 @@ export const perplexityTask: TaskFunction<'perplexity'> = async (input, control)
       model: subject.path,
       recipe: subject.recipe,
       peakRssBytes: processMemory().peakRssBytes,
+      sourceFingerprint: await subject.sourceFingerprint(),
     };
   } finally {
     await subject.close();

@@ -12,6 +12,12 @@ export function contextFor(architecture: Architecture, asked: number | undefined
   return asked ?? Math.min(defaultContext, contextLength, slidingWindow ?? contextLength);
 }
 
+/** A document separator as asked for: undefined is the model's own. */
+export function separatorFor(asked: number | 'default' | 'none'): number | null | undefined {
+  if (asked === 'default') return undefined;
+  return asked === 'none' ? null : asked;
+}
+
 export function recipeFor(
   architecture: Architecture,
   settings: { recipe: string; set: Setting[]; activationBits?: ActivationBits },

@@ -90,8 +90,8 @@ export const quantizeTask: TaskFunction<'quantize'> = async (request, control) =
         threads,
       });
       // A text that cannot be measured on is to be known now, not after hours.
-      const measured = input.followUp?.perplexity;
-      if (measured) {
+      for (const measured of [input.followUp?.perplexity, input.followUp?.quality]) {
+        if (measured === undefined) continue;
         await readWindows(
           task,
           measured.text,

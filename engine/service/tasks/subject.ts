@@ -24,6 +24,8 @@ export interface Subject {
   tokenizerConfig: Record<string, unknown>;
   architecture: Architecture;
   chatTemplate: string | null;
+  /** Of the full-precision model, for a package the one it was made from; reads all weights of a model. */
+  sourceFingerprint(): Promise<string>;
   /** Weight files of a model, model.safetensors of a package. */
   modelBytes: number;
   loadMs: number;
@@ -76,7 +78,12 @@ async function openFloatSubject(
   const source = await openModel(location);
   return closingOnError(source, async () => {
     const model = await createFloatTextModel(source, { threads: threadCount(threads), activationBits });
-    return subject(source, model, { recipe: null, modelBytes: source.fileBytes, startedAt });
+    return subject(source, model, {
+      recipe: null,
+      modelBytes: source.fileBytes,
+      sourceFingerprint: () => source.fingerprint(),
+      startedAt,
+    });
   });
 }
 
@@ -99,6 +106,7 @@ async function openPackedSubject(
     return subject(source, model, {
       recipe: source.quantization.recipe.name,
       modelBytes: source.modelBytes,
+      sourceFingerprint: async () => source.quality.sourceFingerprint,
       startedAt,
     });
   });
@@ -116,7 +124,10 @@ async function closingOnError(source: SubjectSource, load: () => Promise<Subject
 function subject(
   source: SubjectSource,
   model: TextModel,
-  { startedAt, ...facts }: { recipe: string | null; modelBytes: number; startedAt: number },
+  {
+    startedAt,
+    ...facts
+  }: Pick<Subject, 'recipe' | 'modelBytes' | 'sourceFingerprint'> & { startedAt: number },
 ): Subject {
   const { architecture, tokenizer } = source;
   return {

@@ -1,0 +1,44 @@
+import { z } from 'zod';
+
+/** What the figures of a packed model mean for a person. */
+
+export const verdictSchema = z.enum(['usable', 'degraded', 'broken']);
+export type Verdict = z.infer<typeof verdictSchema>;
+
+/** What a verdict was judged by. */
+export const verdictThresholdsSchema = z.strictObject({
+  usable: z.strictObject({ mostPerplexityRatio: z.number(), leastTopTokenAgreement: z.number() }),
+  degraded: z.strictObject({ mostPerplexityRatio: z.number() }),
+});
+export type VerdictThresholds = z.infer<typeof verdictThresholdsSchema>;
+
+/** A verdict with the figures that it rests on and the thresholds that it was judged by, for people. */
+export function verdictSentence({
+  verdict,
+  perplexityRatio,
+  topTokenAgreement,
+  thresholds: { usable, degraded },
+}: {
+  verdict: Verdict;
+  perplexityRatio: number | null;
+  topTokenAgreement: number;
+  thresholds: VerdictThresholds;
+}): string {
+  const percent = (share: number) => `${(Math.floor(share * 1000) / 10).toFixed(1)}%`;
+  const figures =
+    perplexityRatio === null
+      ? 'its perplexity is not finite'
+      : `its perplexity is ${ratioText(perplexityRatio)} times the original's and the top token is the same in ${percent(topTokenAgreement)} of positions`;
+  const asked = `usable: at most ${usable.mostPerplexityRatio} times and at least ${percent(usable.leastTopTokenAgreement)}; degraded: at most ${degraded.mostPerplexityRatio} times; else broken`;
+  return `${verdict}: ${figures} (${asked})`;
+}
+
+/** Rounded up, so that a ratio beyond a threshold never looks like the threshold. */
+function ratioText(ratio: number): string {
+  const digits = ratio < 10 ? 3 : 0;
+  const factor = 10 ** digits;
+  return (Math.ceil(ratio * factor - 1e-9) / factor).toLocaleString('en-US', {
+    minimumFractionDigits: digits,
+    maximumFractionDigits: digits,
+  });
+}

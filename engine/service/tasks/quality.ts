@@ -1,0 +1,154 @@
+import type { TokenWindows } from '../../calibration/windows.ts';
+import { toErrorPayload } from '../../contract/error-payload.ts';
+import { DBellError } from '../../contract/errors.ts';
+import type { QualityInput, QualityMeasurement, QualitySample } from '../../contract/quality.ts';
+import { generate } from '../../measure/generate.ts';
+import { processMemory } from '../../measure/memory.ts';
+import { measureQuality } from '../../measure/quality.ts';
+import { attachComparison } from '../../package/attach-measurement.ts';
+import type { TaskControl, TaskFunction } from './control.ts';
+import { contextFor, separatorFor } from './quantization-settings.ts';
+import { openSubject, type Subject } from './subject.ts';
+import { readWindows } from './text-windows.ts';
+
+const task = 'quality';
+
+/** Tokens of the measured text that samples go on from where no prompt is given: enough to set a subject. */
+const defaultPromptTokens = 16;
+
+/** A packed model beside its original on the same text: figures, verdict, and texts that both write. */
+export const qualityTask: TaskFunction<'quality'> = async (input, control) => {
+  const subject = await openSubject(task, input.model, input, control);
+  try {
+    const original = await openSubject(task, input.against, { threads: input.threads }, control);
+    try {
+      return await compare(input, subject, original, control);
+    } finally {
+      await original.close();
+    }
+  } finally {
+    await subject.close();
+  }
+};
+
+async function compare(input: QualityInput, subject: Subject, original: Subject, control: TaskControl) {
+  const sourceFingerprint = await original.sourceFingerprint();
+  if ((await subject.sourceFingerprint()) !== sourceFingerprint && subject.recipe !== null) {
+    const message = `${subject.path} was not made from ${original.path} (fingerprints differ): the figures compare different models`;
+    control.report({ type: 'message', level: 'warning', message });
+  }
+  const windows = await commonWindows(input, subject, original, control);
+  const startedAt = performance.now();
+  const measured = await measureQuality(original.model, subject.model, windows, {
+    border: () => control.border(),
+    onProgress: ({ windowsDone, windowCount }) => {
+      const elapsed = performance.now() - startedAt;
+      control.progress({
+        task,
+        stage: task,
+        fraction: windowsDone / windowCount,
+        step: { index: windowsDone - 1, count: windowCount, unit: 'window' },
+        item: null,
+        relativeError: null,
+        remainingMs: (elapsed / windowsDone) * (windowCount - windowsDone),
+      });
+    },
+  });
+  // Before the samples: their caches are for the whole context.
+  const { peakRssBytes } = processMemory();
+  const samples =
+    input.samples === null ? [] : await writeSamples(input, windows, subject, original, control);
+  if (input.remember && subject.recipe !== null)
+    await attach(subject.path, measured, sourceFingerprint, control);
+  return {
+    ...measured,
+    model: subject.path,
+    recipe: subject.recipe,
+    against: original.path,
+    modelBytes: subject.modelBytes,
+    againstBytes: original.modelBytes,
+    samples,
+    peakRssBytes: Math.max(peakRssBytes, processMemory().peakRssBytes),
+    sourceFingerprint,
+  };
+}
+
+/** The text as both models see it. Models that cut it into different tokens cannot be compared. */
+async function commonWindows(
+  input: QualityInput,
+  subject: Subject,
+  original: Subject,
+  control: TaskControl,
+): Promise<TokenWindows> {
+  const options = {
+    context: contextFor(subject.architecture, input.context),
+    choice: { kind: 'first', count: input.windows ?? 'all' },
+    separatorId: separatorFor(input.documentSeparator),
+  } as const;
+  const windows = await readWindows(task, input.text, subject, options, control);
+  const others = await readWindows(task, input.text, original, options, control);
+  if (windows.fingerprint !== others.fingerprint)
+    throw new DBellError(
+      'invalid-input',
+      `${subject.path} and ${original.path} cut the text into different tokens, so that their predictions cannot be compared; give the model that the package was made from`,
+    );
+  return windows;
+}
+
+/** Every prompt in every way of choosing, by both. */
+async function writeSamples(
+  { samples }: QualityInput,
+  windows: TokenWindows,
+  subject: Subject,
+  original: Subject,
+  control: TaskControl,
+): Promise<QualitySample[]> {
+  if (samples === null) return [];
+  const { tokenizer } = subject;
+  const encoded = samples.prompts.map((prompt) => ({ prompt, ids: tokenizer.encode(prompt) }));
+  if (encoded.length === 0) {
+    const { separatorId } = windows.source;
+    const ids = [...windows.ids.subarray(0, Math.min(defaultPromptTokens, windows.context))];
+    encoded.push({ prompt: tokenizer.decode(ids.filter((id) => id !== separatorId)), ids });
+  }
+  const written: QualitySample[] = [];
+  for (const { prompt, ids } of encoded) {
+    for (const sampling of samples.sampling) {
+      const write = async ({ model, architecture }: Subject) => {
+        await control.border();
+        const { text, tokenIds, finishReason } = await generate(model, tokenizer, ids, {
+          maximumTokens: samples.tokens,
+          sampling,
+          endOfTextIds: architecture.endOfTextIds,
+        });
+        return { text, tokenIds, finishReason };
+      };
+      control.progress({
+        task,
+        stage: 'write samples',
+        fraction: null,
+        step: null,
+        item: null,
+        relativeError: null,
+        remainingMs: null,
+      });
+      written.push({ prompt, sampling, original: await write(original), model: await write(subject) });
+    }
+  }
+  return written;
+}
+
+/** A package carries what was measured of it. That it cannot be written to is no reason to lose the measurement. */
+async function attach(
+  folder: string,
+  { kernelPath: _, device: __, durationMs: ___, ...figures }: QualityMeasurement,
+  originalFingerprint: string,
+  control: TaskControl,
+): Promise<void> {
+  try {
+    await attachComparison(folder, { ...figures, originalFingerprint });
+  } catch (error) {
+    const message = `the measurement could not be added to the package: ${toErrorPayload(error).message}`;
+    control.report({ type: 'message', level: 'warning', message });
+  }
+}

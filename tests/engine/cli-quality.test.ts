@@ -1,0 +1,246 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { asset, bundled } from '../assets.ts';
+import { type CliResult, onlyJson, runCli } from './cli-run.ts';
+
+const folder = mkdtempSync(path.join(os.tmpdir(), 'dbell-cli-quality-'));
+const environment = { DBELL_HOME: path.join(folder, 'home') };
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const packages = { two: path.join(folder, 'two'), four: path.join(folder, 'four') };
+const text = ['--text', 'bundled:stories-validation', '--context', '128', '--windows', '4'];
+let made: CliResult;
+
+beforeAll(async () => {
+  const quantize = (recipe: string, out: string, ...more: string[]) =>
+    runCli(
+      [
+        ...['quantize', bundled.model, '--recipe', recipe, '--calibration', 'bundled:stories'],
+        ...['--windows', '4', '--context', '128', '--out', out, '--json', ...more],
+      ],
+      environment,
+    );
+  made = await quantize(
+    'gptq-4',
+    packages.four,
+    ...['--then-quality', 'bundled:stories-validation', '--then-windows', '3', '--then-context', '100'],
+    ...['--then-perplexity', 'bundled:stories-validation'],
+  );
+  await quantize('gptq-2', packages.two, '--activation-bits', '16');
+});
+
+const qualityOf = (model: string, ...more: string[]) =>
+  runCli(['quality', model, '--against', bundled.model, ...text, ...more], environment);
+
+const keptBy = (model: string) =>
+  JSON.parse(readFileSync(path.join(model, 'quality.json'), 'utf8')) as {
+    comparisons?: Record<string, unknown>[];
+  };
+
+describe('quality', () => {
+  test('figures, verdict and texts as one JSON object; package, card and history keep them', async () => {
+    const result = await qualityOf(
+      packages.two,
+      '--prompt',
+      'One day, a little fox',
+      '--tokens',
+      '24',
+      '--json',
+    );
+    expect(result.exitCode).toBe(0);
+    const found = onlyJson(result);
+    expect(found).toMatchObject({
+      verdict: 'broken',
+      thresholds: { usable: { mostPerplexityRatio: 1.25, leastTopTokenAgreement: 0.75 } },
+      recipe: 'gptq-2',
+      activationBits: 16,
+      tokens: 4 * 127,
+      context: 128,
+      windows: 4,
+      textName: 'bundled:stories-validation',
+    });
+    const samples = found.samples as {
+      prompt: string;
+      sampling: { kind: string };
+      original: { text: string };
+    }[];
+    expect(samples.map(({ sampling }) => sampling.kind)).toEqual(['greedy', 'sampled']);
+    expect(samples[0]!.original.text).toBe(
+      ' named Max decided to help his friend, a wise old fox named Max, by giving him a special treat. Max was',
+    );
+    expect(samples[1]!.original.text).not.toBe(samples[0]!.original.text);
+
+    const kept = keptBy(packages.two).comparisons!;
+    expect(kept).toHaveLength(1);
+    for (const name of [
+      'perplexity',
+      'perplexityRatio',
+      'topTokenAgreement',
+      'klDivergenceNats',
+      'verdict',
+      'thresholds',
+    ])
+      expect(kept[0]![name]).toEqual(found[name]);
+    const card = readFileSync(path.join(packages.two, 'README.md'), 'utf8');
+    expect(card).toContain(`| ${(found.perplexityRatio as number).toFixed(4)} |`);
+    expect(card).toContain('broken: its perplexity is');
+    expect(onlyJson(await runCli(['verify', packages.two, '--json'], environment))).toMatchObject({
+      ok: true,
+      warnings: [],
+    });
+
+    const run = onlyJson(await runCli(['history', 'show', found.runId as string, '--json'], environment));
+    expect(run).toMatchObject({
+      kind: 'quality',
+      recipe: 'gptq-2',
+      metrics: { perplexityRatio: found.perplexityRatio, topTokenAgreement: found.topTokenAgreement },
+      results: { quality: { verdict: 'broken' } },
+    });
+  });
+
+  test('its perplexities are those that the perplexity command measures', async () => {
+    const found = onlyJson(await qualityOf(packages.four, '--no-samples', '--no-remember', '--json'));
+    const single = async (model: string) =>
+      onlyJson(await runCli(['perplexity', model, ...text, '--no-remember', '--json'], environment));
+    expect((found.perplexity as number) / ((await single(packages.four)).perplexity as number)).toBeCloseTo(
+      1,
+      5,
+    );
+    expect(
+      (found.originalPerplexity as number) / ((await single(bundled.model)).perplexity as number),
+    ).toBeCloseTo(1, 5);
+    expect(found).toMatchObject({ verdict: 'usable', samples: [], runId: null });
+  });
+
+  test('quantize measures it as asked, with the windows asked for', () => {
+    expect(onlyJson(made)).toMatchObject({
+      quality: { verdict: 'usable', windows: 3, context: 100, activationBits: 8 },
+      perplexity: { windows: 3, context: 100 },
+    });
+    expect(keptBy(packages.four).comparisons).toMatchObject([{ windows: 3, context: 100 }]);
+  });
+
+  test('--no-remember leaves the package as it was; the same measurement again replaces the first', async () => {
+    const before = readFileSync(path.join(packages.four, 'quality.json'));
+    await qualityOf(packages.four, '--no-samples', '--no-remember');
+    expect(readFileSync(path.join(packages.four, 'quality.json'))).toEqual(before);
+    for (let time = 0; time < 2; time++) await qualityOf(packages.four, '--no-samples');
+    expect(keptBy(packages.four).comparisons).toHaveLength(2);
+  });
+
+  test('for people: the verdict with its thresholds, and the texts under each other', async () => {
+    const result = await qualityOf(packages.four, '--tokens', '8');
+    expect(result.exitCode).toBe(0);
+    expect(result.stdout).toMatch(/^verdict +usable: /);
+    expect(result.stdout).toContain('at most 1.25');
+    expect(result.stdout).toMatch(/KL divergence +0\.\d+ ± /);
+    expect(result.stdout.match(/^prompt /gm)).toHaveLength(2);
+    for (const line of result.stdout.split('\n').filter((line) => !line.includes(folder)))
+      expect(line.length).toBeLessThanOrEqual(80);
+  });
+
+  test('the same seed writes the same texts, another seed others', async () => {
+    const write = async (seed: string) => {
+      const found = onlyJson(
+        await qualityOf(packages.two, '--seed', seed, '--tokens', '12', '--no-remember', '--json'),
+      );
+      return (found.samples as { model: { tokenIds: number[] } }[]).map(({ model }) => model.tokenIds);
+    };
+    const [first, again, other] = await Promise.all([write('1'), write('1'), write('2')]);
+    expect(first).toEqual(again);
+    expect(other[0]).toEqual(first[0]);
+    expect(other[1]).not.toEqual(first[1]);
+  });
+
+  const otherModel = asset('models/stories260k/hf');
+  test.skipIf(otherModel === null)('a model of another tokenizer is refused', async () => {
+    const result = await runCli(
+      [
+        'quality',
+        packages.two,
+        '--against',
+        otherModel!,
+        '--text',
+        'bundled:stories-validation',
+        '--context',
+        '64',
+        '--windows',
+        '1',
+      ],
+      environment,
+    );
+    expect(result).toMatchObject({ exitCode: 2, stdout: '' });
+    expect(result.stderr).toContain('cut the text into different tokens');
+  });
+
+  test('a missing model, a context beyond the model and a missing option are wrong usage or not found', async () => {
+    const missing = await runCli(
+      ['quality', packages.two, '--against', path.join(folder, 'none'), ...text],
+      environment,
+    );
+    expect(missing.exitCode).toBe(1);
+    const long = await runCli(
+      [
+        'quality',
+        packages.two,
+        '--against',
+        bundled.model,
+        '--text',
+        'bundled:stories-validation',
+        '--context',
+        '4096',
+      ],
+      environment,
+    );
+    expect(long.exitCode).toBe(2);
+    expect((await runCli(['quality', packages.two, ...text], environment)).exitCode).toBe(2);
+    const idle = await runCli(
+      [
+        'quantize',
+        bundled.model,
+        '--recipe',
+        'rtn-4',
+        '--out',
+        path.join(folder, 'idle'),
+        '--then-windows',
+        '3',
+      ],
+      environment,
+    );
+    expect(idle.exitCode).toBe(2);
+    expect(idle.stderr).toContain('--then-windows and --then-context say how');
+  });
+});
+
+test('runs of packages of one model are runs of one model; of another model they are not', async () => {
+  const runOf = async (model: string) =>
+    onlyJson(
+      await runCli(
+        [
+          'perplexity',
+          model,
+          '--text',
+          'bundled:stories-validation',
+          '--context',
+          '64',
+          '--windows',
+          '1',
+          '--json',
+        ],
+        environment,
+      ),
+    ).runId as string;
+  const [two, four, original] = [
+    await runOf(packages.two),
+    await runOf(packages.four),
+    await runOf(bundled.model),
+  ];
+  const warnings = async (...runs: string[]) =>
+    onlyJson(await runCli(['history', 'compare', ...runs, '--json'], environment)).warnings as string[];
+  expect(await warnings(two, four, original)).toEqual([]);
+  const other = asset('models/stories260k/hf');
+  if (other !== null)
+    expect(await warnings(two, await runOf(other))).toContain('the runs are of different models');
+});
