@@ -66,7 +66,7 @@ describe('a run', () => {
       'a',
       outcome(
         { perplexity: 7.5, broken: Number.NaN },
-        { layers, artifacts, results: { quantize: { x: [1] } } },
+        { layers, artifacts, results: { quantize: { x: [1] } }, modelFingerprint: 'abc' },
       ),
     );
     const run = history.show('a');
@@ -77,6 +77,7 @@ describe('a run', () => {
         endedAt: '2026-02-01T00:00:00.000Z',
         modelName: 'tiny',
         modelPath: '/models/tiny',
+        modelFingerprint: 'abc',
         recipe: 'rtn-4',
       },
       ...{ activationBits: 8, metrics: { perplexity: 7.5 }, tags: [], note: '', error: null },
@@ -243,6 +244,21 @@ describe('the table of runs', () => {
       'cpu.name differs: slow and fast',
     ]);
     expect(history.compare(['p', 'p'])).toMatchObject({ differences: [], warnings: [] });
+  });
+
+  test('runs are of one model where their sources are one, whatever the packages are called', () => {
+    const of = (runId: string, modelPath: string, modelFingerprint: string | null) =>
+      history.record(beginning(runId, { modelPath, modelFingerprint }), { metrics: {}, results: {} });
+    of('package', '/packages/three', 'f1');
+    of('model', '/models/tiny', 'f1');
+    of('other', '/models/tiny', 'f2');
+    of('unknown', '/models/tiny', null);
+    const warnings = (...runs: string[]) => history.compare(runs).warnings;
+    expect(warnings('package', 'model')).toEqual([]);
+    expect(warnings('model', 'other')).toEqual(['the runs are of different models']);
+    // What an older version remembered has only its name.
+    expect(warnings('model', 'unknown')).toEqual([]);
+    expect(warnings('package', 'unknown')).toEqual(['the runs are of different models']);
   });
 
   test('what is exported can be imported elsewhere, once', () => {
