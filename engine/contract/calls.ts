@@ -4,8 +4,10 @@ import { folderCalls } from './folders.ts';
 import { generationCalls } from './generation.ts';
 import { historyCalls } from './history.ts';
 import { jobCalls } from './jobs.ts';
+import { machineCalls } from './machine.ts';
 import { measurementCalls } from './measurement.ts';
 import { modelCalls } from './models.ts';
+import { packageCalls } from './packages.ts';
 import { qualityCalls } from './quality.ts';
 import { quantizationCalls } from './quantization.ts';
 import { settingsCalls } from './settings.ts';
@@ -27,6 +29,8 @@ export const calls = {
   ...settingsCalls,
   ...textPreviewCalls,
   ...folderCalls,
+  ...packageCalls,
+  ...machineCalls,
 } as const;
 
 export type Calls = typeof calls;

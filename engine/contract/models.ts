@@ -6,13 +6,16 @@ import {
   embeddingBitsSchema,
   pathSchema,
   problemSchema,
+  timeSchema,
 } from './common.ts';
+
+export const modelFormatSchema = z.enum(['huggingface', 'gguf', 'package']).nullable();
 
 /** What `inspect` says of a model, from its headers alone. */
 export const modelDescriptionSchema = z.object({
   path: pathSchema,
   /** Null where it is neither. */
-  format: z.enum(['huggingface', 'gguf', 'package']).nullable(),
+  format: modelFormatSchema,
   /** False when a problem of severity `error` was found; then the rest may be null. */
   usable: z.boolean(),
   family: z.string().nullable(),
@@ -69,7 +72,29 @@ export const modelDescriptionSchema = z.object({
 });
 export type ModelDescription = z.infer<typeof modelDescriptionSchema>;
 
+/** A model that is offered without being looked for. */
+export const knownModelSchema = z.object({
+  path: pathSchema,
+  name: z.string(),
+  format: modelFormatSchema,
+  exists: z.boolean(),
+  /** When it was last looked at; null for what comes with the product. */
+  usedAt: timeSchema.nullable(),
+});
+export type KnownModel = z.infer<typeof knownModelSchema>;
+
 export const modelCalls = {
   /** Headers, architecture, problems; reads no weights. */
-  inspect: { input: z.strictObject({ model: pathSchema }), output: modelDescriptionSchema },
+  inspect: {
+    /** `remember`: offer it again in `models.list`, if it is usable. */
+    input: z.strictObject({ model: pathSchema, remember: z.boolean().default(false) }),
+    output: modelDescriptionSchema,
+  },
+  /** Newest first. */
+  'models.list': {
+    input: z.strictObject({}),
+    output: z.object({ bundled: z.array(knownModelSchema), recent: z.array(knownModelSchema) }),
+  },
+  /** Takes a model out of the recent ones; its files stay. */
+  'models.forget': { input: z.strictObject({ path: pathSchema }), output: z.object({}) },
 };

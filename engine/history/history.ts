@@ -167,6 +167,31 @@ export class History {
     });
   }
 
+  /** Packages that finished runs made, newest first; whether they are still there, the file system knows. */
+  packages(limit: number): { path: string; runId: string; createdAt: string }[] {
+    return this.#read(
+      () =>
+        this.#statement(
+          `SELECT artifacts.path AS path, runs.run_id AS runId, created_at AS createdAt
+           FROM artifacts JOIN runs ON runs.run_id = artifacts.run_id
+           WHERE artifacts.kind = 'package' AND state = 'finished' AND deletion_id IS NULL
+           ORDER BY created_at DESC, runs.run_id LIMIT ?`,
+        ).all(limit) as { path: string; runId: string; createdAt: string }[],
+    );
+  }
+
+  /** Outputs of quantizations that did not end well, newest first. */
+  unfinishedOutputs(limit: number): string[] {
+    return this.#read(() => {
+      const rows = this.#statement(
+        `SELECT output_path AS path FROM runs
+         WHERE kind = 'quantize' AND state <> 'finished' AND output_path IS NOT NULL AND deletion_id IS NULL
+         ORDER BY created_at DESC, run_id LIMIT ?`,
+      ).all(limit) as { path: string }[];
+      return rows.map((row) => row.path);
+    });
+  }
+
   /** One page of runs, and how many there are in all. Runs without the figure sorted by come last either way. */
   list(input: HistoryListInput): { runs: RunSummary[]; total: number } {
     const conditions = ['deletion_id IS NULL'];

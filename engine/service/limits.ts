@@ -8,6 +8,12 @@ export const serviceLimits = {
   textIntervalMs: 33,
   /** Ended jobs kept in memory for `jobs.list`; the history keeps the rest. */
   keptJobs: 200,
+  /** Models that the studio offers again. */
+  recentModels: 24,
+  /** Packages and unfinished runs of one list; older ones are found in the history. */
+  listedPackages: 200,
+  /** A run.json beyond this is none of ours. */
+  runFileBytes: 1024 * 1024,
   /** Requests of one client that may wait for their answers at once; the page has a handful. */
   requestsInFlight: 256,
   /** A service process that dies more often than this within the window has a defect that another start does not mend. */

@@ -18,6 +18,7 @@ import {
   perplexityResultSchema,
 } from '../contract/measurement.ts';
 import { modelCalls } from '../contract/models.ts';
+import { knownPackageSchema, packageCalls } from '../contract/packages.ts';
 import { qualityInputSchema, qualityResultSchema } from '../contract/quality.ts';
 import {
   layerDetailSchema,
@@ -58,6 +59,17 @@ export const taskSchemas = {
     result: quantizeResultSchema
       .omit({ perplexity: true, quality: true, benchmark: true, runId: true })
       .extend({ layers: z.array(layerReportSchema), sourceFingerprint: sha256Schema }),
+  },
+  /** What packages say of themselves, in the order asked for; damaged ones are findings. */
+  describePackages: {
+    input: z.strictObject({ packages: z.array(pathSchema) }),
+    result: z.object({
+      packages: z.array(knownPackageSchema.omit({ path: true, name: true, createdAt: true, runId: true })),
+    }),
+  },
+  packageQuality: {
+    input: packageCalls['packages.quality'].input,
+    result: packageCalls['packages.quality'].output,
   },
   verify: { input: quantizationCalls.verify.input, result: verifyResultSchema },
   perplexity: {

@@ -4,8 +4,10 @@ import { generationHandlers } from './generation.ts';
 import type { HandlerContext, Handlers } from './handlers.ts';
 import { historyHandlers } from './history.ts';
 import { jobHandlers } from './jobs.ts';
+import { machineHandlers } from './machine.ts';
 import { measurementHandlers } from './measurement.ts';
 import { modelHandlers } from './models.ts';
+import { packageHandlers } from './packages.ts';
 import { quantizationHandlers } from './quantization.ts';
 import { settingsHandlers } from './settings.ts';
 
@@ -20,5 +22,7 @@ export function createHandlers(context: HandlerContext): Handlers {
     ...jobHandlers(context),
     ...settingsHandlers(context),
     ...folderHandlers(context),
+    ...packageHandlers(context),
+    ...machineHandlers(context),
   };
 }

@@ -5,10 +5,12 @@ import type { TaskFunction } from './control.ts';
 export const tasks: { [K in TaskKind]: () => Promise<TaskFunction<K>> } = {
   benchmark: async () => (await import('./benchmark.ts')).benchmarkTask,
   describePackage: async () => (await import('./describe-package.ts')).describePackageTask,
+  describePackages: async () => (await import('./describe-packages.ts')).describePackagesTask,
   environment: async () => (await import('./environment.ts')).environmentTask,
   estimate: async () => (await import('./estimate.ts')).estimateTask,
   generate: async () => (await import('./generate.ts')).generateTask,
   inspect: async () => (await import('./inspect.ts')).inspectTask,
+  packageQuality: async () => (await import('./package-quality.ts')).packageQualityTask,
   perplexity: async () => (await import('./perplexity.ts')).perplexityTask,
   previewText: async () => (await import('./preview-text.ts')).previewTextTask,
   quality: async () => (await import('./quality.ts')).qualityTask,

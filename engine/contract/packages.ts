@@ -1,0 +1,80 @@
+import { z } from 'zod';
+import {
+  activationBitsSchema,
+  bytesSchema,
+  countSchema,
+  embeddingBitsSchema,
+  identifierSchema,
+  jsonObjectSchema,
+  nameSchema,
+  pathSchema,
+  timeSchema,
+} from './common.ts';
+import { layerReportSchema } from './quantization.ts';
+
+/** A packed model that is there: made by a run of the history, or found in the folder for packages. */
+export const knownPackageSchema = z.object({
+  path: pathSchema,
+  name: z.string(),
+  /** Null, like the figures, where it cannot be used; `problem` says why. */
+  recipe: z.string().nullable(),
+  storedBitsPerWeight: z.number().nullable(),
+  activationBits: activationBitsSchema.nullable(),
+  embeddingBits: embeddingBitsSchema.nullable(),
+  /** Every file of it. */
+  bytes: bytesSchema.nullable(),
+  problem: z.string().nullable(),
+  createdAt: timeSchema.nullable(),
+  /** The run that made it, where the history knows. */
+  runId: identifierSchema.nullable(),
+});
+export type KnownPackage = z.infer<typeof knownPackageSchema>;
+
+/** One quantized linear of a package, and what it costs. */
+export const packageLayerSchema = layerReportSchema.extend({
+  blockIndex: countSchema,
+  weights: countSchema,
+  storedBytes: bytesSchema,
+  storedBitsPerWeight: z.number(),
+});
+
+/** Where a package's bytes are and what it lost, from its own files. */
+export const packageQualitySchema = z.object({
+  package: pathSchema,
+  recipe: z.string(),
+  layers: z.array(packageLayerSchema),
+  /** Adds up to `bytes`. */
+  parts: z.array(
+    z.object({
+      name: z.enum(['attention', 'mlp', 'embedding', 'head', 'other tensors', 'header', 'other files']),
+      bytes: bytesSchema,
+    }),
+  ),
+  bytes: bytesSchema,
+  /** As the package keeps it: text, windows, fingerprint. */
+  calibration: jsonObjectSchema,
+  parameters: countSchema,
+});
+
+/** A quantization that ended before its package was complete and can be taken up by `resume { path }`. */
+export const unfinishedRunSchema = z.object({
+  path: pathSchema,
+  runId: identifierSchema,
+  model: pathSchema,
+  recipe: z.string(),
+  createdAt: timeSchema,
+  updatedAt: timeSchema,
+});
+
+export const packageCalls = {
+  /** Newest first. */
+  'packages.list': { input: z.strictObject({}), output: z.object({ packages: z.array(knownPackageSchema) }) },
+  'packages.quality': { input: z.strictObject({ package: pathSchema }), output: packageQualitySchema },
+  /** Newest first; those that a job of this service works on are left out. */
+  'runs.unfinished': { input: z.strictObject({}), output: z.object({ runs: z.array(unfinishedRunSchema) }) },
+  /** A place for a new package that is free, in the folder for packages. */
+  'outputs.suggest': {
+    input: z.strictObject({ model: pathSchema, recipe: nameSchema }),
+    output: z.object({ path: pathSchema }),
+  },
+};
