@@ -22,6 +22,11 @@ const sections: [prefix: string, heading: string, introduction: string][] = [
     'Recipes on SmolLM2-135M-Instruct',
     'WikiText-2; full precision is 21.63. Values in the thousands mean broken text.',
   ],
+  [
+    'grid/',
+    'The grid family',
+    'Grids of 2 to 16 levels, quantized for activations of 16 and of 8 bits; lower perplexity is never wrong.',
+  ],
   ['agreement/', 'The packed runtime against the float path', ''],
   ['cost/', 'What quantizing costs', ''],
   ['kills/', 'Killed and resumed', ''],

@@ -10,6 +10,7 @@ import { agreementItems } from './items/agreement.ts';
 import { cloneItems } from './items/clone.ts';
 import { costItems } from './items/cost.ts';
 import { fullPrecisionItems, greedyItems } from './items/full-precision.ts';
+import { gridFamilyItems } from './items/grid.ts';
 import { killItems } from './items/kills.ts';
 import { smollmItems, storiesItems } from './items/recipes.ts';
 import { robustnessItems } from './items/robustness.ts';
@@ -30,6 +31,7 @@ const passed = await runItems(
     ...storiesItems,
     ...costItems,
     ...smollmItems,
+    ...gridFamilyItems,
     ...agreementItems,
     ...killItems,
     ...robustnessItems,

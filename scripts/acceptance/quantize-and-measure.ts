@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { dbell, numberAt } from './command.ts';
@@ -11,13 +12,22 @@ export interface QuantizeAndMeasure {
   model: string;
   recipe: string;
   activationBits: number;
+  /** Of embedding and head; 16 where it is left out. */
+  embeddingBits?: number;
   calibration: { text: string; windows: number; context: number };
   evaluation: { text: string; windows: number; context: number; separator: string };
 }
 
 /** Folder of a package made here; other items use it again. */
-export function packagePath(scratch: string, name: string, recipe: string, activationBits: number): string {
-  return path.join(scratch, 'packages', `${name}-${recipe}-a${activationBits}`);
+export function packagePath(
+  scratch: string,
+  name: string,
+  recipe: string,
+  activationBits: number,
+  embeddingBits = 16,
+): string {
+  const tables = embeddingBits === 16 ? '' : `-e${embeddingBits}`;
+  return path.join(scratch, 'packages', `${name}-${recipe}-a${activationBits}${tables}`);
 }
 
 /** Options of a quantization that makes a package of `m` at `out`. */
@@ -25,6 +35,7 @@ export function quantizeArguments(m: QuantizeAndMeasure, out: string): string[] 
   const options = {
     '--recipe': m.recipe,
     '--activation-bits': m.activationBits,
+    ...(m.embeddingBits === undefined ? {} : { '--embedding-bits': m.embeddingBits }),
     '--calibration': m.calibration.text,
     '--windows': m.calibration.windows,
     '--context': m.calibration.context,
@@ -33,38 +44,85 @@ export function quantizeArguments(m: QuantizeAndMeasure, out: string): string[] 
   return ['quantize', m.model, ...Object.entries(options).flatMap(([key, value]) => [key, String(value)])];
 }
 
+/** quality.json, as far as items look at it. */
+interface KeptQuality {
+  linears: { storedBitsPerWeight?: unknown };
+  perplexities: {
+    perplexity: number;
+    textSha256: string;
+    context: number;
+    windows: number;
+    activationBits: number;
+  }[];
+}
+
+function keptQuality(folder: string): KeptQuality {
+  return JSON.parse(readFileSync(path.join(folder, 'quality.json'), 'utf8')) as KeptQuality;
+}
+
+/** Makes the package unless it is there already; returns its folder and the peak memory if it was made now. */
+export async function packageOf(m: QuantizeAndMeasure): Promise<{ out: string; figures: Figure[] }> {
+  const out = packagePath(m.scratch, m.name, m.recipe, m.activationBits, m.embeddingBits);
+  if (existsSync(out)) return { out, figures: [] };
+  rmSync(`${out}.partial`, { recursive: true, force: true });
+  const made = await dbell(quantizeArguments(m, out), { home: path.join(m.scratch, 'home') });
+  return {
+    out,
+    figures: [{ name: 'peak RSS bytes of quantize', measured: numberAt(made, 'peakRssBytes') }],
+  };
+}
+
+/** Options that name the text and the windows of a measurement. */
+export function evaluationArguments({
+  text,
+  windows,
+  context,
+  separator,
+}: QuantizeAndMeasure['evaluation']): string[] {
+  return [
+    ...['--text', text, '--context', String(context), '--windows', String(windows)],
+    ...['--document-separator', separator],
+  ];
+}
+
+/**
+ * Perplexity of a package by the packed runtime. One that the package was measured with before by another item (same text, context, windows and activation
+ * bits) is taken from quality.json.
+ */
+export async function perplexityOf(m: QuantizeAndMeasure, out: string): Promise<number> {
+  const textSha256 = createHash('sha256').update(readFileSync(m.evaluation.text)).digest('hex');
+  const known = keptQuality(out).perplexities.find(
+    (entry) =>
+      entry.textSha256 === textSha256 &&
+      entry.context === m.evaluation.context &&
+      entry.windows === m.evaluation.windows &&
+      entry.activationBits === m.activationBits,
+  );
+  if (known !== undefined) return known.perplexity;
+  const measured = await dbell(['perplexity', out, ...evaluationArguments(m.evaluation)], {
+    home: path.join(m.scratch, 'home'),
+  });
+  return numberAt(measured, 'perplexity');
+}
+
+export function storedBitsOf(out: string): number {
+  const stored = keptQuality(out).linears.storedBitsPerWeight;
+  if (typeof stored !== 'number') throw new Error('quality.json has no linears.storedBitsPerWeight');
+  return stored;
+}
+
 /** Quantizes (unless the package is there already) and measures the package's perplexity with the packed runtime. */
 export async function quantizeAndMeasure(m: QuantizeAndMeasure): Promise<Figure[]> {
-  const home = path.join(m.scratch, 'home');
-  const out = packagePath(m.scratch, m.name, m.recipe, m.activationBits);
-  const figures: Figure[] = [];
-  if (!existsSync(out)) {
-    rmSync(`${out}.partial`, { recursive: true, force: true });
-    const made = await dbell(quantizeArguments(m, out), { home });
-    figures.push({ name: 'peak RSS bytes of quantize', measured: numberAt(made, 'peakRssBytes') });
-  }
-  const quality = JSON.parse(readFileSync(path.join(out, 'quality.json'), 'utf8')) as {
-    linears: { storedBitsPerWeight?: unknown };
-  };
-  const stored = quality.linears.storedBitsPerWeight;
-  if (typeof stored !== 'number') throw new Error('quality.json has no linears.storedBitsPerWeight');
-  figures.push({ name: 'stored bits per weight', measured: stored });
-  const { text, windows, context, separator } = m.evaluation;
-  const options = {
-    '--text': text,
-    '--context': context,
-    '--windows': windows,
-    '--document-separator': separator,
-  };
-  const measured = await dbell(
-    ['perplexity', out, ...Object.entries(options).flatMap(([key, value]) => [key, String(value)])],
-    { home },
-  );
-  figures.push({
-    name: `perplexity at A${m.activationBits} (${windows} × ${context} tokens)`,
-    measured: numberAt(measured, 'perplexity'),
-  });
-  return figures;
+  const { out, figures } = await packageOf(m);
+  const { windows, context } = m.evaluation;
+  return [
+    ...figures,
+    { name: 'stored bits per weight', measured: storedBitsOf(out) },
+    {
+      name: `perplexity at A${m.activationBits} (${windows} × ${context} tokens)`,
+      measured: await perplexityOf(m, out),
+    },
+  ];
 }
 
 /** Puts the asked value beside the figure whose name starts with `prefix`. */

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { assets, dbell, numberAt } from '../command.ts';
-import { atMost, type Item, root } from '../harness.ts';
+import { atMost, type Figure, type Item, root } from '../harness.ts';
 import { packagePath } from '../quantize-and-measure.ts';
 import { tinyLlamaTwoBlocks, writeRandomModel } from '../random-model.ts';
 import { smollmModel } from './recipes.ts';
@@ -32,44 +32,53 @@ function forwardPassSeconds(
   return (JSON.parse(output) as { seconds: number[] }).seconds;
 }
 
+/**
+ * Quantizes SmolLM2 on 64 × 2048 tokens of the C4 sample into the package that other items measure, between two plain forward passes over the same
+ * tokens. Returns the figures and how long the command took.
+ */
+export async function measureSmollmCost(
+  { recipe, activationBits, mostPasses }: { recipe: string; activationBits: number; mostPasses: number },
+  scratch: string,
+  log: (message: string) => void,
+): Promise<{ figures: Figure[]; out: string; arguments: string[]; commandMs: number }> {
+  const out = packagePath(scratch, 'smollm', recipe, activationBits);
+  for (const folder of [out, `${out}.partial`]) rmSync(folder, { recursive: true, force: true });
+  const pass = () =>
+    forwardPassSeconds(path.join(assets, smollmModel), path.join(assets, c4), 64, 2048, 1)[0]!;
+  const first = pass();
+  log(`forward pass before: ${first} s`);
+  const quantize = [
+    ...['quantize', path.join(assets, smollmModel), '--recipe', recipe],
+    ...['--activation-bits', String(activationBits), '--calibration', path.join(assets, c4)],
+    ...['--windows', '64', '--context', '2048'],
+  ];
+  const started = performance.now();
+  const made = await dbell([...quantize, '--out', out], { home: path.join(scratch, 'home') });
+  const commandMs = performance.now() - started;
+  const second = pass();
+  const seconds = numberAt(made, 'durationMs') / 1000;
+  return {
+    figures: [
+      { name: 'two forward passes, seconds', measured: first + second },
+      { name: 'quantize, seconds', measured: seconds },
+      atMost('quantize over two forward passes', seconds / (first + second), mostPasses),
+      atMost('peak RSS of quantize, bytes', numberAt(made, 'peakRssBytes'), 1.5e9),
+    ],
+    out,
+    arguments: quantize,
+    commandMs,
+  };
+}
+
 export const costItems: Item[] = [
   {
     id: 'cost/smollm2-dbellquant',
     title:
       'SmolLM2, 64 × 2048 calibration tokens, dbellquant: time against two plain full-precision forward passes, and peak memory',
-    run: async ({ scratch, log }) => {
-      const home = path.join(scratch, 'home');
-      // The package is the one whose perplexity smollm/dbellquant-a8 measures.
-      const out = packagePath(scratch, 'smollm', 'dbellquant', 8);
-      for (const folder of [out, `${out}.partial`]) rmSync(folder, { recursive: true, force: true });
-      const [first] = forwardPassSeconds(path.join(assets, smollmModel), path.join(assets, c4), 64, 2048, 1);
-      log(`forward pass before: ${first} s`);
-      const made = await dbell(
-        [
-          'quantize',
-          path.join(assets, smollmModel),
-          '--recipe',
-          'dbellquant',
-          '--calibration',
-          path.join(assets, c4),
-          '--windows',
-          '64',
-          '--context',
-          '2048',
-          '--out',
-          out,
-        ],
-        { home },
-      );
-      const [second] = forwardPassSeconds(path.join(assets, smollmModel), path.join(assets, c4), 64, 2048, 1);
-      const seconds = numberAt(made, 'durationMs') / 1000;
-      return [
-        { name: 'two forward passes, seconds', measured: first! + second! },
-        { name: 'quantize, seconds', measured: seconds },
-        atMost('quantize over two forward passes', seconds / (first! + second!), 2.5),
-        atMost('peak RSS of quantize, bytes', numberAt(made, 'peakRssBytes'), 1.5e9),
-      ];
-    },
+    // The package is the one whose perplexity smollm/dbellquant-a8 measures.
+    run: async ({ scratch, log }) =>
+      (await measureSmollmCost({ recipe: 'dbellquant', activationBits: 8, mostPasses: 2.5 }, scratch, log))
+        .figures,
   },
   {
     id: 'cost/tinyllama-two-blocks',

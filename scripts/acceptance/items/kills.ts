@@ -7,7 +7,7 @@ import { assets, dbell } from '../command.ts';
 import { type Figure, holds, type Item, root } from '../harness.ts';
 
 /** SHA-256 of every file of a package, by name. */
-function hashes(folder: string): Record<string, string> {
+export function hashes(folder: string): Record<string, string> {
   return Object.fromEntries(
     readdirSync(folder)
       .sort()
@@ -53,6 +53,47 @@ export interface KillRun {
   kills: number;
 }
 
+/**
+ * Runs a quantization to its end through `kills` SIGKILLs at random moments, resuming after each. A run that comes to its end before is done again from the
+ * start.
+ */
+export async function interruptedRun({
+  quantize,
+  out,
+  home,
+  kills: wanted,
+  undisturbedMs,
+  log,
+}: {
+  /** The whole command, `--out` included. */
+  quantize: string[];
+  out: string;
+  home: string;
+  kills: number;
+  undisturbedMs: number;
+  log(message: string): void;
+}): Promise<void> {
+  const random = randomSource(20_261);
+  let kills = 0;
+  let begun = false;
+  while (kills < wanted) {
+    // Starting up takes part of each try, so tries reach all stages: early kills restart, late ones catch the end.
+    const delayMs = 1500 + random() * (undisturbedMs / 3);
+    begun ||= existsSync(`${out}.partial`);
+    const ended = await runAndKill(begun ? ['resume', out] : quantize, home, delayMs);
+    if (ended) {
+      log(`finished after ${kills} kills; starting the killed run again`);
+      rmSync(out, { recursive: true, force: true });
+      rmSync(home, { recursive: true, force: true });
+      begun = false;
+      continue;
+    }
+    kills++;
+    log(`kill ${kills} after ${Math.round(delayMs)} ms`);
+  }
+  if (!existsSync(out)) await dbell(existsSync(`${out}.partial`) ? ['resume', out] : quantize, { home });
+}
+
 /** Kills a run at random moments, resumes each time, and compares the package with that of an undisturbed run. */
 export async function killAndResume(
   run: KillRun,
@@ -81,30 +122,18 @@ export async function killAndResume(
   const started = performance.now();
   await dbell(argumentsFor(calm), { home: `${home}-undisturbed` });
   const undisturbedMs = performance.now() - started;
-  const random = randomSource(20_261);
-  let kills = 0;
-  let begun = false;
-  while (kills < run.kills) {
-    // Starting up takes part of each try, so tries reach all stages: early kills restart, late ones catch the end.
-    const delayMs = 1500 + random() * (undisturbedMs / 3);
-    begun ||= existsSync(`${out}.partial`);
-    const ended = await runAndKill(begun ? ['resume', out] : argumentsFor(out), home, delayMs);
-    if (ended) {
-      log(`finished after ${kills} kills; starting the killed run again`);
-      rmSync(out, { recursive: true, force: true });
-      rmSync(home, { recursive: true, force: true });
-      begun = false;
-      continue;
-    }
-    kills++;
-    log(`kill ${kills} after ${Math.round(delayMs)} ms`);
-  }
-  if (!existsSync(out))
-    await dbell(existsSync(`${out}.partial`) ? ['resume', out] : argumentsFor(out), { home });
+  await interruptedRun({
+    quantize: argumentsFor(out),
+    out,
+    home,
+    kills: run.kills,
+    undisturbedMs,
+    log,
+  });
   const same = JSON.stringify(hashes(calm)) === JSON.stringify(hashes(out));
   const history = (await dbell(['history', 'list'], { home })) as { runs?: unknown[] };
   return [
-    { name: 'kills', measured: kills },
+    { name: 'kills', measured: run.kills },
     holds('package byte-identical to the undisturbed one', same),
     holds('the history shows one run', history.runs?.length === 1),
   ];

@@ -1,0 +1,182 @@
+import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
+import path from 'node:path';
+import { assets, dbell, numberAt } from '../command.ts';
+import { atMost, type Figure, holds, type Item, within } from '../harness.ts';
+import {
+  evaluationArguments,
+  packageOf,
+  perplexityOf,
+  type QuantizeAndMeasure,
+  storedBitsOf,
+} from '../quantize-and-measure.ts';
+import { activationCost, smollmGrids, smollmSmallTables, storiesGrids } from '../reference-values.ts';
+import { measureSmollmCost } from './cost.ts';
+import { hashes, interruptedRun } from './kills.ts';
+import { smollmModel } from './recipes.ts';
+
+interface GridRow {
+  levels: number;
+  storedBits: number | null;
+  perplexity: number | null;
+  tolerance: number;
+}
+
+/** Everything about a measurement but the grid. */
+type Setting = Omit<QuantizeAndMeasure, 'recipe' | 'activationBits'>;
+
+/**
+ * A grid beside its reference value. With quantized activations also beside the same grid without, whose package is made where it is missing: each is quantized
+ * for its own activation bits.
+ */
+export async function measureGrid(row: GridRow, activationBits: 16 | 8, setting: Setting): Promise<Figure[]> {
+  const { levels, storedBits, perplexity, tolerance } = row;
+  const measure = async (bits: 16 | 8) => {
+    const m = { ...setting, recipe: `grid-${levels}`, activationBits: bits };
+    const { out, figures } = await packageOf(m);
+    return { out, figures, value: await perplexityOf(m, out) };
+  };
+  const { out, figures: made, value } = await measure(activationBits);
+  const { windows, context } = setting.evaluation;
+  const name = `perplexity at A${activationBits} (${windows} × ${context} tokens)`;
+  const figures: Figure[] = [
+    ...made.map((figure) => atMost(figure.name, figure.measured as number, 1.5e9)),
+    storedBits === null
+      ? { name: 'stored bits per weight', measured: storedBitsOf(out) }
+      : within('stored bits per weight', storedBitsOf(out), storedBits, 0.02, true),
+    perplexity === null ? { name, measured: value } : within(name, value, perplexity, tolerance, true),
+  ];
+  if (activationBits === 8) {
+    const ratio = value / (await measure(16)).value;
+    figures.push(
+      levels >= activationCost.leastLevels
+        ? atMost('perplexity over that at A16', ratio, activationCost.mostRatio)
+        : { name: 'perplexity over that at A16', measured: ratio },
+    );
+  }
+  return figures;
+}
+
+const storiesSetting = (scratch: string): Setting => ({
+  scratch,
+  name: 'stories',
+  model: path.join(assets, 'models/dbell-stories-7m'),
+  calibration: {
+    text: path.join(assets, 'data/dbell-stories/stories.train.sample.txt'),
+    windows: 96,
+    context: 512,
+  },
+  evaluation: {
+    text: path.join(assets, 'data/dbell-stories/stories.valid.txt'),
+    windows: 64,
+    context: 512,
+    separator: '0',
+  },
+});
+
+const smollmSetting = (scratch: string): Setting => ({
+  scratch,
+  name: 'smollm',
+  model: path.join(assets, smollmModel),
+  calibration: { text: path.join(assets, 'data/c4-sample/c4_sample.jsonl'), windows: 64, context: 2048 },
+  evaluation: {
+    text: path.join(assets, 'data/wikitext-2-raw/wiki.test.joined.txt'),
+    windows: 148,
+    context: 2048,
+    separator: 'none',
+  },
+});
+
+const gridItems = (
+  model: 'stories' | 'smollm',
+  title: string,
+  rows: readonly GridRow[],
+  setting: (scratch: string) => Setting,
+): Item[] =>
+  rows.flatMap((row) =>
+    ([16, 8] as const).map((activationBits) => ({
+      id: `grid/${model}-grid-${row.levels}-a${activationBits}`,
+      title: `${title}, grid-${row.levels} at A${activationBits}`,
+      run: ({ scratch }: { scratch: string }) => measureGrid(row, activationBits, setting(scratch)),
+    })),
+  );
+
+/** Bytes of every file of a package. */
+function bytesOf(folder: string): number {
+  return readdirSync(folder).reduce((sum, name) => sum + statSync(path.join(folder, name)).size, 0);
+}
+
+/** A grid with a small embedding: bytes, perplexity and verdict, and an opponent with the same embedding bits that must be larger and worse. */
+export async function measureSmallTables(
+  row: { recipe: string; opponent: string; embeddingBits: number },
+  setting: Setting,
+): Promise<Figure[]> {
+  const ours = { ...setting, recipe: row.recipe, activationBits: 16, embeddingBits: row.embeddingBits };
+  const theirs = { ...ours, recipe: row.opponent };
+  const { out } = await packageOf(ours);
+  const { out: opponent } = await packageOf(theirs);
+  const judged = await dbell(
+    ['quality', out, '--against', setting.model, '--no-samples', ...evaluationArguments(setting.evaluation)],
+    { home: path.join(setting.scratch, 'home') },
+  );
+  const perplexity = numberAt(judged, 'perplexity');
+  const other = await perplexityOf(theirs, opponent);
+  const divergence = (judged.klDivergenceNats as { mean: number }).mean;
+  const tables = `${row.embeddingBits}-bit embedding`;
+  return [
+    { name: `bytes of ${row.recipe}, ${tables}`, measured: bytesOf(out) },
+    { name: `bytes of ${row.opponent}, ${tables}`, measured: bytesOf(opponent) },
+    holds(`${row.opponent} takes at least as many bytes`, bytesOf(opponent) >= bytesOf(out)),
+    { name: `perplexity of ${row.recipe}`, measured: perplexity },
+    { name: `perplexity of ${row.opponent}`, measured: other },
+    holds(`${row.recipe} is better than ${row.opponent}`, perplexity < other),
+    { name: 'perplexity over full precision', measured: numberAt(judged, 'perplexityRatio') },
+    { name: 'share of positions with the same top token', measured: numberAt(judged, 'topTokenAgreement') },
+    { name: 'KL divergence, nats per token', measured: divergence },
+    { name: 'verdict', measured: String(judged.verdict) },
+    atMost('peak RSS of quality, bytes', numberAt(judged, 'peakRssBytes'), 1.5e9),
+  ];
+}
+
+const costItem: Item = {
+  id: 'grid/smollm-cost',
+  title:
+    'SmolLM2, 64 × 2048 calibration tokens, grid-4: time against two plain full-precision forward passes, peak memory, and the same bytes after three SIGKILLs',
+  run: async ({ scratch, log }) => {
+    const run = await measureSmollmCost(
+      { recipe: 'grid-4', activationBits: 8, mostPasses: 3.5 },
+      scratch,
+      log,
+    );
+    const home = path.join(scratch, 'grid-smollm-cost-home');
+    const out = path.join(scratch, 'packages', 'grid-smollm-cost-killed');
+    for (const folder of [home, out, `${out}.partial`]) rmSync(folder, { recursive: true, force: true });
+    await interruptedRun({
+      quantize: [...run.arguments, '--out', out],
+      out,
+      home,
+      kills: 3,
+      undisturbedMs: run.commandMs,
+      log,
+    });
+    const same = existsSync(out) && JSON.stringify(hashes(out)) === JSON.stringify(hashes(run.out));
+    rmSync(out, { recursive: true, force: true });
+    return [...run.figures, holds('killed three times and resumed: byte-identical', same)];
+  },
+};
+
+/** The cost item comes first: it makes the package that `grid/smollm-grid-4-a8` measures. */
+export const gridFamilyItems: Item[] = [
+  ...gridItems('stories', 'dbell-stories-7m, 96 × 512 calibration tokens', storiesGrids, storiesSetting),
+  costItem,
+  ...gridItems(
+    'smollm',
+    'SmolLM2-135M-Instruct, 64 × 2048 calibration tokens of the C4 sample, WikiText-2',
+    smollmGrids,
+    smollmSetting,
+  ),
+  ...smollmSmallTables.map((row) => ({
+    id: `grid/smollm-${row.recipe}-e${row.embeddingBits}`,
+    title: `SmolLM2-135M-Instruct, ${row.recipe} with an embedding of ${row.embeddingBits} bits beside ${row.opponent}, at A16, WikiText-2`,
+    run: ({ scratch }: { scratch: string }) => measureSmallTables(row, smollmSetting(scratch)),
+  })),
+];
