@@ -46,6 +46,17 @@ export const modelDescriptionSchema = z.object({
     .nullable(),
   /** The linears of one block, in the order in which they are quantized. */
   linears: z.array(z.object({ role: z.string(), inFeatures: countSchema, outFeatures: countSchema })),
+  /**
+   * Where all linears have two or three levels, so that the recipe `as-is` keeps them exactly; found by stored types, or by some rows of float weights
+   * (`isStored` false). Null for other models and for packages.
+   */
+  lowBit: z
+    .object({
+      levels: z.union([z.literal(2), z.literal(3)]),
+      storedTypes: z.array(z.string()),
+      isStored: z.boolean(),
+    })
+    .nullable(),
   hasChatTemplate: z.boolean(),
   license: z.string().nullable(),
   problems: z.array(problemSchema),

@@ -19,13 +19,13 @@ const sampledRows = 8;
 /**
  * Whether `as-is` can be expected to keep the model. Reads some rows of float linears; the weights themselves decide when they are packed.
  *
- * @returns null where a linear has more levels
+ * @returns the name of a linear that has more levels, where there is one
  */
 export function summariseLowBit(
   architecture: Architecture,
   storedTypeOf: (name: string) => StoredType | undefined,
   readRows: (name: string, begin: number, count: number) => Float32Array,
-): LowBitSummary | null {
+): LowBitSummary | string {
   const storedTypes = new Set<StoredType>();
   let levels: 2 | 3 = 2;
   let isStored = true;
@@ -34,7 +34,7 @@ export function summariseLowBit(
     for (const { name, outFeatures, inFeatures } of linearsOf(block)) {
       const weight = `${name}.weight`;
       const type = storedTypeOf(weight);
-      if (type === undefined) return null;
+      if (type === undefined) return name;
       storedTypes.add(type);
       if (type === 'U8_TERNARY' || lowBitBlocks[type] !== undefined) {
         if (type !== 'Q1_0') levels = 3;
@@ -44,7 +44,7 @@ export function summariseLowBit(
       if (block.index !== 0 && block.index !== blocks.length - 1) continue;
       const rows = Math.min(sampledRows, outFeatures);
       const found = detectLowBit(readRows(weight, 0, rows), rows, inFeatures);
-      if (!('codes' in found)) return null;
+      if (!('codes' in found)) return name;
       if (found.levels === 3) levels = 3;
     }
   return { levels, storedTypes: [...storedTypes].sort(), isStored };

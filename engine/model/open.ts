@@ -5,10 +5,12 @@ import type { Architecture } from './architecture.ts';
 import { type ByteSource, FileSource, readBytes } from './byte-source.ts';
 import { readGgufFile } from './gguf/read.ts';
 import { readHuggingFaceFolder } from './huggingface.ts';
+import { type LowBitSummary, summariseLowBit } from './low-bit-model.ts';
 import { OpenedModel, type OpenedParts } from './opened-model.ts';
 import { ProblemList } from './problems.ts';
 import type { ModelProblem, ModelSource } from './source.ts';
 import { createTokenizer } from './tokenizer-huggingface.ts';
+import { WeightReader } from './weights.ts';
 
 /** What can be said about a model from its headers. */
 export interface ModelInspection {
@@ -20,6 +22,8 @@ export interface ModelInspection {
   fileBytes: number;
   /** Stored types of the weights with their numbers of tensors and bytes. */
   storedTypes: Record<string, { tensors: number; bytes: number }>;
+  /** Where every linear has two to four levels, judged by the stored types and some rows of float weights; else null. */
+  lowBit: LowBitSummary | null;
   license: string | null;
   hasChatTemplate: boolean;
   problems: ModelProblem[];
@@ -64,12 +68,30 @@ export async function inspectModel(modelPath: string): Promise<ModelInspection> 
       parameterCount: parts?.parameterCount ?? null,
       fileBytes: sources.reduce((sum, source) => sum + source.size, 0),
       storedTypes,
+      lowBit: parts === null || problems.hasErrors ? null : lowBitOf(parts, problems),
       license: parts?.license ?? null,
       hasChatTemplate: parts?.chatTemplate != null,
       problems: problems.items,
     };
   } finally {
     for (const source of sources) source.close();
+  }
+}
+
+function lowBitOf(parts: OpenedParts, problems: ProblemList): LowBitSummary | null {
+  const reader = new WeightReader(parts.weights);
+  try {
+    const summary = summariseLowBit(
+      parts.architecture,
+      (name) => parts.weights.get(name)?.storedType,
+      (name, begin, rows) => reader.readRows(name, begin, rows),
+    );
+    return typeof summary === 'string' ? null : summary;
+  } catch (error) {
+    // Rows that cannot be read say nothing about levels, but are worth a word.
+    if (!(error instanceof DBellError)) throw error;
+    problems.error('weight-damaged', error.message);
+    return null;
   }
 }
 

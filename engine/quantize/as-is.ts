@@ -1,10 +1,14 @@
 import { DBellError } from '../contract/errors.ts';
-import type { Linear } from '../model/architecture.ts';
+import type { Block, Linear } from '../model/architecture.ts';
+import { type LowBitSummary, summariseLowBit } from '../model/low-bit-model.ts';
 import type { LowBitWeight, ModelSource } from '../model/source.ts';
 import { packing } from '../native/packing.ts';
+import { quantizeOperations } from './cost-model.ts';
 import { dequantize } from './dequantize.ts';
-import type { QuantizedLayer } from './layer.ts';
+import { type ProgressReporter, plainEvent } from './progress-reporter.ts';
 import { blockCount, columnsPerBlock, type GridLinear } from './quantized-linear.ts';
+import type { Recipe } from './recipe.ts';
+import type { QuantizedBlock } from './sink.ts';
 
 /**
  * Recipe `as-is`: weights that a model was trained with in two to four levels are carried over, code by code, and their scales exactly. What the packed format
@@ -118,37 +122,70 @@ function scalesByBlock(linear: Linear, weight: LowBitWeight): Float32Array {
   return result;
 }
 
+export interface KeptBlockJob {
+  source: ModelSource;
+  recipe: Recipe;
+  reporter: ProgressReporter;
+}
+
 /**
- * The linear exactly as the model has it. Checked against the float weights that every other path computes with.
+ * A block's linears exactly as the model has them. Each is checked against the float weights that every other path computes with.
  *
- * @param original float32 weights of the same linear, `[out, in]`
- * @throws DBellError `unsupported-model` where the linear has more levels, or scales that the format cannot hold
+ * @throws DBellError `unsupported-model` where a linear has more levels, or scales that the format cannot hold
  */
-export function keepLayer(
-  linear: Linear,
-  source: ModelSource,
-  original: Float32Array,
-  bias: Float32Array | null,
-): QuantizedLayer {
+export async function keepBlock(job: KeptBlockJob, block: Block): Promise<QuantizedBlock> {
+  const kept: QuantizedBlock = { index: block.index, linears: [], floatTensors: new Map(), reports: [] };
+  for (const stage of block.stages)
+    for (const linear of stage.linears) {
+      const quantized = keepLinear(linear, job.source);
+      const stored = job.source.tensors.get(`${linear.name}.weight`)?.storedType ?? 'float';
+      const notes = [`kept as it is: ${quantized.levels} levels, stored as ${stored} in the model`];
+      kept.linears.push(quantized);
+      kept.reports.push({ name: linear.name, relativeError: 0, weightRelativeError: 0, notes });
+      await job.reporter.advance(quantizeOperations(linear, job.recipe), {
+        ...plainEvent('quantize', 0, 0),
+        stage: stage.name,
+        layer: linear.name,
+        relativeError: 0,
+        notes,
+      });
+    }
+  return kept;
+}
+
+function keepLinear(linear: Linear, source: ModelSource): GridLinear {
   const weight = source.lowBitWeight?.(`${linear.name}.weight`) ?? null;
-  if (weight === null)
-    throw new DBellError(
-      'unsupported-model',
-      `${linear.name}: the weights have more than two or three levels in a row's ${columnsPerBlock} columns; as-is keeps natively binary and ternary models only`,
-    );
-  const quantized = gridOf(linear, weight, bias);
+  if (weight === null) throw moreLevels(linear.name);
+  const quantized = gridOf(linear, weight, linear.bias === null ? null : source.readFloat32(linear.bias));
   const dequantized = dequantize(quantized);
+  const original = source.readFloat32(`${linear.name}.weight`);
   for (let index = 0; index < original.length; index += 1)
     if (dequantized[index] !== original[index])
       throw new DBellError(
         'internal',
         `${linear.name}: weight [${Math.floor(index / linear.inFeatures)}, ${index % linear.inFeatures}] would become ${dequantized[index]} instead of ${original[index]}`,
       );
-  const stored = source.tensors.get(`${linear.name}.weight`)?.storedType ?? 'float';
-  const notes = [`kept as it is: ${weight.levels} levels, stored as ${stored}`];
-  return {
-    quantized,
-    dequantized,
-    report: { name: linear.name, relativeError: 0, weightRelativeError: 0, notes },
-  };
+  return quantized;
+}
+
+function moreLevels(name: string): DBellError {
+  return new DBellError(
+    'unsupported-model',
+    `${name}: the weights have more than three levels in a row's ${columnsPerBlock} columns; as-is keeps natively binary and ternary models only; use a grid recipe instead`,
+  );
+}
+
+/**
+ * What can be said before work starts, from headers and a few rows.
+ *
+ * @throws DBellError `unsupported-model` where a linear surely has more levels
+ */
+export function checkKept(source: ModelSource): LowBitSummary {
+  const summary = summariseLowBit(
+    source.architecture,
+    (name) => source.tensors.get(name)?.storedType,
+    (name, begin, count) => source.readRowsFloat32(name, begin, count),
+  );
+  if (typeof summary === 'string') throw moreLevels(summary);
+  return summary;
 }

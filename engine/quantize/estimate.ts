@@ -41,6 +41,8 @@ export interface EstimateInputs {
   windowCount: number;
   context: number;
   threads: number;
+  /** Levels of the model's own weights, for recipes that keep them. */
+  keptLevels?: 2 | 3;
   /** From `measureSpeed`; without it a typical CPU is assumed. */
   operationsPerSecond?: number;
 }
@@ -60,13 +62,20 @@ function padded(bytes: number): number {
 }
 
 /** Stored bytes of one quantized linear (docs/format.md: planes, scales or levels, masks, bias). */
-export function storedLinearBytes(linear: Linear, recipe: Recipe, columnScale: boolean): number {
+export function storedLinearBytes(
+  linear: Linear,
+  recipe: Recipe,
+  columnScale: boolean,
+  keptLevels: 2 | 3 = 3,
+): number {
   const rowGroups = Math.ceil(linear.outFeatures / 16);
   const lines = Math.ceil(linear.inFeatures / 32);
   const blocks = blockCount(linear.inFeatures);
   const structured = recipe.binarizer.kind === 'structured';
-  const planes = recipe.binarizer.kind === 'uniform' ? recipe.binarizer.bits : 2;
-  const valuesPerRowAndBlock = structured ? 7 : 2;
+  const isKept = recipe.binarizer.kind === 'as-is';
+  const planes =
+    recipe.binarizer.kind === 'uniform' ? recipe.binarizer.bits : isKept && keptLevels === 2 ? 1 : 2;
+  const valuesPerRowAndBlock = structured ? 7 : isKept ? 1 : 2;
   let bytes = rowGroups * lines * planes * 64;
   bytes += structured
     ? padded(rowGroups * blocks * valuesPerRowAndBlock * 16 * float16Bytes) + padded(blocks * 16)
@@ -82,7 +91,7 @@ function tableBytes(rows: number, columns: number, bits: 16 | 8): number {
   return padded(rows * groups * 32) + padded(rows * groups * float16Bytes);
 }
 
-function packageBytes({ architecture, recipe, embeddingBits }: EstimateInputs): {
+function packageBytes({ architecture, recipe, embeddingBits, keptLevels }: EstimateInputs): {
   bytes: QuantizationEstimate['packageBytes'];
   bitsPerWeight: number;
 } {
@@ -96,7 +105,7 @@ function packageBytes({ architecture, recipe, embeddingBits }: EstimateInputs): 
         (stage.name === 'attention-in' || stage.name === 'mlp-in') &&
         (stage.foldableNorm === null || stage.foldableNorm.weight === null);
       for (const linear of stage.linears) {
-        linears += storedLinearBytes(linear, recipe, explicit);
+        linears += storedLinearBytes(linear, recipe, explicit, keptLevels);
         weights += linear.inFeatures * linear.outFeatures;
       }
     }

@@ -93,6 +93,8 @@ export function quantizeLayer(
     quantized = { ...base, layout: 'grid', levels, ...stored, residual: null };
   } else if (binarizer.kind === 'grid') {
     throw new Error('a grid is fitted to all linears of a stage together');
+  } else if (binarizer.kind === 'as-is') {
+    throw new Error('weights that are kept as they are are not quantized');
   } else {
     const { kind: _, ...search } = binarizer;
     const { saturatedValues: saturated, ...stored } = numerics.quantizeStructured(

@@ -5,6 +5,7 @@ import { DBellError } from '../contract/errors.ts';
 import type { FloatEngine } from '../float/types.ts';
 import type { ModelSource } from '../model/source.ts';
 import { threads as nativeThreads } from '../native/index.ts';
+import { keepBlock } from './as-is.ts';
 import { type BlockJob, quantizeBlock } from './block.ts';
 import {
   CheckpointFolder,
@@ -162,7 +163,10 @@ async function runLocked(
       const outputs = block.index + 1 < blockCount ? streams.create(next) : { float: null, quantized: null };
       let hashes: StreamHashes;
       try {
-        const quantized = await quantizeBlock(job, block, inputs, outputs);
+        const quantized =
+          recipe.binarizer.kind === 'as-is'
+            ? await keepBlock({ source, recipe, reporter }, block)
+            : await quantizeBlock(job, block, inputs, outputs);
         await reporter.advance(0, plainEvent('write', job.windowCount, job.windowCount));
         hashes = sealAll(outputs);
         sink.writeBlock(quantized);

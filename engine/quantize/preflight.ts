@@ -5,6 +5,7 @@ import type { TokenWindows } from '../calibration/windows.ts';
 import { DBellError } from '../contract/errors.ts';
 import { fileError } from '../files/errors.ts';
 import type { ModelSource } from '../model/source.ts';
+import { checkKept } from './as-is.ts';
 import { type EstimateInputs, estimateQuantization, type QuantizationEstimate } from './estimate.ts';
 import { diskReserveBytes } from './limits.ts';
 import type { Recipe } from './recipe.ts';
@@ -48,6 +49,7 @@ export function checkBeforeStart(inputs: PreflightInputs): {
     );
   }
   checkOutput(inputs);
+  const kept = recipe.binarizer.kind === 'as-is' ? checkKept(source) : null;
   const estimateInputs: EstimateInputs = {
     architecture: source.architecture,
     recipe,
@@ -55,6 +57,7 @@ export function checkBeforeStart(inputs: PreflightInputs): {
     windowCount: windows?.windowCount ?? 0,
     context: windows?.context ?? 0,
     threads: inputs.threads,
+    ...(kept === null ? {} : { keptLevels: kept.levels }),
   };
   const estimate = estimateQuantization(estimateInputs);
   checkDisk(inputs, estimate);

@@ -79,10 +79,14 @@ export const gridBinarizerSchema = z.strictObject({
   residualPercent: z.number().min(0).max(maximumResidualPercent),
 });
 
+/** The levels that the model was trained in, carried over exactly (as-is.ts). */
+export const asIsBinarizerSchema = z.strictObject({ kind: z.literal('as-is') });
+
 export const binarizerSchema = z.discriminatedUnion('kind', [
   structuredBinarizerSchema,
   uniformBinarizerSchema,
   gridBinarizerSchema,
+  asIsBinarizerSchema,
 ]);
 
 /** What the quantized weights are fitted to (method.md section 8). */

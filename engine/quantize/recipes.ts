@@ -84,7 +84,7 @@ const uniform = (name: string, bits: number, compensated: boolean): RecipeEntry 
  */
 export function nominalBitsOf(binarizer: Recipe['binarizer']): number | null {
   if (binarizer.kind === 'uniform') return binarizer.bits;
-  if (binarizer.kind === 'grid') return null;
+  if (binarizer.kind === 'grid' || binarizer.kind === 'as-is') return null;
   return binarizer.maximumSalientColumns === structuredDefaults.maximumSalientColumns ? 1.1 : null;
 }
 
@@ -143,6 +143,18 @@ const entries: RecipeEntry[] = [
   uniform('gptq-2', 2, true),
   uniform('gptq-3', 3, true),
   uniform('gptq-4', 4, true),
+  {
+    description:
+      'natively binary and ternary models (Q1_0, Q2_0, TQ1_0, TQ2_0, BitNet, floats of two or three levels) exactly as they are; needs no calibration',
+    recipe: {
+      name: 'as-is',
+      transform: { kind: 'none' },
+      binarizer: { kind: 'as-is' },
+      compensation: { kind: 'none', damping, hessian: 'per-stage' },
+      ...common,
+      nominalBitsPerWeight: null,
+    },
+  },
 ];
 
 export const recipes: ReadonlyMap<string, RecipeEntry> = new Map(

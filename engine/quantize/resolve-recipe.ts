@@ -206,6 +206,15 @@ function checkCombination(recipe: Recipe): Recipe {
       );
     }
   }
+  if (
+    recipe.binarizer.kind === 'as-is' &&
+    (recipe.transform.kind !== 'none' || recipe.targets.kind !== 'own' || needsCalibration(recipe))
+  ) {
+    throw new DBellError(
+      'invalid-input',
+      `recipe ${recipe.name}: weights that are kept as they are can be neither transformed nor fitted; only activationBits can be set`,
+    );
+  }
   checkTargets(recipe);
   return recipe;
 }

@@ -97,9 +97,9 @@ describe('recipes', () => {
     expect(resolve('billm', { maximumSalientColumns: '127' }).nominalBitsPerWeight).toBeNull();
   });
 
-  it('only plain rounding does without calibration', () => {
+  it('only plain rounding and keeping weights do without calibration', () => {
     const without = recipeNames.filter((name) => !needsCalibration(resolve(name)));
-    expect(without).toEqual(['rtn-1', 'rtn-4', 'rtn-8']);
+    expect(without).toEqual(['rtn-1', 'rtn-4', 'rtn-8', 'as-is']);
   });
 });
 

@@ -61,6 +61,7 @@ function describe(model: ModelDescription): string {
     ],
     ['size', model.fileBytes === null ? null : formatBytes(model.fileBytes)],
     ['stored as', types.length > 0 ? types.join('\n') : null],
+    ['levels', lowBitLine(model)],
     ['blocks', architecture && formatCount(architecture.blocks)],
     ['hidden size', architecture && formatCount(architecture.hiddenSize)],
     ['attention', architecture && `${architecture.heads} heads of ${architecture.headDimension}${grouped}`],
@@ -88,6 +89,12 @@ function describe(model: ModelDescription): string {
     ...packageLines(model),
   ]);
   return [text, ...problemLines(model.problems)].join('\n');
+}
+
+function lowBitLine({ lowBit }: ModelDescription): string | null {
+  if (lowBit === null) return null;
+  const levels = lowBit.levels === 2 ? 'binary' : 'ternary';
+  return `${levels} weights in all linears${lowBit.isStored ? '' : ', by the rows looked at'}; recipe as-is keeps them exactly`;
 }
 
 function packageLines({ package: packed }: ModelDescription): [string, string][] {

@@ -6,6 +6,7 @@ import type { Estimate } from '../../contract/quantization.ts';
 import { createFloatEngine } from '../../float/engine.ts';
 import { openModel } from '../../model/open.ts';
 import type { ModelSource } from '../../model/source.ts';
+import { checkKept } from '../../quantize/as-is.ts';
 import { estimateQuantization, measureSpeed } from '../../quantize/estimate.ts';
 import { needsCalibration } from '../../quantize/resolve-recipe.ts';
 import type { TaskFunction } from './control.ts';
@@ -23,6 +24,7 @@ export const estimateTask: TaskFunction<'estimate'> = async (input) => {
     const threads = threadCount(input.threads);
     const problems: Problem[] = [...source.warnings];
     const speed = input.measureSpeed ? await timeOneBlock(source, context, threads, problems) : undefined;
+    const kept = recipe.binarizer.kind === 'as-is' ? checkKept(source) : null;
     const estimate = estimateQuantization({
       architecture,
       recipe,
@@ -31,6 +33,7 @@ export const estimateTask: TaskFunction<'estimate'> = async (input) => {
       context: calibrated ? context : 0,
       threads,
       operationsPerSecond: speed,
+      ...(kept === null ? {} : { keptLevels: kept.levels }),
     });
     const availableMemoryBytes = process.availableMemory();
     const availableDiskBytes = freeDiskBytes(input.out ?? process.cwd());
