@@ -8,7 +8,7 @@ export const activationBitsSchema = z.union([z.literal(16), z.literal(8), z.lite
 export type ActivationBits = z.infer<typeof activationBitsSchema>;
 
 /** Bits of the stored embedding table and head. */
-export const embeddingBitsSchema = z.union([z.literal(16), z.literal(8)]);
+export const embeddingBitsSchema = z.union([z.literal(16), z.literal(8), z.literal(6), z.literal(4)]);
 export type EmbeddingBits = z.infer<typeof embeddingBitsSchema>;
 
 /** A path of the file system on which the service runs. */

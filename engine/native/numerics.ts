@@ -133,6 +133,35 @@ export interface NativeNumerics {
     saturatedValues: number;
   };
 
+  /**
+   * Embedding or head `[rows, columns]` at 4 or 6 bits in groups of 32 columns (method.md section 6): without a metric rounding at the scale of least squared error; with M
+   * `[columns, columns]` (symmetric, positive definite) and U (M⁻¹ = UᵀU; null: rounding) a start from left to right, then `sweeps` sweeps of coordinate descent over codes and
+   * scales. Rows do not depend on each other. `firstOverflow` is the index of the first value that is not finite or too large for an fp16 scale, or −1; then the rest is empty.
+   * Throws where compensation made a row infinite.
+   */
+  quantizeTable(
+    table: Float32Array,
+    rows: number,
+    columns: number,
+    metric: Float32Array | null,
+    factor: Float32Array | null,
+    options: { bits: 6 | 4; sweeps: number },
+  ): {
+    /** code + 2^(bits − 1), `[rows, columns]`. */
+    codes: Uint8Array;
+    /** fp16 bits, `[rows, ceil(columns / 32)]`; a scale may be negative. */
+    scales: Uint16Array;
+    /** tr(E M Eᵀ) with E = W − Ŵ, and tr(W M Wᵀ); 0 without a metric. */
+    metricError: number;
+    metricNorm: number;
+    /** ‖E‖², ‖W‖². */
+    squaredError: number;
+    squaredNorm: number;
+    /** Scales that were cut to ±65504. */
+    saturatedValues: number;
+    firstOverflow: number;
+  };
+
   /** Float32 weights of a grid linear from what is stored (quantize/quantized-linear.ts), `[out, in]`. */
   dequantizeGrid(
     codes: Uint8Array,

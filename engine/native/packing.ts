@@ -36,6 +36,32 @@ export interface NativePacking {
   ): { codes: Int8Array; scales: Uint16Array; firstOverflow: number };
   /** `[rows, columns]` = scale · code in float32. */
   dequantizeTable8(codes: Int8Array, scales: Uint16Array, rows: number, columns: number): Float32Array;
+  /**
+   * Table codes `[rows, columns]` (offset by 2^(bits − 1), below 2^bits) and fp16 scales `[rows, ceil(columns / 32)]` in the order in which they are stored: lines
+   * `[ceil(rows / 16), groups, 4 or 6, 64]`, scales `[ceil(rows / 16), groups, 16]`; padding is zero (docs/format.md, section 4).
+   */
+  packTable(
+    codes: Uint8Array,
+    scales: Uint16Array,
+    rows: number,
+    columns: number,
+    bits: 6 | 4,
+  ): { lines: Uint8Array; scales: Uint16Array };
+  /** `[rows, columns]` = scale · code in float32, from what packTable gives. */
+  dequantizePackedTable(
+    lines: Uint8Array,
+    scales: Uint16Array,
+    rows: number,
+    columns: number,
+    bits: 6 | 4,
+  ): Float32Array;
+  /** First padding entry behind the table's rows or columns that is not zero, or null. */
+  findTablePadding(
+    lines: Uint8Array,
+    rows: number,
+    columns: number,
+    bits: 6 | 4,
+  ): { row: number; column: number } | null;
 }
 
 export const packing = loadAddon() as NativePacking;

@@ -38,9 +38,9 @@ export interface NativeNorm {
   bias: NativeRange | null;
 }
 
-/** A table `[rows, columns]`; I8 has fp16 scales for groups of 32 columns. */
+/** A table `[rows, columns]`; I8, Q6 and Q4 have fp16 scales for groups of 32 columns. */
 export interface NativeTable {
-  type: 'F32' | 'F16' | 'I8';
+  type: 'F32' | 'F16' | 'I8' | 'Q6' | 'Q4';
   rows: number;
   columns: number;
   values: NativeRange;

@@ -195,7 +195,7 @@ void check_tables() {
     for (std::size_t i = 0; i < scales.count; ++i) scales[i] = dbell::float_to_half(random.uniform());
     for (std::size_t t = 0; t < tokens; ++t) token_scales[t] = random.uniform();
     const dbell::Table table = {dbell::TableType::q8, rows, columns, groups, codes.values, scales.values};
-    const dbell::TableActivations activations = {tokens, x.values, token_scales.values};
+    const dbell::TableActivations activations = {tokens, x.values, token_scales.values, nullptr};
     const std::size_t stride = row_groups * 16;
     Exact<float> reference(tokens * stride);
     dbell::generic_kernels().table_q8(table, activations, 0, row_groups, reference.values, stride, nullptr);
@@ -240,6 +240,81 @@ void check_tables() {
             }
           }
         }
+      }
+    }
+  }
+}
+
+/// Tables of 6 and 4 bits: fields are packed here, one by one, as docs/format.md says.
+void check_packed_tables() {
+  Random random;
+  for (int repeat = 0; repeat < 60; ++repeat) {
+    const bool is_six = repeat % 2 == 0;
+    const int bits = is_six ? 6 : 4, half = 1 << (bits - 1);
+    const std::size_t rows = 1 + random.below(50), columns = 1 + random.below(150), groups = ceil_div(columns, 32),
+                      width = groups * 32, row_groups = ceil_div(rows, 16), lines = is_six ? 6 : 4;
+    const std::size_t tokens = 1 + random.below(5), stride = row_groups * 16;
+    const int extreme = static_cast<int>(random.below(3));
+    std::vector<int> codes(stride * width, -half);
+    Exact<std::uint8_t> packed(row_groups * groups * lines * 64);
+    std::memset(packed.values, 0, packed.count);
+    for (std::size_t i = 0; i < rows; ++i) {
+      for (std::size_t j = 0; j < columns; ++j) {
+        const int code = extreme == 0 ? -half : extreme == 1 ? half - 1 : static_cast<int>(random.below(1u << bits)) - half;
+        codes[i * width + j] = code;
+        const unsigned field = static_cast<unsigned>(code + half);
+        std::uint8_t* first = packed.values + (i / 16 * groups + j / 32) * lines * 64 + 4 * (i % 16) + j % 4;
+        const std::size_t k = j % 32;
+        first[k % 16 / 4 * 64] = static_cast<std::uint8_t>(first[k % 16 / 4 * 64] | (field & 15u) << (k < 16 ? 0 : 4));
+        if (is_six) {
+          std::uint8_t& pair = first[(4 + k / 16) * 64];
+          pair = static_cast<std::uint8_t>(pair | (field >> 4) << (2 * (k % 16 / 4)));
+        }
+      }
+    }
+    Exact<std::int8_t> x(tokens * width);
+    Exact<std::int32_t> sums(tokens * groups);
+    Exact<std::uint16_t> scales(row_groups * groups * 16);
+    Exact<float> token_scales(tokens);
+    for (std::size_t i = 0; i < x.count; ++i) {
+      x[i] = i % width < columns
+                 ? static_cast<std::int8_t>(extreme == 2 ? static_cast<int>(random.below(255)) - 127 : 127)
+                 : std::int8_t{0};
+    }
+    for (std::size_t g = 0; g < tokens * groups; ++g) {
+      sums[g] = 0;
+      for (std::size_t j = 0; j < 32; ++j) sums[g] += x[g * 32 + j];
+    }
+    for (std::size_t i = 0; i < scales.count; ++i) scales[i] = dbell::float_to_half(random.uniform());
+    for (std::size_t t = 0; t < tokens; ++t) token_scales[t] = random.uniform();
+    const dbell::Table table = {is_six ? dbell::TableType::q6 : dbell::TableType::q4, rows, columns, groups,
+                                packed.values, scales.values};
+    const dbell::TableActivations activations = {tokens, x.values, token_scales.values, sums.values};
+    Exact<float> reference(tokens * stride);
+    dbell::generic_kernels().table_packed(table, activations, 0, row_groups, reference.values, stride, nullptr);
+    for (const KernelTable* kernels : dbell::available_kernels()) {
+      Exact<float> y(tokens * stride);
+      Exact<std::int32_t> integers(tokens * stride * groups);
+      kernels->table_packed(table, activations, 0, row_groups, y.values, stride, integers.values);
+      CHECK(std::memcmp(y.values, reference.values, y.count * sizeof(float)) == 0,
+            "%s table_packed differs from the reference", kernels->name);
+      for (std::size_t t = 0; t < tokens; ++t) {
+        for (std::size_t i = 0; i < stride; ++i) {
+          for (std::size_t g = 0; g < groups; ++g) {
+            int sum = 0;
+            for (std::size_t j = 0; j < 32; ++j) sum += codes[i * width + g * 32 + j] * x[t * width + g * 32 + j];
+            CHECK(integers[(t * stride + i) * groups + g] == sum, "%s table_packed integer", kernels->name);
+          }
+        }
+      }
+      // A part of the row groups alone gives the same.
+      if (row_groups < 2) continue;
+      const std::size_t part_stride = (row_groups - 1) * 16;
+      Exact<float> part(tokens * part_stride);
+      kernels->table_packed(table, activations, 1, row_groups, part.values, part_stride, nullptr);
+      for (std::size_t t = 0; t < tokens; ++t) {
+        for (std::size_t i = 0; i < part_stride; ++i)
+          CHECK(part[t * part_stride + i] == reference[t * stride + 16 + i], "%s table_packed, part", kernels->name);
       }
     }
   }
@@ -331,6 +406,7 @@ int main() {
   check_exponentials();
   check_multiply();
   check_tables();
+  check_packed_tables();
   check_linears();
   for (const KernelTable* kernels : dbell::available_kernels()) std::printf("checked %s\n", kernels->name);
   return 0;

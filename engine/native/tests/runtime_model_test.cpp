@@ -31,7 +31,7 @@ struct FileWriter {
 };
 
 struct Options {
-  bool structured, post_norm, layer_norm, affine, gated, learned, projected, head_norms, q8, column_scale;
+  bool structured, post_norm, layer_norm, affine, gated, learned, projected, head_norms, quantized_tables, column_scale;
   Activation activation;
   std::uint64_t window;
 };
@@ -99,6 +99,14 @@ struct Builder {
       for (auto& scale : scales) scale = float_to_half(0.01f);
       table.values = file.add(codes.data(), codes.size(), "codes");
       table.scales = file.add(scales.data(), scales.size() * 2, "table scales");
+    } else if (type == TableType::q6 || type == TableType::q4) {
+      const std::size_t groups = ceil_div(columns, 32), row_groups = ceil_div(rows, 16);
+      std::vector<std::uint8_t> lines(row_groups * groups * (type == TableType::q6 ? 6 : 4) * 64);
+      for (auto& byte : lines) byte = static_cast<std::uint8_t>(random.below(256));
+      std::vector<std::uint16_t> scales(row_groups * groups * 16);
+      for (auto& scale : scales) scale = float_to_half(type == TableType::q6 ? -0.03f : 0.1f);
+      table.values = file.add(lines.data(), lines.size(), "codes");
+      table.scales = file.add(scales.data(), scales.size() * 2, "table scales");
     } else if (type == TableType::f16) {
       std::vector<std::uint16_t> values(rows * columns);
       for (auto& value : values) value = float_to_half(random.uniform());
@@ -129,10 +137,12 @@ struct Builder {
       for (std::size_t i = 0; i < 1 + random.below(model.head_dimension / 2); ++i)
         model.inverse_frequencies.push_back(1.0f / static_cast<float>(1 + 3 * i));
     }
-    model.embedding = table(model.vocabulary_size, model.embedding_size, options.q8 ? TableType::q8 : TableType::f16);
+    const TableType quantized[] = {TableType::q8, TableType::q6, TableType::q4};
+    const TableType kind = quantized[random.below(3)];
+    model.embedding = table(model.vocabulary_size, model.embedding_size, options.quantized_tables ? kind : TableType::f16);
     model.head = random.below(2) == 0
                      ? model.embedding
-                     : table(model.vocabulary_size, model.embedding_size, options.q8 ? TableType::q8 : TableType::f32);
+                     : table(model.vocabulary_size, model.embedding_size, options.quantized_tables ? kind : TableType::f32);
     if (random.below(2) == 0) model.head_bias = floats(model.vocabulary_size, 0.0f, 1.0f, "head bias");
     if (options.projected) {
       model.project_in = table(model.hidden_size, model.embedding_size, TableType::f16);

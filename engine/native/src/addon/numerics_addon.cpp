@@ -15,6 +15,7 @@
 #include "numerics/multiply.h"
 #include "numerics/solve.h"
 #include "numerics/structured_binarization.h"
+#include "numerics/table_quantization.h"
 #include "numerics/uniform_grid.h"
 
 namespace dbell {
@@ -397,6 +398,33 @@ Napi::Value add_to_float64(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+Napi::Value quantize_table(const Napi::CallbackInfo& info) {
+  const Arguments arguments(info, "quantizeTable");
+  const std::size_t rows = arguments.count(1, "rows"), columns = arguments.count(2, "columns", 1);
+  const float* weight = arguments.floats(0, "table", rows * columns);
+  const float* metric = arguments.floats_or_null(3, "metric", columns * columns);
+  const float* factor = arguments.floats_or_null(4, "factor", columns * columns);
+  const Napi::Object options = arguments.options(5);
+  const std::size_t bits = arguments.integer(options, "bits", 4, 6);
+  if (bits == 5) arguments.fail("bits must be 4 or 6");
+  const std::size_t sweeps = arguments.integer(options, "sweeps", 0, 1000);
+  return guarded(arguments, info, [&]() -> Napi::Value {
+    const numerics::QuantizedTable table = numerics::quantize_table(
+        weight, rows, columns, static_cast<int>(bits), metric, factor, static_cast<int>(sweeps));
+    auto result = Napi::Object::New(info.Env());
+    result.Set("codes", to_array<Napi::Uint8Array>(info.Env(), table.fields));
+    result.Set("scales", to_array<Napi::Uint16Array>(info.Env(), table.scales));
+    result.Set("metricError", table.errors.metric_error);
+    result.Set("metricNorm", table.errors.metric_norm);
+    result.Set("squaredError", table.errors.squared_error);
+    result.Set("squaredNorm", table.errors.squared_norm);
+    result.Set("saturatedValues", static_cast<double>(table.saturated));
+    result.Set("firstOverflow",
+               table.first_overflow < rows * columns ? static_cast<double>(table.first_overflow) : -1.0);
+    return result;
+  });
+}
+
 Napi::Value numerics_instruction_set(const Napi::CallbackInfo& info) {
   return Napi::String::New(info.Env(), numerics::loops().name);
 }
@@ -407,6 +435,7 @@ void register_numerics(Napi::Env env, Napi::Object exports) {
   exports.Set("inverseCholesky", Napi::Function::New(env, inverse_cholesky));
   exports.Set("trainLtdb", Napi::Function::New(env, train_ltdb));
   exports.Set("quantizeUniform", Napi::Function::New(env, quantize_uniform));
+  exports.Set("quantizeTable", Napi::Function::New(env, quantize_table));
   exports.Set("quantizeStructured", Napi::Function::New(env, quantize_structured));
   exports.Set("dequantizeGrid", Napi::Function::New(env, dequantize_grid));
   exports.Set("dequantizeStructured", Napi::Function::New(env, dequantize_structured));

@@ -1,5 +1,6 @@
 #include "addon/addon.h"
 #include "common/plane_packing.h"
+#include "common/table_packing.h"
 
 namespace dbell {
 
@@ -134,6 +135,55 @@ Napi::Value js_dequantize_table_8(const Napi::CallbackInfo& info) {
   return values;
 }
 
+int table_bits(const Napi::CallbackInfo& info, std::size_t index) {
+  const std::size_t bits = extent(info, index, "bits");
+  if (bits != 4 && bits != 6) throw Napi::TypeError::New(info.Env(), "bits: must be 4 or 6");
+  return static_cast<int>(bits);
+}
+
+Napi::Value js_pack_table(const Napi::CallbackInfo& info) {
+  const std::size_t rows = extent(info, 2, "rows"), columns = extent(info, 3, "columns");
+  const int bits = table_bits(info, 4);
+  const std::size_t groups = (columns + columns_per_table_group - 1) / columns_per_table_group;
+  const auto codes = typed_array<Napi::Uint8Array>(info, 0, napi_uint8_array, rows * columns, "codes");
+  const auto scales = typed_array<Napi::Uint16Array>(info, 1, napi_uint16_array, rows * groups, "scales");
+  auto lines = Napi::Uint8Array::New(info.Env(), packed_table_bytes(rows, columns, bits));
+  auto packed_scales = Napi::Uint16Array::New(
+      info.Env(), (rows + rows_per_group - 1) / rows_per_group * groups * rows_per_group);
+  pack_table(codes.Data(), rows, columns, bits, lines.Data());
+  pack_table_scales(scales.Data(), rows, groups, packed_scales.Data());
+  auto result = Napi::Object::New(info.Env());
+  result.Set("lines", lines);
+  result.Set("scales", packed_scales);
+  return result;
+}
+
+Napi::Value js_dequantize_packed_table(const Napi::CallbackInfo& info) {
+  const std::size_t rows = extent(info, 2, "rows"), columns = extent(info, 3, "columns");
+  const int bits = table_bits(info, 4);
+  const std::size_t groups = (columns + columns_per_table_group - 1) / columns_per_table_group;
+  const auto lines = typed_array<Napi::Uint8Array>(info, 0, napi_uint8_array,
+                                                   packed_table_bytes(rows, columns, bits), "lines");
+  const auto scales = typed_array<Napi::Uint16Array>(
+      info, 1, napi_uint16_array, (rows + rows_per_group - 1) / rows_per_group * groups * rows_per_group, "scales");
+  auto values = Napi::Float32Array::New(info.Env(), rows * columns);
+  dequantize_packed_table(lines.Data(), scales.Data(), rows, columns, bits, values.Data());
+  return values;
+}
+
+Napi::Value js_find_table_padding(const Napi::CallbackInfo& info) {
+  const std::size_t rows = extent(info, 1, "rows"), columns = extent(info, 2, "columns");
+  const int bits = table_bits(info, 3);
+  const auto lines = typed_array<Napi::Uint8Array>(info, 0, napi_uint8_array,
+                                                   packed_table_bytes(rows, columns, bits), "lines");
+  std::size_t row = 0, column = 0;
+  if (!find_table_padding(lines.Data(), rows, columns, bits, &row, &column)) return info.Env().Null();
+  auto result = Napi::Object::New(info.Env());
+  result.Set("row", static_cast<double>(row));
+  result.Set("column", static_cast<double>(column));
+  return result;
+}
+
 }  // namespace
 
 void register_package(Napi::Env env, Napi::Object exports) {
@@ -144,6 +194,9 @@ void register_package(Napi::Env env, Napi::Object exports) {
   exports.Set("halfsToFloats", Napi::Function::New(env, js_halfs_to_floats));
   exports.Set("firstNonFinite", Napi::Function::New(env, js_first_non_finite));
   exports.Set("quantizeTable8", Napi::Function::New(env, js_quantize_table_8));
+  exports.Set("packTable", Napi::Function::New(env, js_pack_table));
+  exports.Set("dequantizePackedTable", Napi::Function::New(env, js_dequantize_packed_table));
+  exports.Set("findTablePadding", Napi::Function::New(env, js_find_table_padding));
   exports.Set("dequantizeTable8", Napi::Function::New(env, js_dequantize_table_8));
 }
 

@@ -93,9 +93,12 @@ TableDescription table_of(const Napi::Object& parent, const char* key) {
   const Napi::Object object = object_of(parent, key);
   TableDescription table;
   const std::string type = text_of(object, "type");
-  if (type != "F32" && type != "F16" && type != "I8")
-    throw RuntimeError("invalid-input", "unknown element type " + type);
-  table.type = type == "F32" ? TableType::f32 : type == "F16" ? TableType::f16 : TableType::q8;
+  if (type == "F32") table.type = TableType::f32;
+  else if (type == "F16") table.type = TableType::f16;
+  else if (type == "I8") table.type = TableType::q8;
+  else if (type == "Q6") table.type = TableType::q6;
+  else if (type == "Q4") table.type = TableType::q4;
+  else throw RuntimeError("invalid-input", "unknown element type " + type);
   table.rows = count_of(object, "rows");
   table.columns = count_of(object, "columns");
   table.values = range_of(object, "values");

@@ -52,6 +52,10 @@ struct KernelTable {
   void (*table_q8)(const Table& table, const TableActivations& activations, std::size_t begin, std::size_t end,
                    float* y, std::size_t y_stride, std::int32_t* integers);
 
+  /// The same for tables of 6 and 4 bits; a stored field u of b bits is the code u − 2^(b−1) (docs/format.md, section 4).
+  void (*table_packed)(const Table& table, const TableActivations& activations, std::size_t begin, std::size_t end,
+                       float* y, std::size_t y_stride, std::int32_t* integers);
+
   /// x̂_j = roundTiesToEven(c_j·x_j / s), clamped to ±limit, s = max|c_j·x_j| / limit, s = 1 where that is zero; returns
   /// s, or a negative number where an input is NaN or infinite. `column_scale` may be null. Product and quotient are
   /// rounded to float32.

@@ -19,8 +19,11 @@ constexpr std::size_t kLinesPerBlock = kColumnsPerBlock / kColumnsPerLine;
 constexpr std::size_t kQuadsPerBlock = kColumnsPerBlock / 4;
 /// fp16 values for each row and block of the structured layout.
 constexpr std::size_t kStructuredValues = 7;
-/// Columns that share one scale in an 8-bit table.
+/// Columns that share one scale in a table of 8, 6 or 4 bits.
 constexpr std::size_t kColumnsPerTableGroup = 32;
+/// Lines of 64 bytes that 16 rows × 32 columns take in a table of 4 or 6 bits.
+constexpr std::size_t kLinesPerTableGroup4 = 4;
+constexpr std::size_t kLinesPerTableGroup6 = 6;
 /// Tokens that kernels work on between two passes over the weights; bounds their buffers on the stack.
 constexpr std::size_t kTokensPerPass = 128;
 /// Integers that the integer part has for each row and block: 1 (grid) or 6 (structured).
@@ -57,20 +60,22 @@ struct QuantizedActivations {
 };
 
 /// A table `[rows, columns]` (embedding, head, projection) as it stands in the mapped file.
-enum class TableType { f32, f16, q8 };
+enum class TableType { f32, f16, q8, q6, q4 };
 struct Table {
   TableType type;
   std::size_t rows, columns;
-  std::size_t groups;           ///< q8: ceil(columns / 32)
-  const void* values;           ///< float [rows, columns], fp16 [rows, columns], or int8 [rows, groups · 32]
-  const std::uint16_t* scales;  ///< q8: fp16 [rows, groups]
+  std::size_t groups;           ///< q8, q6, q4: ceil(columns / 32)
+  const void* values;           ///< float [rows, columns], fp16 [rows, columns], int8 [rows, groups · 32],
+                                ///< q6 and q4: lines [ceil(rows / 16), groups, 6 or 4, 64]
+  const std::uint16_t* scales;  ///< q8: fp16 [rows, groups]; q6, q4: fp16 [ceil(rows / 16), groups, 16]
 };
 
-/// Activations of an 8-bit table: x̂ of groups of 32 columns.
+/// Activations of a quantized table: x̂ of groups of 32 columns.
 struct TableActivations {
   std::size_t tokens;
-  const std::int8_t* values;  ///< [tokens, groups · 32], zero beyond the true columns
-  const float* scales;        ///< [tokens]
+  const std::int8_t* values;       ///< [tokens, groups · 32], zero beyond the true columns
+  const float* scales;             ///< [tokens]
+  const std::int32_t* group_sums;  ///< q6, q4: Σ x̂ of each group [tokens, groups]
 };
 
 }  // namespace dbell

@@ -15,7 +15,7 @@ DBELL_DECLARE_LOOPS(avx512)
   Loops {                                                                                                            \
     #set, set::lane_count, set::subtract_product_float, set::subtract_product_double, set::quantize_uniform,         \
         set::salient_errors, set::split_errors, set::quantize_structured, set::ltdb_losses, set::round_grid,         \
-        set::descend_grid                                                                                            \
+        set::descend_grid, set::quantize_table                                                                                            \
   }
 
 namespace dbell::numerics {

@@ -117,6 +117,35 @@ struct GridDescent {
   float* change;
 };
 
+/// Some rows of a table under quantization, `[rows, columns]`: groups of 32 columns share a scale.
+struct TableRows {
+  const float* weight;
+  std::size_t rows;
+  std::size_t columns;
+  /// 4 or 6.
+  int bits;
+  /// M, `[columns, columns]`, the error's metric; null: plain rounding.
+  const float* metric;
+  /// U with M⁻¹ = UᵀU for the start from left to right; null: the start is rounding.
+  const float* factor;
+  int sweeps;
+};
+
+struct TableOutput {
+  /// code + 2^(bits − 1), `[rows, columns]`.
+  std::uint8_t* fields;
+  /// fp16, `[rows, groups]`.
+  std::uint16_t* scales;
+};
+
+/// Sums over the rows.
+struct TableErrors {
+  double metric_error = 0;   // tr(E M Eᵀ), E = W − Ŵ; 0 without a metric
+  double metric_norm = 0;    // tr(W M Wᵀ)
+  double squared_error = 0;  // ‖E‖²
+  double squared_norm = 0;   // ‖W‖²
+};
+
 struct Loops {
   const char* name;
   /// Rows that are treated at once.
@@ -145,6 +174,9 @@ struct Loops {
   void (*round_grid)(const BlockRows& block, const GridRows& grid);
   /// One sweep of coordinate descent over a block's codes, column by column; returns how many codes changed.
   std::int64_t (*descend_grid)(const GridRows& grid, const GridDescent& descent);
+
+  /// Rows of a table of 4 or 6 bits.
+  RowsReport (*quantize_table)(const TableRows& table, const TableOutput& output, TableErrors& errors);
 };
 
 const Loops& loops();

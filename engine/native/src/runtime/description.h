@@ -34,7 +34,7 @@ struct TableDescription {
   TableType type = TableType::f16;
   std::uint64_t rows = 0, columns = 0;
   ByteRange values;
-  std::optional<ByteRange> scales;  // q8
+  std::optional<ByteRange> scales;  // q8, q6, q4
 };
 
 struct BlockDescription {

@@ -14,8 +14,10 @@ namespace {
 
 /// Rows of the vocabulary that a task multiplies at once: with 256 tokens their logits take 512 KiB.
 constexpr std::size_t kRowGroupsPerTile = 32;
-/// The input of an 8-bit head is quantized to 8 bits whatever the linears' activations are.
+/// The input of a quantized head is quantized to 8 bits whatever the linears' activations are.
 constexpr int kHeadActivationBits = 8;
+
+bool is_quantized(const Table& table) { return table.type != TableType::f32 && table.type != TableType::f16; }
 
 }  // namespace
 
@@ -36,10 +38,11 @@ const float* Session::head_rows(std::size_t first_row, std::size_t count, std::s
     rows = workspace_.head_rows.data();
     *stride = width;
   }
-  if (model_.head.type == TableType::q8) {
+  if (is_quantized(model_.head)) {
     const std::size_t width = model_.head.groups * kColumnsPerTableGroup;
     workspace_.head_input.reserve(count * width);
     workspace_.head_scales.reserve(count);
+    workspace_.head_sums.reserve(count * model_.head.groups);
     for (std::size_t t = 0; t < count; ++t) {
       std::int8_t* quantized = workspace_.head_input.data() + t * width;
       const float scale = model_.kernels->quantize(rows + t * *stride, nullptr, model_.embedding_size,
@@ -47,6 +50,11 @@ const float* Session::head_rows(std::size_t first_row, std::size_t count, std::s
       if (scale < 0) throw RuntimeError("invalid-package", "the input of the head is not finite");
       std::memset(quantized + model_.embedding_size, 0, width - model_.embedding_size);
       workspace_.head_scales[t] = scale;
+      for (std::size_t group = 0; group < model_.head.groups; ++group) {
+        std::int32_t sum = 0;
+        for (std::size_t j = 0; j < kColumnsPerTableGroup; ++j) sum += quantized[group * kColumnsPerTableGroup + j];
+        workspace_.head_sums[t * model_.head.groups + group] = sum;
+      }
     }
   }
   return rows;
@@ -54,9 +62,11 @@ const float* Session::head_rows(std::size_t first_row, std::size_t count, std::s
 
 void Session::head_tile(const float* rows, std::size_t stride, std::size_t count, std::size_t begin, std::size_t end,
                         float* out, std::size_t out_stride) const {
-  if (model_.head.type == TableType::q8) {
-    const TableActivations activations = {count, workspace_.head_input.data(), workspace_.head_scales.data()};
-    model_.kernels->table_q8(model_.head, activations, begin, end, out, out_stride, nullptr);
+  if (is_quantized(model_.head)) {
+    const TableActivations activations = {count, workspace_.head_input.data(), workspace_.head_scales.data(),
+                                          workspace_.head_sums.data()};
+    const auto kernel = model_.head.type == TableType::q8 ? model_.kernels->table_q8 : model_.kernels->table_packed;
+    kernel(model_.head, activations, begin, end, out, out_stride, nullptr);
   } else {
     multiply_table(*model_.kernels, model_.head, rows, stride, count, begin, end, out, out_stride);
   }

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "common/half.h"
+#include "common/table_packing.h"
 #include "runtime/error.h"
 
 namespace dbell {
@@ -153,6 +154,17 @@ Table open_table(const MappedFile& file, const TableDescription& description, st
       table.values = file.at(description.values, std::uint64_t{rows} * table.groups * kColumnsPerTableGroup, 1);
       table.scales = halves(file, description.scales, rows * table.groups, what + ": scales");
       break;
+    case TableType::q6:
+    case TableType::q4: {
+      table.groups = ceil_div(columns, kColumnsPerTableGroup);
+      const std::size_t row_groups = ceil_div(rows, kRowsPerGroup);
+      const std::size_t lines = description.type == TableType::q6 ? kLinesPerTableGroup6 : kLinesPerTableGroup4;
+      table.values =
+          file.at(description.values, std::uint64_t{row_groups} * table.groups * lines * kLineBytes, kLineBytes);
+      table.scales =
+          halves(file, description.scales, row_groups * table.groups * kRowsPerGroup, what + ": scales");
+      break;
+    }
   }
   return table;
 }
@@ -242,7 +254,7 @@ std::unique_ptr<Model> open_model(const ModelDescription& description, const Ker
   for (const Table* table : {model->project_in.get(), model->project_out.get()}) {
     if (table == nullptr) {
       expect_equal(model->embedding_size, model->hidden_size, "embedding size without project_in and project_out");
-    } else if (table->type == TableType::q8) {
+    } else if (table->type != TableType::f32 && table->type != TableType::f16) {
       refuse("project_in and project_out must be float");
     }
   }
@@ -296,6 +308,15 @@ void read_table_row(const Table& table, std::size_t row, float* out) {
         const std::int8_t code =
             static_cast<const std::int8_t*>(table.values)[row * table.groups * kColumnsPerTableGroup + j];
         out[j] = half_to_float(table.scales[row * table.groups + group]) * static_cast<float>(code);
+        break;
+      }
+      case TableType::q6:
+      case TableType::q4: {
+        const std::size_t group = j / kColumnsPerTableGroup;
+        const std::size_t at = row / kRowsPerGroup * table.groups + group;
+        const int bits = table.type == TableType::q6 ? 6 : 4;
+        out[j] = half_to_float(table.scales[at * kRowsPerGroup + row % kRowsPerGroup]) *
+                 static_cast<float>(table_code(static_cast<const std::uint8_t*>(table.values), table.groups, bits, row, j));
         break;
       }
     }

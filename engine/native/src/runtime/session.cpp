@@ -27,7 +27,7 @@ std::size_t Workspace::bytes() const {
         &head_scales, &head_rows, &logits, &input.scales, &input.scaled}) {
     total += buffer->bytes();
   }
-  total += head_input.bytes() + input.rows.bytes() + input.values.bytes() + input.block_sums.bytes();
+  total += head_input.bytes() + head_sums.bytes() + input.rows.bytes() + input.values.bytes() + input.block_sums.bytes();
   for (const StageInput::Salient& salient : input.salient) total += salient.values.bytes() + salient.sums.bytes();
   return total;
 }

@@ -26,6 +26,7 @@ struct Workspace {
   AlignedBuffer<float> hidden, normed, query, key, value, attention, projected, gate, up, embedded;
   StageInput input;
   AlignedBuffer<std::int8_t> head_input;
+  AlignedBuffer<std::int32_t> head_sums;
   AlignedBuffer<float> head_scales, head_rows, logits;
   std::size_t bytes() const;
 };

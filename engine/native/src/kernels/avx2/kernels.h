@@ -13,6 +13,7 @@ void expand_table(const Table&, std::size_t, std::size_t, std::size_t, float*);
 void multiply(const float*, std::size_t, std::size_t, std::size_t, const float*, std::size_t, std::size_t, std::size_t,
               float*, std::size_t, bool);
 void table_q8(const Table&, const TableActivations&, std::size_t, std::size_t, float*, std::size_t, std::int32_t*);
+void table_packed(const Table&, const TableActivations&, std::size_t, std::size_t, float*, std::size_t, std::int32_t*);
 float quantize(const float*, const float*, std::size_t, int, std::int8_t*);
 void exponentials(float*, std::size_t, float);
 }  // namespace dbell::avx2

@@ -11,4 +11,5 @@ void expand(const PackedLinear&, std::size_t, std::size_t, const std::uint8_t*, 
 void multiply(const float*, std::size_t, std::size_t, std::size_t, const float*, std::size_t, std::size_t, std::size_t,
               float*, std::size_t, bool);
 void table_q8(const Table&, const TableActivations&, std::size_t, std::size_t, float*, std::size_t, std::int32_t*);
+void table_packed(const Table&, const TableActivations&, std::size_t, std::size_t, float*, std::size_t, std::int32_t*);
 }  // namespace dbell::avx512vnni

@@ -241,6 +241,43 @@ void table_q8(const Table& table, const TableActivations& activations, std::size
   }
 }
 
+/// Code of one entry: lines 0 … 3 hold the low nibbles (columns 0 … 15 of the group in the low half of a byte, 16 … 31 in
+/// the high one), with 6 bits lines 4 and 5 the two bits above.
+int packed_table_code(const Table& table, std::size_t row, std::size_t group, std::size_t column) {
+  const bool is_six = table.type == TableType::q6;
+  const std::size_t lines = is_six ? kLinesPerTableGroup6 : kLinesPerTableGroup4;
+  const std::uint8_t* first = static_cast<const std::uint8_t*>(table.values) +
+                              (row / kRowsPerGroup * table.groups + group) * lines * kLineBytes;
+  const std::size_t half = column / 16, quad = column % 16 / 4, byte = 4 * (row % kRowsPerGroup) + column % 4;
+  const int nibble = (first[quad * kLineBytes + byte] >> (4 * half)) & 15;
+  if (!is_six) return nibble - 8;
+  return (((first[(4 + half) * kLineBytes + byte] >> (2 * quad)) & 3) << 4) + nibble - 32;
+}
+
+void table_packed(const Table& table, const TableActivations& activations, std::size_t begin, std::size_t end, float* y,
+                  std::size_t y_stride, std::int32_t* integers) {
+  const std::size_t width = table.groups * kColumnsPerTableGroup, rows = (end - begin) * kRowsPerGroup;
+  for (std::size_t row = 0; row < rows; ++row) {
+    const std::size_t index = begin * kRowsPerGroup + row;
+    for (std::size_t t = 0; t < activations.tokens; ++t) y[t * y_stride + row] = 0.0f;
+    for (std::size_t group = 0; group < table.groups; ++group) {
+      int codes[kColumnsPerTableGroup];
+      for (std::size_t j = 0; j < kColumnsPerTableGroup; ++j) codes[j] = packed_table_code(table, index, group, j);
+      const std::size_t scale_index = (index / kRowsPerGroup * table.groups + group) * kRowsPerGroup;
+      const float scale = half_to_float(table.scales[scale_index + index % kRowsPerGroup]);
+      for (std::size_t t = 0; t < activations.tokens; ++t) {
+        const std::int8_t* x = activations.values + t * width + group * kColumnsPerTableGroup;
+        std::int32_t sum = 0;
+        for (std::size_t j = 0; j < kColumnsPerTableGroup; ++j) sum += codes[j] * x[j];
+        if (integers) integers[(t * rows + row) * table.groups + group] = sum;
+        y[t * y_stride + row] += scale * static_cast<float>(sum);
+      }
+    }
+    for (std::size_t t = 0; t < activations.tokens; ++t)
+      y[t * y_stride + row] = activations.scales[t] * y[t * y_stride + row];
+  }
+}
+
 float quantize(const float* x, const float* column_scale, std::size_t count, int limit, std::int8_t* quantized) {
   // Magnitudes are compared as bits: those of infinities and NaN are larger than those of every number.
   std::uint32_t largest_bits = 0;
@@ -274,8 +311,8 @@ void exponentials(float* x, std::size_t count, float maximum) {
 }  // namespace
 
 const KernelTable& generic_kernels() {
-  static constexpr KernelTable table = {"generic", grid,     structured, expand,      expand_table,
-                                        multiply,  table_q8, quantize,   exponentials};
+  static constexpr KernelTable table = {"generic", grid,     structured,   expand,   expand_table,
+                                        multiply,  table_q8, table_packed, quantize, exponentials};
   return table;
 }
 

@@ -15,5 +15,6 @@
   LtdbSums ltdb_losses(const LtdbRows& rows, const float* scale, LtdbLoss loss, double* gradient);                    \
   void round_grid(const BlockRows& block, const GridRows& grid);                                                      \
   std::int64_t descend_grid(const GridRows& grid, const GridDescent& descent);                                        \
+  RowsReport quantize_table(const TableRows& table, const TableOutput& output, TableErrors& errors);                  \
   extern const std::size_t lane_count;                                                                                \
   }
