@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, rmSync } from 'node:fs';
 import path from 'node:path';
+import type { EmbeddingBits } from '../contract/common.ts';
 import { DBellError } from '../contract/errors.ts';
 import { AtomicFile, renameDurably, syncFolder, writeFileAtomically } from '../files/atomic.ts';
 import { fileError } from '../files/errors.ts';
@@ -11,22 +12,25 @@ import type { ModelSource } from '../model/source.ts';
 import { packing } from '../native/packing.ts';
 import type { Recipe } from '../quantize/recipe.ts';
 import type { PackageSummary } from '../quantize/sink.ts';
+import type { TableMetric } from '../quantize/table-metric.ts';
 import { type BlockFile, blockFileName, checkBlockData, openBlockFile } from './block-file.ts';
 import { alignment, type ExpectedEntry, expectedEntries, modelFileName, plannedTensors } from './layout.ts';
 import { copyChunkBytes } from './limits.ts';
 import { modelCard } from './model-card.ts';
 import { openPackage } from './open.ts';
 import { bytesOf } from './pack-linear.ts';
-import { summariseQuality } from './quality.ts';
+import { summariseQuality, type TableReport } from './quality.ts';
 import { planSafetensors, type SafetensorsPlan } from './safetensors-header.ts';
 import { formatVersion, type QuantizationConfig, type TensorEntry } from './schema.ts';
-import { encodeHalfRows, encodeTable8, encodeTable16 } from './tables.ts';
+import { encodeHalfRows, encodeTable, noTableErrors, type TableErrors } from './tables.ts';
 
 export interface FinishOptions {
   source: ModelSource;
   recipe: Recipe;
-  embeddingBits: 16 | 8;
+  embeddingBits: EmbeddingBits;
   calibration: Record<string, unknown>;
+  /** What an error of the head's table costs (6 and 4 bits); null or absent: tables are rounded. */
+  tableMetric?: TableMetric | null;
   workDirectory: string;
   outputDirectory: string;
   blocksFolder: string;
@@ -106,7 +110,8 @@ async function assemble(options: FinishOptions, blocks: BlockFile[], folder: str
   const plan = planSafetensors(planned, { format: 'pt' });
   const files: QuantizationConfig['files'] = {};
   const modelPath = path.join(folder, modelFileName);
-  files[modelFileName] = await writeModel(modelPath, plan, entries, source);
+  const tableReports: TableReport[] = [];
+  files[modelFileName] = await writeModel(modelPath, plan, entries, options, tableReports);
 
   const addFile = (name: string, content: Uint8Array | string) => {
     const bytes = typeof content === 'string' ? Buffer.from(content, 'utf8') : content;
@@ -144,6 +149,7 @@ async function assemble(options: FinishOptions, blocks: BlockFile[], folder: str
     license: source.license,
     calibration,
     reports: blocks.flatMap((block) => block.reports),
+    tableReports,
     tensors: quantization.tensors,
     nominalBitsPerWeight: recipe.nominalBitsPerWeight,
     parameters: source.parameterCount,
@@ -213,7 +219,8 @@ async function writeModel(
   filePath: string,
   plan: SafetensorsPlan,
   entries: PlannedEntry[],
-  source: ModelSource,
+  options: FinishOptions,
+  tableReports: TableReport[],
 ): Promise<{ bytes: number; sha256: string }> {
   const hash = createHash('sha256');
   const file = new AtomicFile(filePath);
@@ -233,14 +240,18 @@ async function writeModel(
       if (block !== null) for (const { name } of tensors) copyTensor(block, name, write);
       else {
         let part = 0;
-        for (const piece of piecesFromSource(expected, entry, source)) {
+        const errors = noTableErrors();
+        const metric = metricFor(expected.name, entry, options);
+        for (const piece of piecesFromSource(expected, entry, options.source, metric, errors)) {
           if (piece.part !== part) {
             padTo(endOf(tensors[part]!.name), file, write);
             part = piece.part;
           }
           write(piece.bytes);
+          await breathe();
         }
         padTo(endOf(tensors[part]!.name), file, write);
+        if (entry.layout === 'table') tableReports.push(reportOf(expected.name, entry.bits, metric, errors));
       }
       const end = endOf(tensors.at(-1)!.name);
       if (file.position !== end)
@@ -271,19 +282,46 @@ function copyTensor(block: BlockFile, name: string, write: (bytes: Uint8Array) =
   }
 }
 
+/** The metric for a table of 6 or 4 bits: the head's, whose table may be the embedding too. */
+function metricFor(name: string, entry: TensorEntry, options: FinishOptions): TableMetric | null {
+  const isHead = entry.layout === 'table' && name === options.source.architecture.head.weight;
+  return isHead && entry.bits < 8 ? (options.tableMetric ?? null) : null;
+}
+
+function reportOf(
+  name: string,
+  bits: EmbeddingBits,
+  metric: TableMetric | null,
+  errors: TableErrors,
+): TableReport {
+  const { metricError, metricNorm, squaredError, squaredNorm, saturatedValues } = errors;
+  const share = (error: number, norm: number): number => (norm > 0 ? error / norm : 0);
+  const notes: string[] = [];
+  if (saturatedValues > 0)
+    notes.push(`${saturatedValues} scales did not fit fp16 and were cut to its largest value`);
+  if (metric !== null && metric.factor === null)
+    notes.push('the metric could not be factorized; the fit started from rounding');
+  return {
+    name,
+    method: metric === null ? 'rounded' : 'compensated',
+    relativeError: metric === null ? null : share(metricError, metricNorm),
+    weightRelativeError: bits < 8 ? share(squaredError, squaredNorm) : null,
+    notes,
+  };
+}
+
 /** Bytes of an entry's tensors (numbered from 0) without padding. */
 function* piecesFromSource(
   expected: ExpectedEntry,
   entry: TensorEntry,
   source: ModelSource,
+  metric: TableMetric | null,
+  errors: TableErrors,
 ): Generator<{ part: number; bytes: Uint8Array }> {
   const { name } = expected;
   const [rows = 0, columns = 0] = entry.shape;
-  if (entry.layout === 'table' && entry.bits === 8) {
-    for (const { part, bytes } of encodeTable8(source, name, rows, columns))
-      yield { part: part === 'codes' ? 0 : 1, bytes };
-  } else if (entry.layout === 'table') {
-    for (const bytes of encodeTable16(source, name, rows, columns)) yield { part: 0, bytes };
+  if (entry.layout === 'table') {
+    yield* encodeTable({ source, name, rows, columns, bits: entry.bits, metric }, errors);
   } else if (entry.layout === 'float' && entry.dtype === 'F16') {
     for (const bytes of encodeHalfRows(source, name, rows, columns)) yield { part: 0, bytes };
   } else {

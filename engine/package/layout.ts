@@ -9,7 +9,7 @@ import type { PackedDtype } from './types.ts';
 export const rowsPerGroup = 16;
 export const columnsPerLine = 32;
 export const bytesPerLine = 64;
-/** Columns of an 8-bit table that share a scale. */
+/** Columns of a table of 8, 6 or 4 bits that share a scale. */
 export const columnsPerTableGroup = 32;
 /** Every tensor, and the data section itself, begins at a multiple of this: a cache line, and what AVX-512 loads want. */
 export const alignment = 64;
@@ -25,6 +25,8 @@ export const elementBytes: Record<PackedDtype, number> = { U8: 1, I8: 1, F16: 2,
 export const rowGroupCount = (outFeatures: number): number => Math.ceil(outFeatures / rowsPerGroup);
 export const lineCount = (inFeatures: number): number => Math.ceil(inFeatures / columnsPerLine);
 export const tableGroupCount = (columns: number): number => Math.ceil(columns / columnsPerTableGroup);
+/** Lines of 64 bytes that 16 rows × 32 columns of a table take. */
+export const tableLineCount = (bits: 6 | 4): number => bits;
 /** Planes that codes below `levels` take. */
 export const planeCountOf = (levels: number): number => Math.max(1, Math.ceil(Math.log2(levels)));
 export const padded = (bytes: number): number => Math.ceil(bytes / alignment) * alignment;
@@ -60,6 +62,17 @@ export function plannedTensors(name: string, entry: TensorEntry): PlannedTensor[
   if (entry.layout === 'table') {
     if (entry.bits === 16) return [{ name, dtype: 'F16', shape: [rows, columns] }];
     const groups = tableGroupCount(columns);
+    if (entry.bits !== 8) {
+      const rowGroups = rowGroupCount(rows);
+      return [
+        {
+          name: `${name}.dbell.codes`,
+          dtype: 'U8',
+          shape: [rowGroups, groups, tableLineCount(entry.bits), bytesPerLine],
+        },
+        { name: `${name}.dbell.scales`, dtype: 'F16', shape: [rowGroups, groups, rowsPerGroup] },
+      ];
+    }
     return [
       { name: `${name}.dbell.codes`, dtype: 'I8', shape: [rows, groups * columnsPerTableGroup] },
       { name: `${name}.dbell.scales`, dtype: 'F16', shape: [rows, groups] },

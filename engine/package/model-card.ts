@@ -33,7 +33,7 @@ export function modelCard(inputs: {
     '|---|---|',
     `| recipe | ${cell(recipe.name)} |`,
     `| activations | ${quantization.activation_bits === 16 ? 'not quantized' : `${quantization.activation_bits} bits`} |`,
-    `| embedding and head | ${quantization.embedding_bits} bits${quantization.tied_head ? ', one shared table' : ''} |`,
+    `| embedding and head | ${tablesText(quantization, quality)} |`,
     `| parameters | ${grouped(total.parameters)} |`,
     `| model.safetensors | ${grouped(total.modelBytes)} bytes, ${total.storedBitsPerParameter.toFixed(3)} bits a parameter |`,
     `| source | SHA-256 ${quality.sourceFingerprint} |`,
@@ -92,6 +92,19 @@ function comparisonLines({ comparisons = [], sourceFingerprint }: PackageQuality
     ...comparisons.map(note),
     '',
   ];
+}
+
+/** Bits of the tables by name and as stored, and what they take. */
+function tablesText(
+  { embedding_bits: bits, tied_head: tied }: QuantizationConfig,
+  { tables = [] }: PackageQuality,
+): string {
+  const shared = tied ? ', one shared table' : '';
+  const bytes = tables.reduce((sum, table) => sum + table.storedBytes, 0);
+  const weights = tables.reduce((sum, table) => sum + table.weights, 0);
+  if (weights === 0) return `${bits} bits${shared}`;
+  const fitted = tables.some((table) => table.method === 'compensated') ? ', errors compensated' : '';
+  return `${bits} bits (${((8 * bytes) / weights).toFixed(3)} stored)${shared}${fitted}; ${grouped(bytes)} bytes`;
 }
 
 function grouped(value: number): string {

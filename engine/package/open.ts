@@ -207,6 +207,20 @@ function readQuality(
     else continue;
     return null;
   }
+  for (const table of quality.tables ?? []) {
+    const entry = Object.hasOwn(quantization.tensors, table.name)
+      ? quantization.tensors[table.name]
+      : undefined;
+    const storedBytes = entry?.layout === 'table' ? storedBytesOf(table.name, entry) : null;
+    if (storedBytes === table.storedBytes) continue;
+    problems.error(
+      'quality-damaged',
+      storedBytes === null
+        ? `quality.json: ${quote(table.name)} is no table of this package`
+        : `quality.json: table ${quote(table.name)} says ${count(table.storedBytes)} stored bytes but the file holds ${count(storedBytes)}`,
+    );
+    return null;
+  }
   if (linears === quality.layers.length) return quality;
   problems.error(
     'quality-damaged',

@@ -9,13 +9,16 @@ import { dequantize } from '../quantize/dequantize.ts';
 import { blockCount, type QuantizedLinear } from '../quantize/quantized-linear.ts';
 import { DequantizedModel } from './dequantized-model.ts';
 import {
+  bytesPerLine,
   type ExpectedEntry,
   elementBytes,
   lineCount,
   modelFileName,
   plannedTensors,
   rowGroupCount,
+  rowsPerGroup,
   tableGroupCount,
+  tableLineCount,
 } from './layout.ts';
 import { float32Of, halfsOf, type LinearEntry, unpackLinear } from './pack-linear.ts';
 import type { PackageQuality, QuantizationConfig, TensorEntry } from './schema.ts';
@@ -157,6 +160,7 @@ export class OpenedPackage implements PackageSource {
     }
     const table = this.#table(name);
     if (table.bits === 16) return this.#floats(table.values, begin * columns * 2, count * columns * 2);
+    if (table.bits !== 8) return this.#packedRows(table, begin, count);
     const codeBytes = table.groups * 32;
     const codes = this.#read(table.codes.offset + begin * codeBytes, count * codeBytes);
     const scales = this.#read(table.scales.offset + begin * table.groups * 2, count * table.groups * 2);
@@ -199,6 +203,22 @@ export class OpenedPackage implements PackageSource {
 
   close(): void {
     this.#file.close();
+  }
+
+  /** Rows of a table of 6 or 4 bits: the groups of 16 rows that they stand in are read whole. */
+  #packedRows(table: Extract<PackedTable, { bits: 6 | 4 }>, begin: number, count: number): Float32Array {
+    const { groups, columns, bits } = table;
+    const firstGroup = Math.floor(begin / rowsPerGroup);
+    const rowGroups = Math.ceil((begin + count) / rowsPerGroup) - firstGroup;
+    if (count === 0) return new Float32Array(0);
+    const lineBytes = groups * tableLineCount(bits) * bytesPerLine;
+    const scaleBytes = groups * rowsPerGroup * elementBytes.F16;
+    const lines = this.#read(table.codes.offset + firstGroup * lineBytes, rowGroups * lineBytes);
+    const scales = this.#read(table.scales.offset + firstGroup * scaleBytes, rowGroups * scaleBytes);
+    const rows = rowGroups * rowsPerGroup;
+    const values = packing.dequantizePackedTable(lines, halfsOf(scales), rows, columns, bits);
+    const skipped = (begin - firstGroup * rowsPerGroup) * columns;
+    return values.slice(skipped, skipped + count * columns);
   }
 
   #table(name: string): PackedTable {
@@ -289,5 +309,8 @@ function packedTable(
   const [rows, columns] = entry.shape;
   const base = { name, rows, columns, storedBytes: storedBytes(locations) };
   if (entry.bits === 16) return { ...base, bits: 16, values: locations[0]! };
-  return { ...base, bits: 8, groups: tableGroupCount(columns), codes: locations[0]!, scales: locations[1]! };
+  const groups = tableGroupCount(columns);
+  if (entry.bits !== 8)
+    return { ...base, bits: entry.bits, groups, codes: locations[0]!, scales: locations[1]! };
+  return { ...base, bits: 8, groups, codes: locations[0]!, scales: locations[1]! };
 }

@@ -220,7 +220,7 @@ function maskByteOf(column: number): number {
 }
 
 /** Numbers as they stand in memory; every supported machine is little-endian, as the format is. */
-export function bytesOf(values: Float32Array | Uint16Array | Int8Array): Uint8Array {
+export function bytesOf(values: Uint8Array | Int8Array | Uint16Array | Float32Array): Uint8Array {
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }
 

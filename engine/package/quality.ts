@@ -3,12 +3,21 @@ import { DBellError } from '../contract/errors.ts';
 import { canonicalJson } from '../files/json.ts';
 import type { LayerReport } from '../quantize/sink.ts';
 import { padded, plannedTensors, valueBytesOf } from './layout.ts';
-import { formatVersion, type LayerQuality, type PackageQuality, type TensorEntry } from './schema.ts';
+import {
+  formatVersion,
+  type LayerQuality,
+  type PackageQuality,
+  type TableQuality,
+  type TensorEntry,
+} from './schema.ts';
 
 /** Bytes that an entry takes in model.safetensors, padding included. */
 export function storedBytesOf(name: string, entry: TensorEntry): number {
   return plannedTensors(name, entry).reduce((sum, tensor) => sum + padded(valueBytesOf(tensor)), 0);
 }
+
+/** What is known about a table besides its size. */
+export type TableReport = Omit<TableQuality, 'weights' | 'storedBytes' | 'storedBitsPerWeight'>;
 
 /** quality.json of a fresh package. Bits are 8 · bytes on disk / weights (method.md section 5). */
 export function summariseQuality(inputs: {
@@ -17,6 +26,7 @@ export function summariseQuality(inputs: {
   license: string | null;
   calibration: Record<string, unknown>;
   reports: LayerReport[];
+  tableReports: TableReport[];
   tensors: Record<string, TensorEntry>;
   nominalBitsPerWeight: number | null;
   parameters: number;
@@ -24,6 +34,14 @@ export function summariseQuality(inputs: {
 }): PackageQuality {
   const { configSha256, sourceFingerprint, license, calibration, reports, tensors, parameters, modelBytes } =
     inputs;
+  const tables = inputs.tableReports.map((report): TableQuality => {
+    const entry = tensors[report.name];
+    if (entry === undefined || entry.layout !== 'table')
+      throw new DBellError('internal', `${report.name} is no table`);
+    const weights = entry.shape[0] * entry.shape[1];
+    const storedBytes = storedBytesOf(report.name, entry);
+    return { ...report, weights, storedBytes, storedBitsPerWeight: (8 * storedBytes) / weights };
+  });
   const reportOf = new Map(reports.map((report) => [report.name, report]));
   const layers: LayerQuality[] = [];
   for (const [name, entry] of Object.entries(tensors)) {
@@ -43,6 +61,7 @@ export function summariseQuality(inputs: {
     license,
     calibration,
     layers,
+    tables,
     linears: {
       weights,
       storedBytes,

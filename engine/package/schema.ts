@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { embeddingBitsSchema } from '../contract/common.ts';
 import { qualityFiguresSchema } from '../contract/quality.ts';
 import { activationBitsSchema, recipeSchema } from '../quantize/recipe.ts';
 
@@ -32,7 +33,7 @@ const structuredEntrySchema = z.strictObject({
 const tableEntrySchema = z.strictObject({
   layout: z.literal('table'),
   shape: z.tuple([extent, extent]),
-  bits: z.union([z.literal(16), z.literal(8)]),
+  bits: embeddingBitsSchema,
 });
 /** Everything else: norms, biases, learned positions, projections. */
 const floatEntrySchema = z.strictObject({
@@ -57,7 +58,7 @@ export const quantizationConfigSchema = z.strictObject({
   /** Levels of the grid linears where they all agree, else null. */
   levels: z.int().min(2).max(256).nullable(),
   activation_bits: activationBitsSchema,
-  embedding_bits: z.union([z.literal(16), z.literal(8)]),
+  embedding_bits: embeddingBitsSchema,
   /** True where the LM head is the embedding table. */
   tied_head: z.boolean(),
   /** Columns that share a scale. */
@@ -75,6 +76,21 @@ const layerQualitySchema = z.strictObject({
   weights: count,
   storedBytes: count,
   /** 8 · storedBytes / weights. */
+  storedBitsPerWeight: z.number(),
+});
+
+/** Embedding table or LM head. */
+const tableQualitySchema = z.strictObject({
+  name: z.string(),
+  /** `rounded`, or `compensated`: fitted to the metric of the head's inputs (method.md section 6). */
+  method: z.enum(['rounded', 'compensated']),
+  /** tr(E M Eᵀ) / tr(W M Wᵀ); null where nothing was compensated. */
+  relativeError: z.number().nullable(),
+  /** ‖E‖² / ‖W‖²; null at 16 and 8 bits, whose values follow from the source's. */
+  weightRelativeError: z.number().nullable(),
+  notes: z.array(z.string()),
+  weights: count,
+  storedBytes: count,
   storedBitsPerWeight: z.number(),
 });
 
@@ -103,6 +119,8 @@ export const packageQualitySchema = z.strictObject({
   license: z.string().nullable(),
   calibration: z.record(z.string(), z.unknown()),
   layers: z.array(layerQualitySchema),
+  /** Absent in packages of versions that had no tables of 6 and 4 bits. */
+  tables: z.array(tableQualitySchema).optional(),
   linears: z.strictObject({
     weights: count,
     storedBytes: count,
@@ -124,6 +142,7 @@ export const packageQualitySchema = z.strictObject({
 export type TensorEntry = z.infer<typeof tensorEntrySchema>;
 export type QuantizationConfig = z.infer<typeof quantizationConfigSchema>;
 export type PackageQuality = z.infer<typeof packageQualitySchema>;
+export type TableQuality = z.infer<typeof tableQualitySchema>;
 export type LayerQuality = z.infer<typeof layerQualitySchema>;
 export type ComparisonEntry = z.infer<typeof comparisonEntrySchema>;
 export type PerplexityEntry = z.infer<typeof perplexityEntrySchema>;

@@ -90,6 +90,19 @@ export type PackedTable =
       /** F16 `[rows, groups]`. */
       scales: TensorLocation;
       storedBytes: number;
+    }
+  | {
+      bits: 6 | 4;
+      name: string;
+      rows: number;
+      columns: number;
+      /** ceil(columns / 32). */
+      groups: number;
+      /** U8 `[ceil(rows / 16), groups, bits, 64]`; value = scale · (field − 2^(bits − 1)), fields beyond the true rows and columns are zero. */
+      codes: TensorLocation;
+      /** F16 `[ceil(rows / 16), groups, 16]`; may be negative. */
+      scales: TensorLocation;
+      storedBytes: number;
     };
 
 /**

@@ -2,7 +2,14 @@ import type { ByteSource } from '../model/byte-source.ts';
 import { type ProblemList, quote } from '../model/problems.ts';
 import { packing } from '../native/packing.ts';
 import { columnsPerBlock } from '../quantize/quantized-linear.ts';
-import { bytesPerLine, columnsPerTableGroup, maskBytesPerBlock, rowsPerGroup } from './layout.ts';
+import {
+  bytesPerLine,
+  columnsPerTableGroup,
+  maskBytesPerBlock,
+  rowGroupCount,
+  rowsPerGroup,
+  tableLineCount,
+} from './layout.ts';
 import { checkChunkBytes } from './limits.ts';
 import { float32Of, halfsOf } from './pack-linear.ts';
 import type { PackedLinear, PackedTable, TensorLocation } from './types.ts';
@@ -42,8 +49,14 @@ export class ValueChecker {
       this.float(table.values);
       return;
     }
-    this.float(table.scales);
-    this.#tableCodes(table.codes, table.columns);
+    if (table.bits === 8) {
+      this.float(table.scales);
+      this.#tableCodes(table.codes, table.columns);
+    } else {
+      this.#tableLines(table);
+      const shape = { outFeatures: table.rows, rowGroups: rowGroupCount(table.rows), blocks: table.groups };
+      this.#rowValues(shape, table.scales, 1, 'group');
+    }
   }
 
   /** F16 or F32 values are finite and what follows them is zero. */
@@ -84,7 +97,12 @@ export class ValueChecker {
   }
 
   /** `[rowGroups, blocks, perBlock, 16]`: finite, rows beyond the last are zero. */
-  #rowValues(linear: PackedLinear, location: TensorLocation, perBlock: number): void {
+  #rowValues(
+    linear: Pick<PackedLinear, 'outFeatures' | 'rowGroups' | 'blocks'>,
+    location: TensorLocation,
+    perBlock: number,
+    block = 'block',
+  ): void {
     const perGroup = linear.blocks * perBlock * rowsPerGroup;
     for (const { bytes, begin } of this.#pieces(location)) {
       const values = halfsOf(bytes);
@@ -92,8 +110,8 @@ export class ValueChecker {
       if (bad !== -1) {
         const index = begin / 2 + bad;
         const row = Math.floor(index / perGroup) * rowsPerGroup + (index % rowsPerGroup);
-        const block = Math.floor((index % perGroup) / (perBlock * rowsPerGroup));
-        this.#fault(location, `the value of row ${row}, block ${block} is not finite`);
+        const number = Math.floor((index % perGroup) / (perBlock * rowsPerGroup));
+        this.#fault(location, `the value of row ${row}, ${block} ${number} is not finite`);
         return;
       }
     }
@@ -118,6 +136,27 @@ export class ValueChecker {
       return;
     }
     this.#tail(location);
+  }
+
+  /** Codes of 6 and 4 bits: every field is a code, so only padding can be wrong. */
+  #tableLines({ codes, rows, columns, groups, bits }: Extract<PackedTable, { bits: 6 | 4 }>): void {
+    const groupBytes = groups * tableLineCount(bits) * bytesPerLine;
+    const step = Math.max(1, Math.floor(checkChunkBytes / groupBytes)) * rowsPerGroup;
+    if (columns % columnsPerTableGroup !== 0 || rows % rowsPerGroup !== 0) {
+      for (let begin = 0; begin < rows; begin += step) {
+        const count = Math.min(step, rows - begin);
+        const position = codes.offset + (begin / rowsPerGroup) * groupBytes;
+        const lines = this.#read(position, rowGroupCount(count) * groupBytes);
+        const fault = packing.findTablePadding(lines, count, columns, bits);
+        if (fault === null) continue;
+        this.#fault(
+          codes,
+          `the padding at row ${begin + fault.row}, column ${fault.column} of [${rows}, ${columns}] is not zero`,
+        );
+        return;
+      }
+    }
+    this.#tail(codes);
   }
 
   #tableCodes(location: TensorLocation, columns: number): void {

@@ -3,6 +3,7 @@ import { type ProblemList, quote } from '../model/problems.ts';
 import type { ModelSource } from '../model/source.ts';
 import { packing } from '../native/packing.ts';
 import { dequantize } from '../quantize/dequantize.ts';
+import { rowsPerGroup } from './layout.ts';
 import {
   fittedScaleTolerance,
   foldedBiasTolerance,
@@ -11,8 +12,9 @@ import {
 } from './limits.ts';
 import type { OpenedPackage } from './opened-package.ts';
 import { bytesOf } from './pack-linear.ts';
-import { rowChunks } from './tables.ts';
-import type { TensorLocation } from './types.ts';
+import type { TableQuality } from './schema.ts';
+import { noTableErrors, packRows, rowChunks } from './tables.ts';
+import type { PackedTable, TensorLocation } from './types.ts';
 
 /**
  * Compares a package with the model that it was made from. What is stored unchanged must be equal to the bit after the documented rounding; quantized
@@ -43,8 +45,12 @@ export async function compareWithSource(
     if (location.dtype === 'F16') compareRows(opened, source, name, { halfs: location }, problems);
     else compareFloats(name, opened.readFloat32(name), source.readFloat32(name), problems);
   }
-  for (const table of new Set([opened.embedding, opened.head]))
-    compareRows(opened, source, table.name, table.bits === 16 ? { halfs: table.values } : table, problems);
+  for (const table of new Set([opened.embedding, opened.head])) {
+    const quality = opened.quality.tables?.find(({ name }) => name === table.name);
+    if (quality?.method === 'compensated') await compareTableError(opened, source, table, quality, problems);
+    else
+      compareRows(opened, source, table.name, table.bits === 16 ? { halfs: table.values } : table, problems);
+  }
   const blocks = opened.architecture.blocks;
   for (const block of blocks) {
     for (const stage of block.stages) {
@@ -91,7 +97,7 @@ function compareRows(
   opened: OpenedPackage,
   source: ModelSource,
   name: string,
-  tensors: { halfs: TensorLocation } | { codes: TensorLocation; scales: TensorLocation },
+  tensors: { halfs: TensorLocation } | Exclude<PackedTable, { bits: 16 }>,
   problems: ProblemList,
 ): void {
   const [rows = 0, columns = 0] = source.tensors.get(name)?.shape ?? [];
@@ -99,21 +105,54 @@ function compareRows(
     const encoded: [TensorLocation, Uint8Array][] = [];
     if ('halfs' in tensors) encoded.push([tensors.halfs, bytesOf(packing.floatsToHalfs(values).halfs)]);
     else {
-      const { codes, scales } = packing.quantizeTable8(values, count, columns);
+      const { codes, scales } =
+        tensors.bits === 8
+          ? packing.quantizeTable8(values, count, columns)
+          : packRows(values, count, columns, tensors.bits, null, noTableErrors());
       encoded.push([tensors.codes, bytesOf(codes)], [tensors.scales, bytesOf(scales)]);
     }
+    // Tables of 6 and 4 bits are stored by groups of 16 rows, of which the last may not be full.
+    const unit = 'halfs' in tensors || tensors.bits === 8 ? 1 : rowsPerGroup;
     for (const [location, bytes] of encoded) {
-      const rowBytes = bytes.length / count;
+      const rowBytes = bytes.length / (Math.ceil(count / unit) * unit);
       const stored = opened.readRange(location, begin * rowBytes, bytes.length);
       if (Buffer.from(stored).equals(bytes)) continue;
       const at = bytes.findIndex((byte, index) => byte !== stored[index]);
       problems.error(
         'value-differs',
-        `${quote(location.name)}: row ${begin + Math.floor(at / rowBytes)} is not what the source gives`,
+        `${quote(location.name)}: ${unit === 1 ? `row ${begin + Math.floor(at / rowBytes)}` : `rows from ${begin + Math.floor(at / rowBytes / unit) * unit} on`} ${unit === 1 ? 'is' : 'are'} not what the source gives`,
       );
       return;
     }
   }
+}
+
+/** A table that was fitted to its calibration: its error is the one that quality.json states. */
+async function compareTableError(
+  opened: OpenedPackage,
+  source: ModelSource,
+  { name, rows, columns }: PackedTable,
+  { weightRelativeError: stated }: TableQuality,
+  problems: ProblemList,
+): Promise<void> {
+  let error = 0;
+  let norm = 0;
+  for (const { begin, count, values } of rowChunks(source, name, rows, columns)) {
+    const stored = opened.readRowsFloat32(name, begin, count);
+    for (let index = 0; index < values.length; index += 1) {
+      const value = values[index] ?? 0;
+      error += (value - (stored[index] ?? 0)) ** 2;
+      norm += value * value;
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  const relative = norm > 0 ? error / norm : Number(error > 0);
+  const wanted = stated ?? Number.NaN;
+  if (!(Math.abs(relative - wanted) <= weightErrorTolerance * wanted + weightErrorFloor))
+    problems.error(
+      'weight-error',
+      `${quote(name)}: the table differs from the source's by ${relative.toPrecision(6)} (relative, squared), quality.json says ${stated?.toPrecision(6) ?? 'nothing'}`,
+    );
 }
 
 /** Weight error of each linear of a stage, with the column scales that the package applies to its input. */

@@ -52,7 +52,7 @@ export async function verifyPackage(packagePath: string, options: VerifyOptions 
       await checkHashes(opened, problems, report, (share) => onProgress?.(share * hashShare));
       for (const linear of opened.linears.values()) report.checkedTensors += locationsOf(linear).length;
       for (const table of new Set([opened.embedding, opened.head]))
-        report.checkedTensors += table.bits === 8 ? 2 : 1;
+        report.checkedTensors += table.bits === 16 ? 1 : 2;
       report.checkedTensors += opened.floats.size;
       report.warnings.push(...cardWarnings(opened));
       if (against !== undefined)

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
+import { embeddingBitsSchema } from '../contract/common.ts';
 import { DBellError } from '../contract/errors.ts';
 import { syncFolder, temporarySuffix, writeFileAtomically } from '../files/atomic.ts';
 import { fileError } from '../files/errors.ts';
@@ -18,7 +19,7 @@ export const fingerprintSchema = z.strictObject({
   /** TokenWindows.fingerprint, or null for recipes that need no text. */
   calibration: z.string().nullable(),
   recipe: recipeSchema,
-  embeddingBits: z.union([z.literal(16), z.literal(8)]),
+  embeddingBits: embeddingBitsSchema,
   seed: z.int(),
   /** Version of this program and of what computes: float engine and kernel path. */
   engine: z.string(),

@@ -1,4 +1,5 @@
 import { performance } from 'node:perf_hooks';
+import type { EmbeddingBits } from '../contract/common.ts';
 import { floatMemoryEstimate } from '../float/memory-estimate.ts';
 import type { FloatEngine } from '../float/types.ts';
 import { type Architecture, type Block, type Linear, linearsOf } from '../model/architecture.ts';
@@ -36,7 +37,7 @@ export interface QuantizationEstimate {
 export interface EstimateInputs {
   architecture: Architecture;
   recipe: Recipe;
-  embeddingBits: 16 | 8;
+  embeddingBits: EmbeddingBits;
   /** Zero for recipes that need no text. */
   windowCount: number;
   context: number;
@@ -85,10 +86,12 @@ export function storedLinearBytes(
   return bytes;
 }
 
-function tableBytes(rows: number, columns: number, bits: 16 | 8): number {
+function tableBytes(rows: number, columns: number, bits: EmbeddingBits): number {
   if (bits === 16) return padded(rows * columns * float16Bytes);
   const groups = Math.ceil(columns / 32);
-  return padded(rows * groups * 32) + padded(rows * groups * float16Bytes);
+  if (bits === 8) return padded(rows * groups * 32) + padded(rows * groups * float16Bytes);
+  const storedRows = 16 * Math.ceil(rows / 16);
+  return padded((storedRows * groups * 32 * bits) / 8) + padded(storedRows * groups * float16Bytes);
 }
 
 function packageBytes({ architecture, recipe, embeddingBits, keptLevels }: EstimateInputs): {

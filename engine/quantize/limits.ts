@@ -23,3 +23,15 @@ export const diskReserveBytes = 64 * 1024 * 1024;
 
 /** Node with its libraries and onnxruntime, before any model (measured: 150 to 190 MiB). */
 export const baseProcessBytes = 190 * 1024 * 1024;
+
+/**
+ * λ of the head's metric where the embedding is the same table, against a mean diagonal of 1: how much plain closeness of a looked-up row counts beside the logits.
+ * Measured in docs/method.md, section 6.
+ */
+export const tiedLookupWeight = 0.3;
+
+/** λ where the head has a table of its own: keeps M positive definite, as the linears' damping does. */
+export const headDamping = 0.01;
+
+/** Sweeps of coordinate descent over a table's codes and scales; the third lowers the error by less than 1% of it. */
+export const tableSweeps = 3;

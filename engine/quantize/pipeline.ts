@@ -1,6 +1,7 @@
 import { existsSync, lstatSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import type { TokenWindows } from '../calibration/windows.ts';
+import type { EmbeddingBits } from '../contract/common.ts';
 import { DBellError } from '../contract/errors.ts';
 import type { FloatEngine } from '../float/types.ts';
 import type { ModelSource } from '../model/source.ts';
@@ -33,7 +34,7 @@ export interface QuantizeOptions {
   windows: TokenWindows | null;
   /** Resolved (resolve-recipe.ts). */
   recipe: Recipe;
-  embeddingBits: 16 | 8;
+  embeddingBits: EmbeddingBits;
   engine: FloatEngine;
   sink: QuantizationSink;
   /** `OUT.partial`: checkpoint, lock and the sink's unfinished files; gone when the package stands. */
@@ -192,6 +193,7 @@ async function runLocked(
     recipe,
     embeddingBits: options.embeddingBits,
     calibration: calibrationRecord(windows),
+    tableMetric: null,
   });
   retireWork(workDirectory);
   return { summary, resumedBlocks, elapsedMs: earlierMs + reporter.elapsedMs };

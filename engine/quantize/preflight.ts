@@ -2,6 +2,7 @@ import { accessSync, constants, existsSync, lstatSync, realpathSync, statfsSync 
 import { freemem, totalmem } from 'node:os';
 import path from 'node:path';
 import type { TokenWindows } from '../calibration/windows.ts';
+import type { EmbeddingBits } from '../contract/common.ts';
 import { DBellError } from '../contract/errors.ts';
 import { fileError } from '../files/errors.ts';
 import type { ModelSource } from '../model/source.ts';
@@ -20,7 +21,7 @@ export interface PreflightInputs {
   /** Null only for recipes that need no calibration. */
   windows: TokenWindows | null;
   recipe: Recipe;
-  embeddingBits: 16 | 8;
+  embeddingBits: EmbeddingBits;
   /** Where the package will appear. */
   outputDirectory: string;
   threads: number;

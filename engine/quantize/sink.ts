@@ -1,6 +1,8 @@
+import type { EmbeddingBits } from '../contract/common.ts';
 import type { ModelSource } from '../model/source.ts';
 import type { QuantizedLinear } from './quantized-linear.ts';
 import type { Recipe } from './recipe.ts';
+import type { TableMetric } from './table-metric.ts';
 
 /** Per-layer figures kept in quality.json and in the history. */
 export interface LayerReport {
@@ -32,8 +34,10 @@ export interface QuantizationSink {
   finish(summary: {
     source: ModelSource;
     recipe: Recipe;
-    embeddingBits: 16 | 8;
+    embeddingBits: EmbeddingBits;
     calibration: Record<string, unknown>;
+    /** What an error of the head's table costs, for tables of 6 and 4 bits; null: they are rounded. */
+    tableMetric: TableMetric | null;
   }): Promise<PackageSummary>;
 }
 

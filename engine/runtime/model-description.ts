@@ -140,5 +140,11 @@ function packedTable(table: PackedTable): NativeTable {
   const { rows, columns } = table;
   return table.bits === 16
     ? { type: 'F16', rows, columns, values: range(table.values), scales: null }
-    : { type: 'I8', rows, columns, values: range(table.codes), scales: range(table.scales) };
+    : {
+        type: table.bits === 8 ? 'I8' : table.bits === 6 ? 'Q6' : 'Q4',
+        rows,
+        columns,
+        values: range(table.codes),
+        scales: range(table.scales),
+      };
 }

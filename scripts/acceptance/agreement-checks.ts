@@ -235,7 +235,7 @@ export function floatModelOf(
   return createFloatTextModel(source.asModelSource(), {
     threads,
     activationBits,
-    headActivationBits: source.head.bits === 8 ? 8 : 16,
+    headActivationBits: source.head.bits === 16 ? 16 : 8,
     weights: 'resident',
     blockWeights: (index) => {
       const block = blockAt(index);

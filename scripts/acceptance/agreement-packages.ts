@@ -143,7 +143,7 @@ export interface PackageRequest {
   recipe: string;
   activationBits: ActivationBits;
   calibration(source: ModelSource): Promise<TokenWindows>;
-  embeddingBits?: 16 | 8;
+  embeddingBits?: 16 | 8 | 6 | 4;
   out: string;
   threads: number;
 }

@@ -49,7 +49,7 @@ test.each([
   ['half a window', { windows: 1.5 }],
   ['a context of one token, which scores nothing', { context: 1 }],
   ['five activation bits', { activationBits: 5 }],
-  ['four embedding bits', { embeddingBits: 4 }],
+  ['five embedding bits', { embeddingBits: 5 }],
   ['a negative seed', { seed: -1 }],
   ['a number as text', { windows: '64' }],
   ['not a number', { windows: Number.NaN }],

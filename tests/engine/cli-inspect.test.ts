@@ -81,7 +81,7 @@ test.each([
   [['--windows', 'many']],
   [['--context', '1']],
   [['--activation-bits', '7']],
-  [['--embedding-bits', '4']],
+  [['--embedding-bits', '5']],
   [['--set', 'novalue']],
   [['--threads', '-1']],
 ])('estimate refuses %j as wrong usage', async (extra) => {

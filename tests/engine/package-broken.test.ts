@@ -76,7 +76,7 @@ interface Row {
   make: (copy: string) => void;
   /** The whole message behind `FOLDER: `. */
   message: string;
-  base?: 'three-levels' | 'structured' | 'eight-bits';
+  base?: 'three-levels' | 'structured' | 'eight-bits' | 'six-bits' | 'four-bits';
 }
 
 const rows: Row[] = [
@@ -355,6 +355,55 @@ const rows: Row[] = [
       'model.safetensors: tensor "model.embed_tokens.weight.dbell.codes": the padding column 40 of row 0 is not zero',
   },
   {
+    name: 'a field in a padding column of a table of 6 bits',
+    base: 'six-bits',
+    make: tensor('model.embed_tokens.weight.dbell.codes', (bytes) => {
+      // Row 1, group 1, line 5: the upper bits of columns 48 … 63.
+      bytes[(6 + 5) * 64 + 4] = 0x10;
+    }),
+    message:
+      'model.safetensors: tensor "model.embed_tokens.weight.dbell.codes": the padding at row 1, column 56 of [288, 40] is not zero',
+  },
+  {
+    name: 'a table scale of 4 bits that is infinite',
+    base: 'four-bits',
+    make: tensor('model.embed_tokens.weight.dbell.scales', (bytes) =>
+      bytes.writeUInt16LE(0xfc00, 2 * (16 + 3)),
+    ),
+    message:
+      'model.safetensors: tensor "model.embed_tokens.weight.dbell.scales": the value of row 3, group 1 is not finite',
+  },
+  {
+    name: 'a table of 5 bits',
+    base: 'four-bits',
+    make: entry('model.embed_tokens.weight', { bits: 5 }),
+    message: 'config.json: quantization_config: tensors.model.embed_tokens.weight.bits: Invalid input',
+  },
+  {
+    name: 'a table of 6 bits that says 4',
+    base: 'six-bits',
+    make: config((quantization) => {
+      quantization.embedding_bits = 4;
+      (quantization.tensors as Record<string, Json>)['model.embed_tokens.weight']!.bits = 4;
+    }),
+    message:
+      'quality.json: table "model.embed_tokens.weight" says 14,976 stored bytes but the file holds 10,368',
+  },
+  {
+    name: 'a quality.json with other bytes of a table',
+    base: 'four-bits',
+    make: (copy) =>
+      editJson(path.join(copy, 'quality.json'), (value) => ((value.tables as Json[])[0]!.storedBytes = 64)),
+    message: 'quality.json: table "model.embed_tokens.weight" says 64 stored bytes but the file holds 10,368',
+  },
+  {
+    name: 'a quality.json with a table that is none',
+    base: 'four-bits',
+    make: (copy) =>
+      editJson(path.join(copy, 'quality.json'), (value) => ((value.tables as Json[])[0]!.name = 'x')),
+    message: 'quality.json: "x" is no table of this package',
+  },
+  {
     name: 'no quality.json',
     make: (copy) => rmSync(path.join(copy, 'quality.json')),
     message: 'quality.json is missing; copy the package again',
@@ -389,6 +438,11 @@ beforeAll(async () => {
     'eight-bits',
     await packTinyModel('llama-odd-widths', path.join(folder, 'eight'), { embeddingBits: 8 }),
   );
+  for (const [name, embeddingBits] of [
+    ['six-bits', 6],
+    ['four-bits', 4],
+  ] as const)
+    bases.set(name, await packTinyModel('llama-odd-widths', path.join(folder, name), { embeddingBits }));
   bases.set(
     'structured',
     await packTinyModel('llama-odd-widths', path.join(folder, 'structured'), {

@@ -16,7 +16,7 @@ const folder = mkdtempSync(path.join(tmpdir(), 'dbell-format-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** A package whose linears are random in every layout there is, one after the other. */
-async function packRandom(model: string, embeddingBits: 16 | 8): Promise<string> {
+async function packRandom(model: string, embeddingBits: 16 | 8 | 6 | 4): Promise<string> {
   const source = await openModel(path.join(tinyModels, model));
   const out = path.join(folder, `${model}-${embeddingBits}`);
   const sink = createPackageSink({ workDirectory: `${out}.partial`, outputDirectory: out });
@@ -56,6 +56,10 @@ describe('a reader written from docs/format.md reads the same numbers', () => {
     ['llama-odd-widths', 16],
     ['opt-post-norm-projected', 8],
     ['qwen2', 8],
+    ['llama-odd-widths', 6],
+    ['opt-post-norm-projected', 4],
+    ['llama-untied', 6],
+    ['qwen3', 4],
   ] as const)('%s with tables at %d bits', async (model, embeddingBits) => {
     const out = await packRandom(model, embeddingBits);
     const reference = new PackedReader(out);

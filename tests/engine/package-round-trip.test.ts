@@ -149,6 +149,37 @@ describe('a package holds what was put into it', () => {
     source.close();
   });
 
+  test.each([6, 4] as const)('tables at %d bits are close, and rows are read from anywhere', async (bits) => {
+    const source = await openModel(path.join(tinyModels, 'llama-odd-widths'));
+    const out = path.join(folder, `table-${bits}`);
+    const opened = await openPackage(await packTinyModel('llama-odd-widths', out, { embeddingBits: bits }));
+    const { name, rows, columns, storedBytes } = opened.embedding;
+    expect(storedBytes).toBe((rows / 16) * 2 * (bits * 64 + 32));
+    const values = source.readFloat32(name);
+    const stored = opened.readFloat32(name);
+    let error = 0;
+    let norm = 0;
+    values.forEach((value, index) => {
+      error += (value - stored[index]!) ** 2;
+      norm += value ** 2;
+    });
+    expect(error / norm).toBeLessThan(bits === 6 ? 1e-3 : 1.5e-2);
+    expect(opened.quality.tables).toMatchObject([{ name, method: 'rounded', relativeError: null }]);
+    expect(opened.quality.tables![0]!.weightRelativeError).toBeCloseTo(error / norm, 6);
+    for (const [begin, count] of [
+      [0, 1],
+      [15, 2],
+      [17, 40],
+      [rows - 1, 1],
+      [rows, 0],
+    ] as const)
+      expect(opened.readRowsFloat32(name, begin, count)).toEqual(
+        stored.subarray(begin * columns, (begin + count) * columns),
+      );
+    opened.close();
+    source.close();
+  });
+
   test('as a model its weights are the dequantized ones with the column scale multiplied in', async () => {
     const opened = await openPackage(path.join(folder, 'opt-relu'));
     const model = opened.asModelSource();

@@ -176,7 +176,7 @@ export const testCalibration = { windowCount: 2, context: 64, fingerprint: 'a'.r
 export interface PackOptions {
   levels?: number;
   transform?: boolean;
-  embeddingBits?: 16 | 8;
+  embeddingBits?: 16 | 8 | 6 | 4;
   /** Called with each block before it is written. */
   edit?: (block: QuantizedBlock) => void;
 }
@@ -196,6 +196,7 @@ export function finishOptions(source: ModelSource, options: PackOptions = {}) {
     source,
     recipe: testRecipe,
     embeddingBits: options.embeddingBits ?? (16 as const),
+    tableMetric: null,
     calibration: testCalibration,
   };
 }

@@ -9,7 +9,15 @@ import { qualitySha256 } from '../../engine/package/quality.ts';
 import { createPackageSink } from '../../engine/package/sink.ts';
 import { verifyPackage } from '../../engine/package/verify.ts';
 import type { Recipe } from '../../engine/quantize/recipe.ts';
-import { finishOptions, packTinyModel, roundedBlocks, testRecipe, tinyModels } from './package-support.ts';
+import { prepareTableMetric } from '../../engine/quantize/table-metric.ts';
+import {
+  finishOptions,
+  packTinyModel,
+  roundedBlocks,
+  testRecipe,
+  tinyModels,
+  writeBlocks,
+} from './package-support.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'dbell-verify-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -73,11 +81,52 @@ describe('a sound package', () => {
     source.close();
   });
 
-  test('with tables at 8 bits', async () => {
-    const out = await packTinyModel('llama-untied', path.join(folder, 'eight'), { embeddingBits: 8 });
+  test.each([8, 6, 4] as const)('with tables at %d bits', async (embeddingBits) => {
+    const out = await packTinyModel('llama-untied', path.join(folder, `table-${embeddingBits}`), {
+      embeddingBits,
+    });
     const source = await sourceOf('llama-untied');
     expect(await verifyPackage(out, { against: source })).toMatchObject({ ok: true, problems: [] });
     source.close();
+  });
+
+  test('tables of 4 bits that were fitted to a metric, tied or not; a changed one is found', async () => {
+    for (const model of ['llama-untied', 'llama-odd-widths']) {
+      const source = await sourceOf(model);
+      const out = path.join(folder, `fitted-${model}`);
+      const { hiddenSize, head } = source.architecture;
+      const gram = Float64Array.from(
+        { length: hiddenSize * hiddenSize },
+        (_, index) => (index % (hiddenSize + 1) === 0 ? 1 + index : 0) + 0.5,
+      );
+      const tableMetric = prepareTableMetric(gram, hiddenSize, head.tied);
+      const sink = writeBlocks(source, out);
+      await sink.finish({ ...finishOptions(source, { embeddingBits: 4 }), tableMetric });
+      expect(await verifyPackage(out, { against: source })).toMatchObject({ ok: true, problems: [] });
+      const opened = await openPackage(out);
+      const tables = opened.quality.tables!;
+      expect(tables.map(({ name, method }) => [name, method]).sort()).toEqual(
+        head.tied
+          ? [[head.weight, 'compensated']]
+          : [
+              [head.weight, 'compensated'],
+              [source.architecture.embedding.table, 'rounded'],
+            ].sort(),
+      );
+      for (const { relativeError, method, storedBitsPerWeight } of tables) {
+        expect(relativeError === null).toBe(method === 'rounded');
+        expect(storedBitsPerWeight).toBeGreaterThanOrEqual(4.5);
+      }
+      const table = opened.head;
+      if (table.bits !== 4) throw new Error('the head has 4 bits');
+      const file = readFileSync(opened.modelPath);
+      for (let at = 0; at < 256; at += 1) file[table.codes.offset + at]! ^= 0x77;
+      writeFileSync(opened.modelPath, file);
+      opened.close();
+      const report = await verifyPackage(out, { against: source });
+      expect(report.problems.map(({ code }) => code)).toContain('weight-error');
+      source.close();
+    }
   });
 });
 

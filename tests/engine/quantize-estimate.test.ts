@@ -17,6 +17,8 @@ describe('estimate', () => {
     ['qwen2', 'rtn-1', 8],
     ['opt-post-norm-projected', 'gptq-2', 16],
     ['opt-relu', 'billm', 8],
+    ['llama-odd-widths', 'gptq-3', 6],
+    ['mistral', 'gptq-4', 4],
   ] as const)(
     'of %s with %s equals the stored bits of the package',
     async (name, recipeName, embeddingBits) => {

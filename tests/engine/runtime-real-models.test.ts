@@ -32,7 +32,7 @@ interface Subject {
   model: string | null;
   text: string;
   context: number;
-  embeddingBits: 16 | 8;
+  embeddingBits: 16 | 8 | 6 | 4;
   /** Bits of a uniform grid, or BiLLM's four levels. */
   bits: number | 'structured';
 }
@@ -46,6 +46,8 @@ const subjects: Subject[] = [
   { label: 'stories-7m, structured', ...stories, embeddingBits: 16, bits: 'structured' },
   { label: 'stories-7m, 1 bit', ...stories, embeddingBits: 16, bits: 1 },
   { label: 'stories-7m, 3 bits, 8-bit tables', ...stories, embeddingBits: 8, bits: 3 },
+  { label: 'stories-7m, 4 bits, 6-bit tables', ...stories, embeddingBits: 6, bits: 4 },
+  { label: 'stories-7m, 8 bits, 4-bit tables', ...stories, embeddingBits: 4, bits: 8 },
   { label: 'stories-7m, 8 bits', ...stories, embeddingBits: 16, bits: 8 },
   { label: 'OPT, structured, 8-bit tables', ...opt, embeddingBits: 8, bits: 'structured' },
 ];
@@ -100,7 +102,7 @@ describe.each(subjects)('$label', ({ label, model, text, context, embeddingBits,
       const float = await createFloatTextModel(packedSource.asModelSource(), {
         threads: 2,
         activationBits,
-        headActivationBits: embeddingBits === 8 ? 8 : 16,
+        headActivationBits: embeddingBits === 16 ? 16 : 8,
       });
       const packedSession = await packed.createSession();
       const floatSession = await float.createSession();

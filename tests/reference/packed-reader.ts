@@ -121,10 +121,31 @@ export class PackedReader {
         return Math.fround(scale * codes.readInt8(row * groups * 32 + column));
       });
     }
+    if (entry.layout === 'table' && entry.bits < 8) return this.#packedTable(name, entry);
     const bytes = this.stored(name);
     const half = entry.layout === 'table' || entry.dtype === 'F16';
     return Array.from({ length: count }, (_, index) =>
       half ? binary16(bytes.readUInt16LE(2 * index)) : bytes.readFloatLE(4 * index),
     );
+  }
+
+  /** Tables of 6 and 4 bits, by groups of 16 rows. */
+  #packedTable(name: string, { shape, bits }: Entry): number[] {
+    const [rows = 0, columns = 0] = shape;
+    const groups = Math.ceil(columns / 32);
+    const codes = this.stored(`${name}.dbell.codes`);
+    const scales = this.stored(`${name}.dbell.scales`);
+    return Array.from({ length: rows * columns }, (_, index) => {
+      const row = Math.floor(index / columns);
+      const column = index % columns;
+      const group = Math.floor(row / 16) * groups + Math.floor(column / 32);
+      const k = column % 32;
+      const byte = (line: number) => codes[(group * bits + line) * 64 + 4 * (row % 16) + (k % 4)]!;
+      const quad = Math.floor((k % 16) / 4);
+      let field = k < 16 ? byte(quad) % 16 : Math.floor(byte(quad) / 16);
+      if (bits === 6) field += 16 * (Math.floor(byte(k < 16 ? 4 : 5) / 4 ** quad) % 4);
+      const scale = binary16(scales.readUInt16LE(2 * (group * 16 + (row % 16))));
+      return Math.fround(scale * (field - 2 ** (bits - 1)));
+    });
   }
 }

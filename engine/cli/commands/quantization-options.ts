@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { Setting } from '../../contract/common.ts';
+import type { EmbeddingBits, Setting } from '../../contract/common.ts';
 import { limits } from '../../contract/limits.ts';
 import { oneOf, setting, wholeNumber } from '../options.ts';
 import type { OutputOptions } from '../output.ts';
@@ -9,7 +9,7 @@ export interface QuantizationOptions extends OutputOptions {
   windows?: number;
   context?: number;
   activationBits?: 16 | 8 | 6 | 4;
-  embeddingBits?: 16 | 8;
+  embeddingBits?: EmbeddingBits;
   set?: Setting[];
   threads?: number;
 }
@@ -25,7 +25,11 @@ export function withQuantizationOptions(command: Command): Command {
       wholeNumber(2, limits.contextTokens),
     )
     .option('--activation-bits <bits>', "16, 8, 6 or 4 (default: the recipe's own, 8)", oneOf(16, 8, 6, 4))
-    .option('--embedding-bits <bits>', '16 or 8, for embedding and head (default: 16)', oneOf(16, 8))
+    .option(
+      '--embedding-bits <bits>',
+      '16, 8, 6 or 4, for embedding and head (default: 16)',
+      oneOf(16, 8, 6, 4),
+    )
     .option(
       '--set <key=value>',
       'change one field of the recipe ("dbell recipes --json" has the fields); may be repeated',
