@@ -68,6 +68,7 @@ struct TestLinear {
   std::vector<std::uint8_t> codes;    // [out, in]
   std::vector<std::uint8_t> salient;  // [in]
   Exact<std::uint8_t> planes, mask;   // mask: [blocks, 16]
+  Exact<std::uint8_t> base3;
   Exact<std::uint16_t> scales, offsets, structured_values;
   Exact<float> bias;
   dbell::PackedLinear packed{};
@@ -131,6 +132,28 @@ inline TestLinear make_linear(Random& random, dbell::LinearLayout layout, std::s
   for (std::size_t i = 0; i < out; ++i) linear.bias[i] = random.uniform();
   p.bias = linear.bias.values;
   return linear;
+}
+
+/// Stores the codes of three levels in base 3 instead of planes, by the words of docs/format.md.
+inline void store_base3(TestLinear& linear) {
+  dbell::PackedLinear& p = linear.packed;
+  std::size_t group_bytes = 0;
+  for (std::size_t block = 0; block < p.blocks; ++block)
+    group_bytes += 16 * ceil_div(block + 1 < p.blocks ? 128 : linear.in - 128 * block, 5);
+  linear.base3 = Exact<std::uint8_t>(p.row_groups * group_bytes);
+  const int powers[] = {1, 3, 9, 27, 81};
+  for (std::size_t i = 0; i < linear.out; ++i) {
+    for (std::size_t j = 0; j < linear.in; ++j) {
+      const std::size_t block = j / 128, columns = block + 1 < p.blocks ? 128 : linear.in - 128 * block;
+      const std::size_t strip = j % 128 / 20, k = j % 128 % 20, left = ceil_div(columns - 20 * strip, 5);
+      const std::size_t t = left < 4 ? left : 4;
+      const std::size_t at = i / 16 * group_bytes + 416 * block + 64 * strip + t * (i % 16) + k % t;
+      linear.base3[at] = static_cast<std::uint8_t>(linear.base3[at] + powers[k / t] * linear.codes[i * linear.in + j]);
+    }
+  }
+  p.base3 = linear.base3.values;
+  p.base3_group_bytes = group_bytes;
+  p.planes = nullptr;
 }
 
 /// Activations with their sums, in the layout of QuantizedActivations.

@@ -17,6 +17,15 @@ constexpr std::size_t kColumnsPerBlock = 128;
 constexpr std::size_t kLinesPerBlock = kColumnsPerBlock / kColumnsPerLine;
 /// Four adjacent columns are multiplied at once ("quad"); quad q of a block is bit q % 8 of its line q / 8.
 constexpr std::size_t kQuadsPerBlock = kColumnsPerBlock / 4;
+/// Base-3 storage of three levels (docs/format.md): a strip is 16 rows × 20 columns in 64 bytes, five codes a byte: byte
+/// 4·row + j, digit d ↔ column 4d + j of the strip. A block's last strip has only as many bytes a row, t, as its columns
+/// need: byte t·row + j, digit d ↔ column t·d + j.
+constexpr std::size_t kDigitsPerByte = 5;
+constexpr std::size_t kColumnsPerStrip = 20;
+constexpr std::size_t kStripRowBytes = 4;
+/// A whole block: six strips of four bytes a row and one of two.
+constexpr std::size_t kBase3BlockRowBytes = 26;
+constexpr std::size_t kBase3BlockBytes = kBase3BlockRowBytes * kRowsPerGroup;
 /// fp16 values for each row and block of the structured layout.
 constexpr std::size_t kStructuredValues = 7;
 /// Columns that share one scale in a table of 8, 6 or 4 bits.
@@ -41,11 +50,14 @@ struct PackedLinear {
   std::size_t blocks;                      ///< ceil(in_features / 128)
   int plane_count;                         ///< 1 … 8; structured: 2
   int levels;                              ///< grid: 2 … 256
-  const std::uint8_t* planes;              ///< [row_groups, lines, plane_count, 64]
+  const std::uint8_t* planes;              ///< [row_groups, lines, plane_count, 64], or null where base3 is not
+  const std::uint8_t* base3;               ///< three levels only: [row_groups, base3_group_bytes], or null
+  std::size_t base3_group_bytes;           ///< 16 · Σ_blocks ceil(columns of the block / 5)
   const std::uint16_t* scales;             ///< grid: fp16 [row_groups, blocks, 16]
   const std::uint16_t* offsets;            ///< grid: fp16 [row_groups, blocks, 16], or null
   const std::uint16_t* structured_values;  ///< structured: fp16 [row_groups, blocks, 7, 16]
-  const float* bias;                       ///< [row_groups · 16], zero beyond out_features; never null
+  const float* bias;                       ///< [row_groups · 16], zero beyond out_features. Null (grid only): what y
+                                           ///< holds already stands in its place
 };
 
 /// Activations x̂ of one linear's input, really rounded. Values beyond in_features are zero.

@@ -1,4 +1,5 @@
 // Float path with AVX2 and FMA: codes and tables to float32 weights, and the panel product.
+#include "kernels/avx2/base3.h"
 #include "kernels/avx2/bits.h"
 #include "kernels/avx2/kernels.h"
 
@@ -91,9 +92,13 @@ void multiply(const float* a, std::size_t lda, std::size_t tokens, std::size_t d
 void expand(const PackedLinear& linear, std::size_t row_group, std::size_t block, const std::uint8_t* salient_mask,
             float* tile) {
   const std::size_t planes = static_cast<std::size_t>(linear.plane_count), quads = 8 * lines_of_block(linear, block);
-  const std::uint8_t* bytes = linear.planes + (row_group * linear.lines + block * kLinesPerBlock) * planes * kLineBytes;
   const __m256i one = _mm256_set1_epi8(1), low_byte = _mm256_set1_epi32(0xFF);
-  const bool is_grid = linear.layout == LinearLayout::grid;
+  const bool is_grid = linear.layout == LinearLayout::grid, is_base3 = linear.base3 != nullptr;
+  std::uint8_t base3_codes[kQuadsPerBlock * kLineBytes];
+  if (is_base3) unpack_base3(linear, row_group, block, base3_codes);
+  const std::uint8_t* bytes =
+      is_base3 ? base3_codes
+               : linear.planes + (row_group * linear.lines + block * kLinesPerBlock) * planes * kLineBytes;
   for (std::size_t half = 0; half < 2; ++half) {
     __m256 scale = _mm256_setzero_ps(), offset = scale, centre = scale, level[8] = {};
     if (is_grid) {
@@ -105,10 +110,10 @@ void expand(const PackedLinear& linear, std::size_t row_group, std::size_t block
       load_levels(linear, row_group, block, half, level);
     }
     for (std::size_t quad = 0; quad < quads; ++quad) {
-      const std::uint8_t* line = bytes + quad / 8 * planes * kLineBytes + half * kHalfBytes;
+      const std::uint8_t* line = bytes + (is_base3 ? quad : quad / 8 * planes) * kLineBytes + half * kHalfBytes;
       const __m128i bit = _mm_cvtsi32_si128(static_cast<int>(quad % 8));
-      __m256i code = _mm256_setzero_si256();
-      for (std::size_t plane = 0; plane < planes; ++plane) {
+      __m256i code = is_base3 ? load_half(line) : _mm256_setzero_si256();
+      for (std::size_t plane = 0; !is_base3 && plane < planes; ++plane) {
         const __m256i digit = _mm256_and_si256(_mm256_srl_epi16(load_half(line + plane * kLineBytes), bit), one);
         code = _mm256_or_si256(code, _mm256_sll_epi16(digit, _mm_cvtsi32_si128(static_cast<int>(plane))));
       }

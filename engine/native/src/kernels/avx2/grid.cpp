@@ -2,42 +2,15 @@
 // into int16, saturating; codes are taken in digits of at most four planes, so that a pair is at most 2·15·127 = 3810
 // and 8 of them (one line) fit, or 32 (a block) of one or two planes (2·3·127·32 = 24384): nothing ever saturates and
 // every sum is exact.
-#include "kernels/avx2/bits.h"
+#include "kernels/avx2/base3.h"
+#include "kernels/avx2/grid_block.h"
 #include "kernels/avx2/kernels.h"
 
 namespace dbell::avx2 {
 namespace {
 
-constexpr std::size_t kPrefetchBytes = 4096;
 constexpr int kPlanesPerDigit = 4;
 constexpr int kMaximumDigits = 2;
-
-inline __m256 add_block(const PackedLinear& linear, std::size_t group, std::size_t half, std::size_t block,
-                        __m256i sums, std::int32_t block_sum, std::size_t token, __m256 accumulator,
-                        std::int32_t* integers) {
-  const __m256i integer =
-      _mm256_sub_epi32(_mm256_slli_epi32(sums, 1), _mm256_set1_epi32((linear.levels - 1) * block_sum));
-  if (integers) {
-    alignas(32) std::int32_t lanes[8];
-    _mm256_store_si256(reinterpret_cast<__m256i*>(lanes), integer);
-    for (std::size_t row = 0; row < 8; ++row) {
-      integers[((token * linear.row_groups + group) * kRowsPerGroup + half * 8 + row) * linear.blocks + block] =
-          lanes[row];
-    }
-  }
-  const std::size_t scale_index = (group * linear.blocks + block) * kRowsPerGroup + half * 8;
-  accumulator =
-      _mm256_add_ps(accumulator, _mm256_mul_ps(half_floats(linear.scales + scale_index), _mm256_cvtepi32_ps(integer)));
-  if (linear.offsets) {
-    const __m256 twice_sum = _mm256_set1_ps(static_cast<float>(2 * block_sum));
-    accumulator = _mm256_add_ps(accumulator, _mm256_mul_ps(half_floats(linear.offsets + scale_index), twice_sum));
-  }
-  return accumulator;
-}
-
-inline __m256 finish(const PackedLinear& linear, std::size_t row, float scale, __m256 accumulator) {
-  return _mm256_add_ps(_mm256_loadu_ps(linear.bias + row), _mm256_mul_ps(_mm256_set1_ps(0.5f * scale), accumulator));
-}
 
 /// One token, plane by plane.
 void decode(const PackedLinear& linear, const QuantizedActivations& activations, std::size_t group, float* y,
@@ -77,12 +50,13 @@ void decode(const PackedLinear& linear, const QuantizedActivations& activations,
   }
   for (std::size_t half = 0; half < 2; ++half) {
     const std::size_t row = group * kRowsPerGroup + half * 8;
-    _mm256_storeu_ps(y + row, finish(linear, row, activations.scales[0], accumulator[half]));
+    finish(linear, row, activations.scales[0], accumulator[half], y + row);
   }
 }
 
 /// Codes of one row group and block as bytes, one array [quads, 16 rows, 4 columns] for each digit of four planes.
 void unpack_codes(const PackedLinear& linear, std::size_t group, std::size_t block, std::uint8_t* codes) {
+  if (linear.base3 != nullptr) return unpack_base3(linear, group, block, codes);
   const std::size_t planes = static_cast<std::size_t>(linear.plane_count), quads = 8 * lines_of_block(linear, block);
   const std::uint8_t* bytes = linear.planes + (group * linear.lines + block * kLinesPerBlock) * planes * kLineBytes;
   const __m256i one = _mm256_set1_epi8(1);
@@ -170,9 +144,8 @@ void prefill(const PackedLinear& linear, const QuantizedActivations& activations
     for (std::size_t t = 0; t < tokens; ++t) {
       for (std::size_t half = 0; half < 2; ++half) {
         const std::size_t row = group * kRowsPerGroup + half * 8;
-        _mm256_storeu_ps(y + (first + t) * y_stride + row,
-                         finish(linear, row, activations.scales[first + t],
-                                _mm256_load_ps(accumulators + t * kRowsPerGroup + half * 8)));
+        finish(linear, row, activations.scales[first + t],
+               _mm256_load_ps(accumulators + t * kRowsPerGroup + half * 8), y + (first + t) * y_stride + row);
       }
     }
   }
@@ -183,7 +156,9 @@ void prefill(const PackedLinear& linear, const QuantizedActivations& activations
 void grid(const PackedLinear& linear, const QuantizedActivations& activations, std::size_t begin, std::size_t end,
           float* y, std::size_t y_stride, std::int32_t* integers) {
   for (std::size_t group = begin; group < end; ++group) {
-    if (activations.tokens == 1) {
+    if (activations.tokens == 1 && linear.base3 != nullptr) {
+      decode_base3(linear, activations, group, y, integers);
+    } else if (activations.tokens == 1) {
       decode(linear, activations, group, y, integers);
     } else {
       prefill(linear, activations, group, y, y_stride, integers);

@@ -1,6 +1,7 @@
 // Float path with AVX-512: codes of one row group and block to float32 weights, and the panel product with FMA.
 #include <immintrin.h>
 
+#include "kernels/avx512vnni/base3.h"
 #include "kernels/avx512vnni/kernels.h"
 
 namespace dbell::avx512vnni {
@@ -89,9 +90,13 @@ void expand(const PackedLinear& linear, std::size_t row_group, std::size_t block
             float* tile) {
   const std::size_t planes = static_cast<std::size_t>(linear.plane_count), left = linear.lines - block * kLinesPerBlock;
   const std::size_t quads = 8 * (left < kLinesPerBlock ? left : kLinesPerBlock);
-  const std::uint8_t* bytes = linear.planes + (row_group * linear.lines + block * kLinesPerBlock) * planes * kLineBytes;
   const __m512i one = _mm512_set1_epi8(1), low_byte = _mm512_set1_epi32(0xFF);
-  const bool is_grid = linear.layout == LinearLayout::grid;
+  const bool is_grid = linear.layout == LinearLayout::grid, is_base3 = linear.base3 != nullptr;
+  alignas(64) std::uint8_t base3_codes[kQuadsPerBlock * kLineBytes];
+  if (is_base3) unpack_base3(linear, row_group, block, base3_codes);
+  const std::uint8_t* bytes =
+      is_base3 ? base3_codes
+               : linear.planes + (row_group * linear.lines + block * kLinesPerBlock) * planes * kLineBytes;
   __m512 scale = _mm512_setzero_ps(), offset = scale, centre = scale, level[8] = {};
   if (is_grid) {
     const std::size_t index = (row_group * linear.blocks + block) * kRowsPerGroup;
@@ -114,9 +119,9 @@ void expand(const PackedLinear& linear, std::size_t row_group, std::size_t block
     level[7] = _mm512_add_ps(upper, value[6]);
   }
   for (std::size_t quad = 0; quad < quads; ++quad) {
-    const std::uint8_t* line = bytes + quad / 8 * planes * kLineBytes;
-    __m512i code = _mm512_setzero_si512();
-    for (std::size_t plane = 0; plane < planes; ++plane) {
+    const std::uint8_t* line = bytes + (is_base3 ? quad : quad / 8 * planes) * kLineBytes;
+    __m512i code = is_base3 ? _mm512_load_si512(line) : _mm512_setzero_si512();
+    for (std::size_t plane = 0; !is_base3 && plane < planes; ++plane) {
       const __m512i bits = _mm512_loadu_si512(line + plane * kLineBytes);
       const __m512i digit =
           _mm512_and_si512(_mm512_srl_epi16(bits, _mm_cvtsi32_si128(static_cast<int>(quad % 8))), one);

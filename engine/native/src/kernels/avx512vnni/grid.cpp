@@ -1,58 +1,12 @@
 // Integer path of the grid layout with AVX-512 VNNI. dpbusd multiplies unsigned bytes (bits or codes of 16 rows × 4
 // columns) with signed ones (four activations, broadcast) into int32 lanes, one lane a row; it does not saturate, so
 // every sum is exact.
-#include <immintrin.h>
-
+#include "kernels/avx512vnni/base3.h"
+#include "kernels/avx512vnni/grid_block.h"
 #include "kernels/avx512vnni/kernels.h"
 
 namespace dbell::avx512vnni {
 namespace {
-
-/// Decoding one token streams the weights once; without a hint the memory latency shows.
-constexpr std::size_t kPrefetchBytes = 4096;
-
-inline __m512 half_row(const std::uint16_t* values) {
-  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(values)));
-}
-
-inline std::size_t lines_of_block(const PackedLinear& linear, std::size_t block) {
-  const std::size_t left = linear.lines - block * kLinesPerBlock;
-  return left < kLinesPerBlock ? left : kLinesPerBlock;
-}
-
-inline __m512i broadcast_quad(const std::int8_t* x) {
-  int quad;
-  __builtin_memcpy(&quad, x, sizeof quad);
-  return _mm512_set1_epi32(quad);
-}
-
-/// Adds one block's contribution to the accumulator (order: kernel_table.h) and hands the integers out where they are
-/// asked for.
-inline __m512 add_block(const PackedLinear& linear, std::size_t group, std::size_t block, __m512i sums,
-                        std::int32_t block_sum, std::size_t token, __m512 accumulator, std::int32_t* integers) {
-  const __m512i integer =
-      _mm512_sub_epi32(_mm512_slli_epi32(sums, 1), _mm512_set1_epi32((linear.levels - 1) * block_sum));
-  if (integers) {
-    alignas(64) std::int32_t lanes[kRowsPerGroup];
-    _mm512_store_si512(lanes, integer);
-    for (std::size_t row = 0; row < kRowsPerGroup; ++row) {
-      integers[((token * linear.row_groups + group) * kRowsPerGroup + row) * linear.blocks + block] = lanes[row];
-    }
-  }
-  const std::size_t scale_index = (group * linear.blocks + block) * kRowsPerGroup;
-  accumulator =
-      _mm512_add_ps(accumulator, _mm512_mul_ps(half_row(linear.scales + scale_index), _mm512_cvtepi32_ps(integer)));
-  if (linear.offsets) {
-    const __m512 twice_sum = _mm512_set1_ps(static_cast<float>(2 * block_sum));
-    accumulator = _mm512_add_ps(accumulator, _mm512_mul_ps(half_row(linear.offsets + scale_index), twice_sum));
-  }
-  return accumulator;
-}
-
-inline __m512 finish(const PackedLinear& linear, std::size_t group, float scale, __m512 accumulator) {
-  return _mm512_add_ps(_mm512_loadu_ps(linear.bias + group * kRowsPerGroup),
-                       _mm512_mul_ps(_mm512_set1_ps(0.5f * scale), accumulator));
-}
 
 /// One token. AND with a bit's mask leaves 2^bit·(0 or 1) in each byte; plane p counts 2^p, so all (bit, plane) pairs
 /// of the same bit − p share one accumulator, whose sum is shifted into place at the end of the block (each addend is a
@@ -92,12 +46,13 @@ void decode(const PackedLinear& linear, const QuantizedActivations& activations,
       }
       accumulator = add_block(linear, group, block, total, activations.block_sums[block], 0, accumulator, integers);
     }
-    _mm512_storeu_ps(y + group * kRowsPerGroup, finish(linear, group, activations.scales[0], accumulator));
+    finish(linear, group, activations.scales[0], accumulator, y + group * kRowsPerGroup);
   }
 }
 
 /// Codes of one row group and block as bytes, [quads, 16 rows, 4 columns].
 void unpack_codes(const PackedLinear& linear, std::size_t group, std::size_t block, std::uint8_t* codes) {
+  if (linear.base3 != nullptr) return unpack_base3(linear, group, block, codes);
   const std::size_t planes = static_cast<std::size_t>(linear.plane_count), lines = lines_of_block(linear, block);
   const std::uint8_t* line_bytes =
       linear.planes + (group * linear.lines + block * kLinesPerBlock) * planes * kLineBytes;
@@ -184,8 +139,8 @@ void prefill(const PackedLinear& linear, const QuantizedActivations& activations
     for (std::size_t t = 0; t < tokens; ++t) {
       for (std::size_t g = 0; g < static_cast<std::size_t>(groups); ++g) {
         const __m512 accumulator = _mm512_load_ps(accumulators + (t * 2 + g) * kRowsPerGroup);
-        _mm512_storeu_ps(y + (first + t) * y_stride + (group + g) * kRowsPerGroup,
-                         finish(linear, group + g, activations.scales[first + t], accumulator));
+        finish(linear, group + g, activations.scales[first + t], accumulator,
+               y + (first + t) * y_stride + (group + g) * kRowsPerGroup);
       }
     }
   }
@@ -196,6 +151,7 @@ void prefill(const PackedLinear& linear, const QuantizedActivations& activations
 void grid(const PackedLinear& linear, const QuantizedActivations& activations, std::size_t begin, std::size_t end,
           float* y, std::size_t y_stride, std::int32_t* integers) {
   if (activations.tokens == 1) {
+    if (linear.base3 != nullptr) return decode_base3(linear, activations, begin, end, y, integers);
     switch (linear.plane_count) {
       case 1:
         return decode<1>(linear, activations, begin, end, y, integers);

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "common/half.h"
+#include "kernels/base3.h"
 #include "kernels/kernel_table.h"
 
 namespace dbell {
@@ -16,8 +17,26 @@ std::size_t stored_columns(const PackedLinear& linear, std::size_t block) {
   return (lines < kLinesPerBlock ? lines : kLinesPerBlock) * kColumnsPerLine;
 }
 
+/// The same from base-3 bytes; a byte of 243 or more, which no sound file has, gives some code or other.
+void unpack_base3(const PackedLinear& linear, std::size_t row_group, std::size_t block, std::uint8_t* codes) {
+  const std::size_t columns = columns_of_block(linear, block);
+  const std::uint8_t* bytes = base3_block(linear, row_group, block);
+  std::memset(codes, 0, stored_columns(linear, block) * kRowsPerGroup);
+  for (std::size_t column = 0; column < columns; ++column) {
+    const std::size_t first = column / kColumnsPerStrip * kColumnsPerStrip, per_row = strip_row_bytes(columns - first);
+    const std::size_t digit = (column - first) / per_row, byte = (column - first) % per_row;
+    const std::uint8_t* strip = bytes + first / kColumnsPerStrip * kLineBytes;
+    for (std::size_t row = 0; row < kRowsPerGroup; ++row) {
+      unsigned value = strip[per_row * row + byte];
+      for (std::size_t i = 0; i < digit; ++i) value /= 3;
+      codes[column * kRowsPerGroup + row] = static_cast<std::uint8_t>(value % 3);
+    }
+  }
+}
+
 /// Code Σ_p 2^p·bit_p of each column and row of one row group and block, [columns, 16].
 void unpack_codes(const PackedLinear& linear, std::size_t row_group, std::size_t block, std::uint8_t* codes) {
+  if (linear.base3 != nullptr) return unpack_base3(linear, row_group, block, codes);
   const std::size_t columns = stored_columns(linear, block);
   for (std::size_t column = 0; column < columns; ++column) {
     const std::size_t line = block * kLinesPerBlock + column / kColumnsPerLine;
@@ -35,43 +54,51 @@ void unpack_codes(const PackedLinear& linear, std::size_t row_group, std::size_t
   }
 }
 
+/// At most kTokensPerPass tokens from `first` on, one row group.
+void grid_pass(const PackedLinear& linear, const QuantizedActivations& activations, std::size_t group,
+               std::size_t first, std::size_t count, float* y, std::size_t y_stride, std::int32_t* integers) {
+  const std::size_t tokens = activations.tokens, rows = linear.row_groups * kRowsPerGroup;
+  float accumulators[kTokensPerPass][kRowsPerGroup] = {};
+  for (std::size_t block = 0; block < linear.blocks; ++block) {
+    std::uint8_t codes[kColumnsPerBlock * kRowsPerGroup];
+    unpack_codes(linear, group, block, codes);
+    const std::size_t columns = stored_columns(linear, block);
+    const std::size_t scale_index = (group * linear.blocks + block) * kRowsPerGroup;
+    for (std::size_t t = 0; t < count; ++t) {
+      const std::int8_t* x = activations.values + (block * tokens + first + t) * kColumnsPerBlock;
+      const std::int32_t block_sum = activations.block_sums[block * tokens + first + t];
+      std::int32_t sums[kRowsPerGroup] = {};
+      for (std::size_t column = 0; column < columns; ++column) {
+        for (std::size_t row = 0; row < kRowsPerGroup; ++row)
+          sums[row] += codes[column * kRowsPerGroup + row] * x[column];
+      }
+      for (std::size_t row = 0; row < kRowsPerGroup; ++row) {
+        const std::int32_t integer = 2 * sums[row] - (linear.levels - 1) * block_sum;
+        if (integers)
+          integers[((first + t) * rows + group * kRowsPerGroup + row) * linear.blocks + block] = integer;
+        float& accumulator = accumulators[t][row];
+        accumulator += half_to_float(linear.scales[scale_index + row]) * static_cast<float>(integer);
+        if (linear.offsets)
+          accumulator += half_to_float(linear.offsets[scale_index + row]) * static_cast<float>(2 * block_sum);
+      }
+    }
+  }
+  for (std::size_t t = 0; t < count; ++t) {
+    const float scale = 0.5f * activations.scales[first + t];
+    for (std::size_t row = 0; row < kRowsPerGroup; ++row) {
+      const std::size_t out = group * kRowsPerGroup + row;
+      float& target = y[(first + t) * y_stride + out];
+      target = (linear.bias ? linear.bias[out] : target) + scale * accumulators[t][row];
+    }
+  }
+}
+
 void grid(const PackedLinear& linear, const QuantizedActivations& activations, std::size_t begin, std::size_t end,
           float* y, std::size_t y_stride, std::int32_t* integers) {
-  const std::size_t tokens = activations.tokens, rows = linear.row_groups * kRowsPerGroup;
   for (std::size_t group = begin; group < end; ++group) {
-    for (std::size_t t = 0; t < tokens; ++t) {
-      for (std::size_t row = 0; row < kRowsPerGroup; ++row) y[t * y_stride + group * kRowsPerGroup + row] = 0.0f;
-    }
-    for (std::size_t block = 0; block < linear.blocks; ++block) {
-      std::uint8_t codes[kColumnsPerBlock * kRowsPerGroup];
-      unpack_codes(linear, group, block, codes);
-      const std::size_t columns = stored_columns(linear, block);
-      const std::size_t scale_index = (group * linear.blocks + block) * kRowsPerGroup;
-      for (std::size_t t = 0; t < tokens; ++t) {
-        const std::int8_t* x = activations.values + (block * tokens + t) * kColumnsPerBlock;
-        const std::int32_t block_sum = activations.block_sums[block * tokens + t];
-        std::int32_t sums[kRowsPerGroup] = {};
-        for (std::size_t column = 0; column < columns; ++column) {
-          for (std::size_t row = 0; row < kRowsPerGroup; ++row)
-            sums[row] += codes[column * kRowsPerGroup + row] * x[column];
-        }
-        for (std::size_t row = 0; row < kRowsPerGroup; ++row) {
-          const std::int32_t integer = 2 * sums[row] - (linear.levels - 1) * block_sum;
-          const std::size_t out = group * kRowsPerGroup + row;
-          if (integers) integers[(t * rows + out) * linear.blocks + block] = integer;
-          float& accumulator = y[t * y_stride + out];
-          accumulator += half_to_float(linear.scales[scale_index + row]) * static_cast<float>(integer);
-          if (linear.offsets)
-            accumulator += half_to_float(linear.offsets[scale_index + row]) * static_cast<float>(2 * block_sum);
-        }
-      }
-    }
-    for (std::size_t t = 0; t < tokens; ++t) {
-      const float scale = 0.5f * activations.scales[t];
-      for (std::size_t row = 0; row < kRowsPerGroup; ++row) {
-        const std::size_t out = group * kRowsPerGroup + row;
-        y[t * y_stride + out] = linear.bias[out] + scale * y[t * y_stride + out];
-      }
+    for (std::size_t first = 0; first < activations.tokens; first += kTokensPerPass) {
+      const std::size_t left = activations.tokens - first, count = left < kTokensPerPass ? left : kTokensPerPass;
+      grid_pass(linear, activations, group, first, count, y, y_stride, integers);
     }
   }
 }
