@@ -17,6 +17,16 @@ export interface NativePacking {
     planes: number,
     levels: number,
   ): { kind: 'code-out-of-range' | 'padding-not-zero'; row: number; column: number; code: number } | null;
+  /** Codes `[rows, columns]` of three levels → base-3 bytes `[ceil(rows/16), 16 · bytes of a row]`, padding zero. */
+  packBase3(codes: Uint8Array, rows: number, columns: number): Uint8Array;
+  /** The inverse; padding is not looked at. */
+  unpackBase3(bytes: Uint8Array, rows: number, columns: number): Uint8Array;
+  /** First byte ≥ 243 (`code`; `column` is the first of its five) or digit that is not zero in the padding of base-3 bytes that come from a file, or null. */
+  checkBase3(
+    bytes: Uint8Array,
+    rows: number,
+    columns: number,
+  ): { kind: 'byte-out-of-range' | 'padding-not-zero'; row: number; column: number; code: number } | null;
   /**
    * Rounds to fp16, ties to even. `firstOverflow` is the index of the first value that is not finite or at least 65520, or −1;
    * where it is not −1 the halfs are not all converted.

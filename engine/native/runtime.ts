@@ -18,7 +18,9 @@ export interface NativeLinear {
   outFeatures: number;
   inFeatures: number;
   planeCount: number;
-  planes: NativeRange;
+  /** Grid: how `codes` are stored. */
+  codeLayout?: 'planes' | 'base-3';
+  codes: NativeRange;
   columnScale: NativeRange | null;
   bias: NativeRange | null;
   /** Grid: number of levels. Structured: fp16 `[rowGroups, blocks, 7, 16]`. */
@@ -27,6 +29,8 @@ export interface NativeLinear {
   scales?: NativeRange;
   offsets?: NativeRange | null;
   rowScale?: NativeRange | null;
+  /** Grid: I32 `[count]`, U8 `[rowGroups, ceil(count / 32), 1, 64]`, fp16 `[rowGroups, ceil(count / 128), 16]`. */
+  residual?: { count: number; columns: NativeRange; planes: NativeRange; scales: NativeRange } | null;
   /** Structured. */
   salientMask?: NativeRange;
 }
@@ -162,6 +166,13 @@ export interface NativeRuntime {
    * over the ordinary columns, then over the salient ones, `[tokens, out, blocks, 6]`.
    */
   packedMaskedSums(
+    model: PackedModelHandle,
+    name: string,
+    values: Int8Array,
+    kernels: KernelName | null,
+  ): Int32Array;
+  /** The integer part of a grid linear's residual columns, `[tokens, out, ceil(count / 128)]`: 2·M − X over the gathered columns. */
+  packedResidualSums(
     model: PackedModelHandle,
     name: string,
     values: Int8Array,

@@ -1,7 +1,7 @@
 import { type Architecture, type Linear, linearsOf } from '../model/architecture.ts';
 import { type ExpectedTensor, expectedTensors } from '../model/expected-tensors.ts';
 import type { Family } from '../model/families/family.ts';
-import { blockCount } from '../quantize/quantized-linear.ts';
+import { blockCount, columnsPerBlock } from '../quantize/quantized-linear.ts';
 import type { TensorEntry } from './schema.ts';
 import type { PackedDtype } from './types.ts';
 
@@ -20,7 +20,7 @@ export const maskBytesPerBlock = 16;
 
 export const modelFileName = 'model.safetensors';
 
-export const elementBytes: Record<PackedDtype, number> = { U8: 1, I8: 1, F16: 2, F32: 4 };
+export const elementBytes: Record<PackedDtype, number> = { U8: 1, I8: 1, I32: 4, F16: 2, F32: 4 };
 
 export const rowGroupCount = (outFeatures: number): number => Math.ceil(outFeatures / rowsPerGroup);
 export const lineCount = (inFeatures: number): number => Math.ceil(inFeatures / columnsPerLine);
@@ -30,6 +30,27 @@ export const tableLineCount = (bits: 6 | 4): number => bits;
 /** Planes that codes below `levels` take. */
 export const planeCountOf = (levels: number): number => Math.max(1, Math.ceil(Math.log2(levels)));
 export const padded = (bytes: number): number => Math.ceil(bytes / alignment) * alignment;
+
+/** A residual has two levels. */
+export const residualPlanes = 1;
+/** Base-3 digits in a byte: 3^5 = 243 values. */
+export const digitsPerByte = 5;
+/** Bytes of a row group's base-3 codes; the digits of a byte never leave its block of 128 columns. */
+export function base3GroupBytes(inFeatures: number): number {
+  const rest = inFeatures % columnsPerBlock;
+  const whole = (inFeatures - rest) / columnsPerBlock;
+  return (
+    rowsPerGroup * (whole * Math.ceil(columnsPerBlock / digitsPerByte) + Math.ceil(rest / digitsPerByte))
+  );
+}
+
+/** How the writer stores the codes of a grid: three levels in base 3 where that is smaller on disk, everything else in planes. */
+export function codeLayoutOf(levels: number, outFeatures: number, inFeatures: number): 'planes' | 'base-3' {
+  if (levels !== 3) return 'planes';
+  const rowGroups = rowGroupCount(outFeatures);
+  const planeBytes = rowGroups * lineCount(inFeatures) * planeCountOf(levels) * bytesPerLine;
+  return padded(rowGroups * base3GroupBytes(inFeatures)) < padded(planeBytes) ? 'base-3' : 'planes';
+}
 
 /** A tensor as it is to stand in model.safetensors. */
 export interface PlannedTensor {
@@ -80,18 +101,21 @@ export function plannedTensors(name: string, entry: TensorEntry): PlannedTensor[
   }
   const rowGroups = rowGroupCount(rows);
   const blocks = blockCount(columns);
-  const planned: PlannedTensor[] = [
-    {
-      name: linearPart(name, 'planes'),
-      dtype: 'U8',
-      shape: [rowGroups, lineCount(columns), entry.planes, bytesPerLine],
-    },
-  ];
+  const planned: PlannedTensor[] = [];
   const add = (part: string, dtype: PackedDtype, ...shape: number[]) =>
     planned.push({ name: linearPart(name, part), dtype, shape });
+  if (entry.layout === 'grid' && entry.codes === 'base-3')
+    add('base3', 'U8', rowGroups, base3GroupBytes(columns));
+  else add('planes', 'U8', rowGroups, lineCount(columns), entry.planes, bytesPerLine);
   if (entry.layout === 'grid') {
     add('scales', 'F16', rowGroups, blocks, rowsPerGroup);
     if (entry.offsets) add('offsets', 'F16', rowGroups, blocks, rowsPerGroup);
+    const count = entry.residual_columns;
+    if (count !== undefined) {
+      add('residual_columns', 'I32', count);
+      add('residual_planes', 'U8', rowGroups, lineCount(count), residualPlanes, bytesPerLine);
+      add('residual_scales', 'F16', rowGroups, blockCount(count), rowsPerGroup);
+    }
   } else {
     add('levels', 'F16', rowGroups, blocks, structuredLevelCount, rowsPerGroup);
     add('salient_mask', 'U8', blocks, maskBytesPerBlock);

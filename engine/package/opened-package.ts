@@ -245,12 +245,15 @@ export function normTensors(norms: readonly (Norm | null)[]): string[] {
 
 /** All tensors of a linear in the order in which they are written. */
 export function locationsOf(linear: PackedLinear): TensorLocation[] {
-  const own =
-    linear.layout === 'grid' ? [linear.scales, linear.offsets] : [linear.levels, linear.salientMask];
-  const rowScale = linear.layout === 'grid' ? linear.rowScale : null;
-  return [linear.planes, ...own, linear.columnScale, rowScale, linear.bias].filter(
-    (location) => location !== null,
-  );
+  if (linear.layout === 'structured')
+    return present([linear.codes, linear.levels, linear.salientMask, linear.columnScale, linear.bias]);
+  const { codes, scales, offsets, residual, columnScale, rowScale, bias } = linear;
+  const residualParts = residual ? [residual.columns, residual.planes, residual.scales] : [];
+  return present([codes, scales, offsets, ...residualParts, columnScale, rowScale, bias]);
+}
+
+function present(locations: (TensorLocation | null)[]): TensorLocation[] {
+  return locations.filter((location) => location !== null);
 }
 
 function sameValues(a: Float32Array | null, b: Float32Array | null): boolean {
@@ -273,7 +276,7 @@ function packedLinear(name: string, entry: LinearEntry, locations: TensorLocatio
     rowGroups: rowGroupCount(outFeatures),
     lines: lineCount(inFeatures),
     blocks: blockCount(inFeatures),
-    planes: part('planes')!,
+    codes: (part('planes') ?? part('base3'))!,
     columnScale: part('column_scale'),
     bias: part('bias'),
     storedBytes: storedBytes(locations),
@@ -282,19 +285,31 @@ function packedLinear(name: string, entry: LinearEntry, locations: TensorLocatio
     const scales = part('scales')!;
     const offsets = part('offsets');
     const rowScale = part('row_scale');
+    const count = entry.residual_columns;
     return {
       ...base,
       layout: 'grid',
+      codeLayout: entry.codes ?? 'planes',
       planeCount: entry.planes,
       levels: entry.levels,
       scales,
       offsets,
       rowScale,
+      residual:
+        count === undefined
+          ? null
+          : {
+              count,
+              columns: part('residual_columns')!,
+              planes: part('residual_planes')!,
+              scales: part('residual_scales')!,
+            },
     };
   }
   return {
     ...base,
     layout: 'structured',
+    codeLayout: 'planes',
     planeCount: 2,
     levels: part('levels')!,
     salientMask: part('salient_mask')!,

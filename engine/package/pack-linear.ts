@@ -4,13 +4,15 @@ import {
   blockCount,
   columnsPerBlock,
   type GridLinear,
+  type GridResidual,
   type QuantizedLinear,
-  type StructuredLinear,
 } from '../quantize/quantized-linear.ts';
 import {
+  codeLayoutOf,
   maskBytesPerBlock,
   planeCountOf,
   plannedTensors,
+  residualPlanes,
   rowGroupCount,
   rowsPerGroup,
   structuredLevelCount,
@@ -27,12 +29,16 @@ export function entryOf(linear: QuantizedLinear): LinearEntry {
     bias: linear.bias !== null,
   };
   if (linear.layout === 'structured') return { layout: 'structured', planes: 2, ...shared };
+  const { levels, outFeatures, inFeatures, residual } = linear;
+  const codes = codeLayoutOf(levels, outFeatures, inFeatures);
   return {
     layout: 'grid',
-    levels: linear.levels,
-    planes: planeCountOf(linear.levels),
+    levels,
+    planes: planeCountOf(levels),
+    ...(codes === 'base-3' ? { codes } : {}),
     offsets: linear.offsets !== null,
     ...(linear.rowScale ? { row_scale: true as const } : {}),
+    ...(residual !== null ? { residual_columns: residual.columns.length } : {}),
     ...shared,
   };
 }
@@ -46,11 +52,15 @@ export function packLinear(linear: QuantizedLinear): Uint8Array[] {
   const entry = entryOf(linear);
   const { outFeatures, inFeatures } = linear;
   checkCodes(linear);
-  const planes = packing.packPlanes(linear.codes, outFeatures, inFeatures, entry.planes);
-  const tensors = [planes];
+  const tensors = [
+    entry.layout === 'grid' && entry.codes === 'base-3'
+      ? packing.packBase3(linear.codes, outFeatures, inFeatures)
+      : packing.packPlanes(linear.codes, outFeatures, inFeatures, entry.planes),
+  ];
   if (linear.layout === 'grid') {
     tensors.push(packRowValues(linear, linear.scales, 1, 'scale'));
     if (linear.offsets !== null) tensors.push(packRowValues(linear, linear.offsets, 1, 'offset'));
+    if (linear.residual !== null) tensors.push(...packResidual(linear, linear.residual));
   } else {
     tensors.push(packRowValues(linear, linear.levels, structuredLevelCount, 'level'));
     tensors.push(packMask(linear.salientColumns));
@@ -80,7 +90,10 @@ export function unpackLinear(name: string, entry: LinearEntry, tensors: Uint8Arr
     if (bytes === undefined) throw new Error(`${name}: no bytes for ${suffix}`);
     return bytes;
   };
-  const codes = packing.unpackPlanes(part('planes'), outFeatures, inFeatures, entry.planes);
+  const codes =
+    entry.layout === 'grid' && entry.codes === 'base-3'
+      ? packing.unpackBase3(part('base3'), outFeatures, inFeatures)
+      : packing.unpackPlanes(part('planes'), outFeatures, inFeatures, entry.planes);
   const base = {
     name,
     outFeatures,
@@ -107,7 +120,37 @@ export function unpackLinear(name: string, entry: LinearEntry, tensors: Uint8Arr
     scales: rowValues('scales', 1),
     offsets: entry.offsets ? rowValues('offsets', 1) : null,
     ...(entry.row_scale ? { rowScale: float32Of(part('row_scale')) } : {}),
-    residual: null,
+    residual:
+      entry.residual_columns === undefined ? null : unpackResidual(outFeatures, entry.residual_columns, part),
+  };
+}
+
+/** Tensors of the residual columns, in the order of plannedTensors. */
+function packResidual(linear: GridLinear, residual: GridResidual): Uint8Array[] {
+  const { outFeatures } = linear;
+  const count = residual.columns.length;
+  return [
+    bytesOf(residual.columns),
+    packing.packPlanes(residual.codes, outFeatures, count, residualPlanes),
+    packRowValues(
+      { name: linear.name, outFeatures, inFeatures: count },
+      residual.scales,
+      1,
+      'residual scale',
+    ),
+  ];
+}
+
+function unpackResidual(
+  outFeatures: number,
+  count: number,
+  part: (suffix: string) => Uint8Array,
+): GridResidual {
+  return {
+    columns: int32Of(part('residual_columns')),
+    levels: 2,
+    codes: packing.unpackPlanes(part('residual_planes'), outFeatures, count, residualPlanes),
+    scales: unpackRowValues(halfsOf(part('residual_scales')), outFeatures, count, 1),
   };
 }
 
@@ -122,9 +165,13 @@ function checkLengths(linear: QuantizedLinear): void {
   if (linear.layout === 'grid') {
     lengths.push(['scales', linear.scales.length, outFeatures * blocks]);
     lengths.push(['offsets', linear.offsets?.length, outFeatures * blocks]);
-    lengths.push(['row scale', linear.rowScale?.length, outFeatures]);
-    if (linear.rowScale && linear.residual !== null)
+    const { residual } = linear;
+    if (linear.rowScale && residual !== null)
       throw new DBellError('internal', `${linear.name}: a row scale and a residual exclude each other`);
+    const count = residual?.columns.length ?? 0;
+    lengths.push(['row scale', linear.rowScale?.length, outFeatures]);
+    lengths.push(['residual codes', residual?.codes.length, outFeatures * count]);
+    lengths.push(['residual scales', residual?.scales.length, outFeatures * blockCount(count)]);
   } else {
     lengths.push(['levels', linear.levels.length, outFeatures * blocks * structuredLevelCount]);
     lengths.push(['salient columns', linear.salientColumns.length, inFeatures]);
@@ -138,23 +185,44 @@ function checkLengths(linear: QuantizedLinear): void {
   }
 }
 
-/** A code that needs more planes than there are would lose its high bits unseen. */
 function checkCodes(linear: QuantizedLinear): void {
-  const { codes, inFeatures } = linear;
-  const levels = linear.layout === 'grid' ? linear.levels : 4;
+  const { name, codes, inFeatures } = linear;
+  checkBelow(`${name}: code`, codes, inFeatures, linear.layout === 'grid' ? linear.levels : 4);
+  if (linear.layout === 'structured' || linear.residual === null) return;
+  const { columns, levels } = linear.residual;
+  if (columns.length === 0)
+    throw new DBellError('internal', `${name}: a residual without columns; it must be null`);
+  const bad = firstColumnOutOfOrder(columns, inFeatures);
+  if (bad !== -1)
+    throw new DBellError(
+      'internal',
+      `${name}: residual column ${bad} is ${columns[bad]}, which is no higher column of ${inFeatures}`,
+    );
+  checkBelow(`${name}: residual code`, linear.residual.codes, columns.length, levels);
+}
+
+/** Index of the first of a list of columns that is not above the one before it, not 0 or more, or not below `inFeatures`; −1 where all are. */
+export function firstColumnOutOfOrder(columns: Int32Array, inFeatures: number): number {
+  return columns.findIndex(
+    (column, index) => column <= (index === 0 ? -1 : (columns[index - 1] ?? 0)) || column >= inFeatures,
+  );
+}
+
+/** A code that needs more planes than there are would lose its high bits unseen. */
+function checkBelow(what: string, codes: Uint8Array, columns: number, levels: number): void {
   for (let index = 0; index < codes.length; index += 1) {
     const code = codes[index] ?? 0;
     if (code < levels) continue;
     throw new DBellError(
       'internal',
-      `${linear.name}: code ${code} at row ${Math.floor(index / inFeatures)}, column ${index % inFeatures} is not below ${levels}`,
+      `${what} ${code} at row ${Math.floor(index / columns)}, column ${index % columns} is not below ${levels}`,
     );
   }
 }
 
 /** `[out, blocks, perBlock]` → `[rowGroups, blocks, perBlock, 16]`, padding rows zero. */
 function packRowValues(
-  linear: GridLinear | StructuredLinear,
+  linear: { name: string; outFeatures: number; inFeatures: number },
   values: Uint16Array,
   perBlock: number,
   what: string,
@@ -220,7 +288,9 @@ function maskByteOf(column: number): number {
 }
 
 /** Numbers as they stand in memory; every supported machine is little-endian, as the format is. */
-export function bytesOf(values: Uint8Array | Int8Array | Uint16Array | Float32Array): Uint8Array {
+export function bytesOf(
+  values: Uint8Array | Int8Array | Uint16Array | Int32Array | Float32Array,
+): Uint8Array {
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }
 
@@ -233,4 +303,9 @@ export function halfsOf(bytes: Uint8Array): Uint16Array {
 export function float32Of(bytes: Uint8Array): Float32Array {
   const aligned = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
   return new Float32Array(aligned.buffer, aligned.byteOffset, Math.floor(aligned.byteLength / 4));
+}
+
+export function int32Of(bytes: Uint8Array): Int32Array {
+  const aligned = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
+  return new Int32Array(aligned.buffer, aligned.byteOffset, Math.floor(aligned.byteLength / 4));
 }

@@ -16,7 +16,11 @@ const gridEntrySchema = z.strictObject({
   shape: z.tuple([extent, extent]),
   levels: z.int().min(2).max(256),
   planes: z.int().min(1).max(8),
+  /** Absent: bit planes. */
+  codes: z.literal('base-3').optional(),
   offsets: z.boolean(),
+  /** Columns that have a residual; absent: none. */
+  residual_columns: extent.optional(),
   column_scale: z.boolean(),
   /** Stands there only where the linear has one. */
   row_scale: z.literal(true).optional(),

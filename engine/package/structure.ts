@@ -156,6 +156,12 @@ function entryFault(
     return `shape is [${entry.shape.join(', ')}] but config.json implies [${wanted.join(', ')}]`;
   if (entry.layout === 'grid' && entry.planes !== planeCountOf(entry.levels))
     return `${entry.levels} levels take ${planeCountOf(entry.levels)} planes, not ${entry.planes}`;
+  if (entry.layout === 'grid' && entry.codes === 'base-3' && entry.levels !== 3)
+    return `codes are in base 3 but there are ${entry.levels} levels`;
+  if (entry.layout === 'grid' && (entry.residual_columns ?? 0) > entry.shape[1])
+    return `residual_columns is ${entry.residual_columns} but there are ${entry.shape[1]} columns`;
+  if (entry.layout === 'grid' && entry.row_scale && entry.residual_columns !== undefined)
+    return 'row_scale and residual_columns exclude each other';
   if (expected.kind === 'linear' && (entry.layout === 'grid' || entry.layout === 'structured')) {
     const biased = expected.linear.bias !== null;
     if (entry.bias !== biased) return `bias is ${entry.bias} but config.json implies ${biased}`;

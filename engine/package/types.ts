@@ -5,7 +5,7 @@ import type { QuantizedLinear } from '../quantize/quantized-linear.ts';
 import type { PackageQuality, QuantizationConfig } from './schema.ts';
 
 /** Element types that occur in a packed model.safetensors. */
-export type PackedDtype = 'U8' | 'I8' | 'F16' | 'F32';
+export type PackedDtype = 'U8' | 'I8' | 'I32' | 'F16' | 'F32';
 
 /** Where a tensor's bytes stand in model.safetensors. */
 export interface TensorLocation {
@@ -32,9 +32,10 @@ interface PackedLinearBase {
   lines: number;
   /** ceil(inFeatures / 128). */
   blocks: number;
+  /** Planes that codes take, also where they are stored in base 3. */
   planeCount: number;
-  /** U8 `[rowGroups, lines, planeCount, 64]`; padding rows and columns are zero bits. */
-  planes: TensorLocation;
+  /** Planes U8 `[rowGroups, lines, planeCount, 64]`, or base 3 U8 `[rowGroups, 16 · bytes of a row]`; padding rows and columns are zero. */
+  codes: TensorLocation;
   /** F32 `[inFeatures]`, or null. */
   columnScale: TensorLocation | null;
   /** F32 `[outFeatures]`, or null. */
@@ -43,8 +44,22 @@ interface PackedLinearBase {
   storedBytes: number;
 }
 
+/** Salient residual columns (docs/format.md section 3): one more plane over a gathered list of columns. */
+export interface PackedResidual {
+  /** Columns that have a residual. */
+  count: number;
+  /** I32 `[count]`, ascending. */
+  columns: TensorLocation;
+  /** U8 `[rowGroups, ceil(count / 32), 1, 64]`. */
+  planes: TensorLocation;
+  /** F16 `[rowGroups, ceil(count / 128), 16]`. */
+  scales: TensorLocation;
+}
+
 export interface PackedGridLinear extends PackedLinearBase {
   layout: 'grid';
+  /** Base 3 holds three levels only. */
+  codeLayout: 'planes' | 'base-3';
   /** 2 … 256; planeCount = ceil(log2 levels). */
   levels: number;
   /** r: F16 `[rowGroups, blocks, 16]`; rows beyond outFeatures are zero. */
@@ -53,10 +68,12 @@ export interface PackedGridLinear extends PackedLinearBase {
   offsets: TensorLocation | null;
   /** t: F32 `[outFeatures]`, or null. */
   rowScale: TensorLocation | null;
+  residual: PackedResidual | null;
 }
 
 export interface PackedStructuredLinear extends PackedLinearBase {
   layout: 'structured';
+  codeLayout: 'planes';
   planeCount: 2;
   /** F16 `[rowGroups, blocks, 7, 16]`, the seven values in the order of `StructuredLinear.levels`. */
   levels: TensorLocation;

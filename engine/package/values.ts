@@ -1,18 +1,25 @@
 import type { ByteSource } from '../model/byte-source.ts';
 import { type ProblemList, quote } from '../model/problems.ts';
 import { packing } from '../native/packing.ts';
-import { columnsPerBlock } from '../quantize/quantized-linear.ts';
+import { blockCount, columnsPerBlock } from '../quantize/quantized-linear.ts';
 import {
+  base3GroupBytes,
   bytesPerLine,
+  columnsPerLine,
   columnsPerTableGroup,
+  lineCount,
   maskBytesPerBlock,
+  planeCountOf,
   rowGroupCount,
   rowsPerGroup,
   tableLineCount,
 } from './layout.ts';
 import { checkChunkBytes } from './limits.ts';
-import { float32Of, halfsOf } from './pack-linear.ts';
-import type { PackedLinear, PackedTable, TensorLocation } from './types.ts';
+import { firstColumnOutOfOrder, float32Of, halfsOf, int32Of } from './pack-linear.ts';
+import type { PackedLinear, PackedResidual, PackedTable, TensorLocation } from './types.ts';
+
+/** Extent of a matrix of codes. */
+type Matrix = Pick<PackedLinear, 'outFeatures' | 'inFeatures'>;
 
 /**
  * Checks the stored values themselves: padding is zero, codes are below their levels, fp16 and float32 values are finite. Files are read in pieces;
@@ -30,11 +37,13 @@ export class ValueChecker {
   }
 
   linear(linear: PackedLinear): void {
-    this.#planes(linear);
-    this.#tail(linear.planes);
+    if (linear.codeLayout === 'base-3') this.#base3(linear);
+    else this.#planes(linear.codes, linear, linear.layout === 'grid' ? linear.levels : 4);
+    this.#tail(linear.codes);
     if (linear.layout === 'grid') {
       this.#rowValues(linear, linear.scales, 1);
       if (linear.offsets !== null) this.#rowValues(linear, linear.offsets, 1);
+      if (linear.residual !== null) this.#residual(linear, linear.residual);
     } else {
       this.#rowValues(linear, linear.levels, 7);
       this.#mask(linear.salientMask, linear.inFeatures);
@@ -72,27 +81,81 @@ export class ValueChecker {
     this.#tail(location);
   }
 
-  #planes(linear: PackedLinear): void {
-    const { outFeatures, inFeatures, planeCount, planes } = linear;
-    const levels = linear.layout === 'grid' ? linear.levels : 4;
+  #planes(location: TensorLocation, matrix: Matrix, levels: number): void {
+    const { outFeatures, inFeatures } = matrix;
+    const planeCount = planeCountOf(levels);
     const everyCodeValid = levels === 2 ** planeCount;
-    if (everyCodeValid && outFeatures % rowsPerGroup === 0 && inFeatures % 32 === 0) return;
-    const groupBytes = linear.lines * planeCount * bytesPerLine;
-    const groupsPerPiece = Math.max(1, Math.floor(checkChunkBytes / groupBytes));
-    for (let group = 0; group < linear.rowGroups; group += groupsPerPiece) {
-      const groups = Math.min(groupsPerPiece, linear.rowGroups - group);
-      const rows = Math.min(groups * rowsPerGroup, outFeatures - group * rowsPerGroup);
-      const bytes = this.#read(planes.offset + group * groupBytes, groups * groupBytes);
+    if (everyCodeValid && outFeatures % rowsPerGroup === 0 && inFeatures % columnsPerLine === 0) return;
+    const groupBytes = lineCount(inFeatures) * planeCount * bytesPerLine;
+    for (const { bytes, firstRow, rows } of this.#rowGroups(location, groupBytes, outFeatures)) {
       const fault = packing.checkPlanes(bytes, rows, inFeatures, planeCount, levels);
       if (fault === null) continue;
-      const at = `row ${group * rowsPerGroup + fault.row}, column ${fault.column}`;
+      const at = `row ${firstRow + fault.row}, column ${fault.column}`;
       this.#fault(
-        planes,
+        location,
         fault.kind === 'padding-not-zero'
           ? `the padding at ${at} of [${outFeatures}, ${inFeatures}] is not zero`
           : `code ${fault.code} at ${at} is not below ${levels}`,
       );
       return;
+    }
+  }
+
+  #base3({ codes, outFeatures, inFeatures }: PackedLinear): void {
+    for (const { bytes, firstRow, rows } of this.#rowGroups(
+      codes,
+      base3GroupBytes(inFeatures),
+      outFeatures,
+    )) {
+      const fault = packing.checkBase3(bytes, rows, inFeatures);
+      if (fault === null) continue;
+      const at = `row ${firstRow + fault.row}, column ${fault.column}`;
+      this.#fault(
+        codes,
+        fault.kind === 'padding-not-zero'
+          ? `the padding at ${at} of [${outFeatures}, ${inFeatures}] is not zero`
+          : `byte ${fault.code} at ${at} is more than five digits of base 3 give (242)`,
+      );
+      return;
+    }
+  }
+
+  #residual({ outFeatures, inFeatures }: PackedLinear, residual: PackedResidual): void {
+    const { count, columns, planes, scales } = residual;
+    const listed = int32Of(this.#read(columns.offset, columns.valueBytes));
+    const bad = firstColumnOutOfOrder(listed, inFeatures);
+    if (bad !== -1) {
+      const column = listed[bad] ?? 0;
+      this.#fault(
+        columns,
+        column < 0 || column >= inFeatures
+          ? `value ${bad} is column ${column} of ${inFeatures} columns`
+          : `value ${bad} is column ${column}, which is not above column ${listed[bad - 1]} in front of it`,
+      );
+    }
+    this.#tail(columns);
+    this.#planes(planes, { outFeatures, inFeatures: count }, 2);
+    this.#tail(planes);
+    this.#rowValues(
+      { outFeatures, rowGroups: rowGroupCount(outFeatures), blocks: blockCount(count) },
+      scales,
+      1,
+    );
+  }
+
+  /** Whole row groups of a tensor, in pieces, with the first row and the number of true rows of each. */
+  *#rowGroups(
+    location: TensorLocation,
+    groupBytes: number,
+    outFeatures: number,
+  ): Generator<{ bytes: Uint8Array; firstRow: number; rows: number }> {
+    const groupsPerPiece = Math.max(1, Math.floor(checkChunkBytes / groupBytes));
+    const rowGroups = rowGroupCount(outFeatures);
+    for (let group = 0; group < rowGroups; group += groupsPerPiece) {
+      const groups = Math.min(groupsPerPiece, rowGroups - group);
+      const firstRow = group * rowsPerGroup;
+      const rows = Math.min(groups * rowsPerGroup, outFeatures - firstRow);
+      yield { bytes: this.#read(location.offset + group * groupBytes, groups * groupBytes), firstRow, rows };
     }
   }
 

@@ -74,7 +74,7 @@ function linear(source: PackageSource, name: string): NativeLinear {
     outFeatures: packed.outFeatures,
     inFeatures: packed.inFeatures,
     planeCount: packed.planeCount,
-    planes: range(packed.planes),
+    codes: range(packed.codes),
     columnScale: optionalRange(packed.columnScale),
     bias: optionalRange(packed.bias),
   };
@@ -82,10 +82,17 @@ function linear(source: PackageSource, name: string): NativeLinear {
     ? {
         ...common,
         layout: 'grid',
+        codeLayout: packed.codeLayout,
         levels: packed.levels,
         scales: range(packed.scales),
         offsets: optionalRange(packed.offsets),
         rowScale: optionalRange(packed.rowScale),
+        residual: packed.residual && {
+          count: packed.residual.count,
+          columns: range(packed.residual.columns),
+          planes: range(packed.residual.planes),
+          scales: range(packed.residual.scales),
+        },
       }
     : {
         ...common,

@@ -44,6 +44,14 @@ export class RuntimeVerification {
     return native(() => runtime.packedMaskedSums(this.#handle, name, values, kernels ?? null));
   }
 
+  /**
+   * The exact integers of a grid linear's residual columns for given x̂ `[tokens, in]`: 2·M − X over the gathered columns, `[tokens, out, ceil(count / 128)]`.
+   * Throws DBellError `invalid-input` where it has none.
+   */
+  residualSums(name: string, values: Int8Array, kernels?: KernelName): Int32Array {
+    return native(() => runtime.packedResidualSums(this.#handle, name, values, kernels ?? null));
+  }
+
   /** Output `[tokens, hiddenSize]` of one block for hidden states at positions 0 …. */
   blockForward(block: number, hidden: Float32Array, activationBits: ActivationBits): Float32Array {
     return native(() => runtime.packedBlockForward(this.#handle, block, hidden, activationBits));

@@ -18,6 +18,7 @@ import {
   multiply,
   quantizeTokens,
   relativeError,
+  residualSums,
   scaleColumns,
 } from './agreement-plain.ts';
 
@@ -145,6 +146,8 @@ function compareLinears(
       const expected = multiply(rounded ? dequantizeTokens(rounded) : scaled, linear);
       const values = rounded ? rounded.values.subarray(0, options.integerTokens * inFeatures) : null;
       const sums = values ? maskedSums(values, linear) : null;
+      const residual = linear.layout === 'grid' ? linear.residual : null;
+      const extraSums = values && residual ? residualSums(values, linear, residual) : null;
       for (const kernels of results.kernels) {
         const where = `${name}, ${kernels}`;
         const y = runtime.linearForward(name, x, activationBits, kernels);
@@ -158,6 +161,13 @@ function compareLinears(
         const actualSums = runtime.maskedSums(name, values, kernels);
         results.integers += sums.length;
         results.integerDifferences.add(differences(actualSums, sums), `${where}, A${activationBits}`);
+        if (!extraSums) continue;
+        const actualExtraSums = runtime.residualSums(name, values, kernels);
+        results.integers += extraSums.length;
+        results.integerDifferences.add(
+          differences(actualExtraSums, extraSums),
+          `${where}, residual columns, A${activationBits}`,
+        );
       }
     }
 }

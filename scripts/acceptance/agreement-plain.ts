@@ -3,7 +3,12 @@
  * and from the codes themselves, not from the kernels.
  */
 import { dequantize } from '../../engine/quantize/dequantize.ts';
-import { blockCount, columnsPerBlock, type QuantizedLinear } from '../../engine/quantize/quantized-linear.ts';
+import {
+  blockCount,
+  columnsPerBlock,
+  type GridResidual,
+  type QuantizedLinear,
+} from '../../engine/quantize/quantized-linear.ts';
 
 /** x̂ `[tokens, in]` and s `[tokens]`. */
 export interface QuantizedActivations {
@@ -93,6 +98,26 @@ export function maskedSums(values: Int8Array, linear: QuantizedLinear): Int32Arr
         if (code & 1) result[set]! += value;
         if (code & 2) result[set + 1]! += value;
         if (code === 3) result[set + 2]! += value;
+      }
+  return result;
+}
+
+/** The same of a grid linear's residual columns: 2·Σ q′·x̂ − Σ x̂ over the gathered columns, `[tokens, out, ceil(count / 128)]`. */
+export function residualSums(
+  values: Int8Array,
+  { inFeatures, outFeatures }: QuantizedLinear,
+  residual: GridResidual,
+): Int32Array {
+  const { columns, codes } = residual;
+  const tokens = values.length / inFeatures;
+  const blocks = blockCount(columns.length);
+  const result = new Int32Array(tokens * outFeatures * blocks);
+  for (let token = 0; token < tokens; token++)
+    for (let out = 0; out < outFeatures; out++)
+      for (const [k, column] of columns.entries()) {
+        const value = values[token * inFeatures + column]!;
+        const at = (token * outFeatures + out) * blocks + Math.floor(k / columnsPerBlock);
+        result[at]! += codes[out * columns.length + k] === 1 ? value : -value;
       }
   return result;
 }

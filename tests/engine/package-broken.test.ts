@@ -6,66 +6,11 @@ import { DBellError } from '../../engine/contract/errors.ts';
 import { openModel } from '../../engine/model/open.ts';
 import { openPackage } from '../../engine/package/open.ts';
 import { createPackageSink } from '../../engine/package/sink.ts';
+import { config, editJson, entry, header, type Json, tensor } from './package-damage.ts';
 import { finishOptions, packTinyModel, roundedBlocks, tinyModels } from './package-support.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'dbell-broken-package-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
-
-type Json = Record<string, unknown>;
-interface HeaderEntry {
-  dtype: string;
-  shape: number[];
-  data_offsets: [number, number];
-}
-
-function editJson(file: string, edit: (value: Json) => void): void {
-  const value = JSON.parse(readFileSync(file, 'utf8')) as Json;
-  edit(value);
-  writeFileSync(file, JSON.stringify(value));
-}
-
-function config(edit: (quantization: Json, config: Json) => void) {
-  return (copy: string) =>
-    editJson(path.join(copy, 'config.json'), (value) => edit(value.quantization_config as Json, value));
-}
-
-function entry(name: string, changes: Json) {
-  return config((quantization) =>
-    Object.assign((quantization.tensors as Record<string, Json>)[name]!, changes),
-  );
-}
-
-/** Rewrites the header of model.safetensors, padded to the same length where it fits, and the size that config.json states. */
-function header(edit: (header: Record<string, HeaderEntry>) => void, extraBytes = 0) {
-  return (copy: string) => {
-    const file = path.join(copy, 'model.safetensors');
-    const bytes = readFileSync(file);
-    const data = 8 + Number(bytes.readBigUInt64LE(0));
-    const value = JSON.parse(bytes.toString('utf8', 8, data));
-    edit(value);
-    const json = JSON.stringify(value);
-    const length = Math.ceil((8 + json.length) / 64) * 64 - 8 + extraBytes;
-    const field = Buffer.alloc(8);
-    field.writeBigUInt64LE(BigInt(length));
-    const result = Buffer.concat([field, Buffer.from(json.padEnd(length)), bytes.subarray(data)]);
-    writeFileSync(file, result);
-    config((quantization) => {
-      (quantization.files as Record<string, Json>)['model.safetensors']!.bytes = result.length;
-    })(copy);
-  };
-}
-
-/** Changes bytes of a tensor in place. */
-function tensor(name: string, edit: (bytes: Buffer) => void) {
-  return (copy: string) => {
-    const file = path.join(copy, 'model.safetensors');
-    const bytes = readFileSync(file);
-    const data = 8 + Number(bytes.readBigUInt64LE(0));
-    const { data_offsets } = JSON.parse(bytes.toString('utf8', 8, data))[name] as HeaderEntry;
-    edit(bytes.subarray(data + data_offsets[0], data + data_offsets[1]));
-    writeFileSync(file, bytes);
-  };
-}
 
 // llama-odd-widths: hidden 40, so k_proj is [40, 40]: 3 groups of 16 rows and 2 lines of 32 columns, with padding in both.
 const k = 'model.layers.1.self_attn.k_proj';
@@ -76,7 +21,7 @@ interface Row {
   make: (copy: string) => void;
   /** The whole message behind `FOLDER: `. */
   message: string;
-  base?: 'three-levels' | 'structured' | 'eight-bits' | 'six-bits' | 'four-bits';
+  base?: 'five-levels' | 'structured' | 'eight-bits' | 'six-bits' | 'four-bits';
 }
 
 const rows: Row[] = [
@@ -315,12 +260,11 @@ const rows: Row[] = [
   },
   {
     name: 'a code that its levels do not have',
-    base: 'three-levels',
+    base: 'five-levels',
     make: tensor(`${down}.dbell.planes`, (bytes) => {
-      bytes[0] = bytes[0]! | 2;
-      bytes[64] = bytes[64]! | 2;
+      for (const plane of [0, 64, 128]) bytes[plane] = bytes[plane]! | 2;
     }),
-    message: `model.safetensors: tensor "${down}.dbell.planes": code 3 at row 0, column 4 is not below 3`,
+    message: `model.safetensors: tensor "${down}.dbell.planes": code 7 at row 0, column 4 is not below 5`,
   },
   {
     name: 'a salient column that is not there',
@@ -430,10 +374,7 @@ const rows: Row[] = [
 const bases = new Map<string, string>();
 beforeAll(async () => {
   bases.set('plain', await packTinyModel('llama-odd-widths', path.join(folder, 'plain')));
-  bases.set(
-    'three-levels',
-    await packTinyModel('llama-odd-widths', path.join(folder, 'three'), { levels: 3 }),
-  );
+  bases.set('five-levels', await packTinyModel('llama-odd-widths', path.join(folder, 'five'), { levels: 5 }));
   bases.set(
     'eight-bits',
     await packTinyModel('llama-odd-widths', path.join(folder, 'eight'), { embeddingBits: 8 }),

@@ -8,7 +8,8 @@ import { SeededRandom } from '../../engine/model/seeded-random.ts';
 import { openPackage } from '../../engine/package/open.ts';
 import { packLinear } from '../../engine/package/pack-linear.ts';
 import { createPackageSink } from '../../engine/package/sink.ts';
-import type { QuantizedLinear } from '../../engine/quantize/quantized-linear.ts';
+import { dequantize } from '../../engine/quantize/dequantize.ts';
+import type { GridLinear, GridResidual, QuantizedLinear } from '../../engine/quantize/quantized-linear.ts';
 import { PackedReader } from '../reference/packed-reader.ts';
 import { finishOptions, randomLinear, tinyModels } from './package-support.ts';
 
@@ -33,6 +34,7 @@ async function packRandom(model: string, embeddingBits: 16 | 8 | 6 | 4): Promise
           layout,
           levels: [2, 3, 4, 16, 200][turn % 5]!,
           offsets: turn % 2 === 1,
+          residualShare: [0, 0.1, 1, 0.4][turn % 4]!,
           columnScale,
         } as const;
         const linear = randomLinear(name, outFeatures, inFeatures, { ...kind, bias: bias !== null }, random);
@@ -88,28 +90,50 @@ describe('a reader written from docs/format.md reads the same numbers', () => {
     opened.close();
   });
 
-  test('the worked example', () => {
+  describe('the worked example', () => {
     const text = readFileSync(path.resolve(import.meta.dirname, '../../docs/format.md'), 'utf8');
-    const [planes, scales] = packLinear({
-      ...{
-        layout: 'grid',
-        name: 'example',
-        outFeatures: 2,
-        inFeatures: 5,
-        levels: 3,
-        offsets: null,
-        residual: null,
-      },
+    const hex = (bytes: Uint8Array) =>
+      Buffer.from(bytes).toString('hex').replace(/../g, '$& ').trim().toUpperCase();
+    /** The bytes that are not zero, up to `shown`, and how many zeros follow. */
+    const listed = (bytes: Uint8Array, shown: number) => {
+      expect(bytes.subarray(shown).every((byte) => byte === 0)).toBe(true);
+      return `${hex(bytes.subarray(0, shown))} and ${bytes.length - shown} zeros`;
+    };
+    const linear = (levels: number, residual: GridResidual | null): GridLinear => ({
+      ...{ layout: 'grid', name: 'example', outFeatures: 2, inFeatures: 5, levels, offsets: null, residual },
       ...{ bias: null, columnScale: null },
       codes: Uint8Array.of(0, 1, 2, 1, 2, 2, 2, 0, 0, 1),
       scales: Uint16Array.of(0x3800, 0x4000),
     });
-    const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex').replace(/../g, '$& ').trim();
-    const half = (begin: number) => `${hex(planes!.subarray(begin, begin + 8))} and 56 zeros`;
-    expect(planes!.subarray(8, 64).every((byte) => byte === 0)).toBe(true);
-    expect(planes!.subarray(72).every((byte) => byte === 0)).toBe(true);
-    expect(text).toContain(`planes [1, 1, 2, 64] = 128 bytes:  ${half(0)},  ${half(64)}`);
-    expect(text).toContain(`scales [1, 1, 16]    =  32 bytes:  ${hex(scales!.subarray(0, 4))} and 28 zeros`);
+
+    test('of four levels in planes', () => {
+      const [planes, scales] = packLinear(linear(4, null));
+      expect(text).toContain(
+        `planes [1, 1, 2, 64] = 128 bytes:  ${listed(planes!.subarray(0, 64), 8)},  ${listed(planes!.subarray(64), 8)}`,
+      );
+      expect(text).toContain(`scales [1, 1, 16]    =  32 bytes:  ${listed(scales!, 4)}`);
+      expect([...dequantize(linear(4, null))]).toEqual([-0.75, -0.25, 0.25, -0.25, 0.25, 1, 1, -3, -3, -1]);
+    });
+
+    test('of three levels in base 3', () => {
+      const [base3] = packLinear(linear(3, null));
+      expect(text).toContain(`base3 [1, 16] = 16 bytes:  ${listed(base3!, 2)}`);
+      expect([...dequantize(linear(3, null))]).toEqual([-0.5, 0, 0.5, 0, 0.5, 2, 2, -2, -2, 0]);
+    });
+
+    test('of residual columns', () => {
+      const residual: GridResidual = {
+        columns: Int32Array.of(1, 4),
+        levels: 2,
+        codes: Uint8Array.of(1, 0, 0, 1),
+        scales: Uint16Array.of(0x3c00, 0x3800),
+      };
+      const [, , columns, planes, scales] = packLinear(linear(3, residual));
+      expect(text).toContain(`residual_columns [2]          =  8 bytes:  ${hex(columns!)}; stored`);
+      expect(text).toContain(`residual_planes [1, 1, 1, 64] = 64 bytes:  ${listed(planes!, 8)}`);
+      expect(text).toContain(`residual_scales [1, 1, 16]    = 32 bytes:  ${listed(scales!, 4)}; stored`);
+      expect([...dequantize(linear(3, residual))]).toEqual([-0.5, 0.5, 0.5, 0, 0, 2, 1.75, -2, -2, 0.25]);
+    });
   });
 
   test('linears of a stage that disagree about the column scale are refused', async () => {

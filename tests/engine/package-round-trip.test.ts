@@ -31,6 +31,9 @@ const kinds: LinearKind[] = [
   { layout: 'grid', levels: 4, offsets: true },
   { layout: 'grid', levels: 5 },
   { layout: 'grid', levels: 3, rowScale: true, bias: true },
+  { layout: 'grid', levels: 2, residualShare: 0.1 },
+  { layout: 'grid', levels: 3, residualShare: 1, columnScale: true },
+  { layout: 'grid', levels: 16, offsets: true, residualShare: 0.3, bias: true },
   { layout: 'grid', levels: 16, offsets: true, columnScale: true, bias: true },
   { layout: 'grid', levels: 255 },
   { layout: 'grid', levels: 256, offsets: true },
@@ -77,6 +80,23 @@ describe('a packed linear comes back exactly', () => {
     expect(() => packLinear({ ...make(), codes: new Uint8Array(14) })).toThrow(
       'layer: codes has 14 elements, expected 15',
     );
+    const residual = randomLinear('layer', 3, 5, { layout: 'grid', residualShare: 0.6 }, new SeededRandom(3));
+    if (residual.layout !== 'grid' || residual.residual === null) throw new Error('no residual');
+    const withColumns = (...columns: number[]) => ({
+      ...residual,
+      residual: { ...residual.residual!, columns: Int32Array.from(columns) },
+    });
+    expect(() => packLinear(withColumns(0, 4, 4))).toThrow(
+      'layer: residual column 2 is 4, which is no higher column of 5',
+    );
+    expect(() => packLinear(withColumns(3, 2, 4))).toThrow(
+      'layer: residual column 1 is 2, which is no higher column of 5',
+    );
+    expect(() => packLinear(withColumns(-1, 2, 4))).toThrow('layer: residual column 0 is -1');
+    expect(() => packLinear(withColumns(0, 1, 5))).toThrow('layer: residual column 2 is 5');
+    expect(() => packLinear(withColumns(0, 1))).toThrow('layer: residual codes has 9 elements, expected 6');
+    residual.residual.codes[4] = 2;
+    expect(() => packLinear(residual)).toThrow('layer: residual code 2 at row 1, column 1 is not below 2');
     const infinite = randomLinear('layer', 3, 5, { layout: 'grid', levels: 3 }, new SeededRandom(3));
     if (infinite.layout === 'grid') infinite.scales[1] = 0x7c00;
     expect(() => packLinear(infinite)).toThrow(
@@ -231,7 +251,7 @@ describe('the bytes on disk', () => {
     }
   });
 
-  test.each(['grid-16', 'grid-3-table-8', 'structured-learned-positions'])(
+  test.each(['grid-16', 'grid-2-residual', 'grid-3-table-8', 'structured-learned-positions'])(
     'of the fixture %s verify',
     async (name) => {
       const report = await verifyPackage(path.resolve(import.meta.dirname, '../fixtures/package', name));

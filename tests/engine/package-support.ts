@@ -5,7 +5,11 @@ import type { SeededRandom } from '../../engine/model/seeded-random.ts';
 import type { ModelSource } from '../../engine/model/source.ts';
 import { packing } from '../../engine/native/packing.ts';
 import { createPackageSink } from '../../engine/package/sink.ts';
-import { blockCount, type QuantizedLinear } from '../../engine/quantize/quantized-linear.ts';
+import {
+  blockCount,
+  type GridResidual,
+  type QuantizedLinear,
+} from '../../engine/quantize/quantized-linear.ts';
 import type { Recipe } from '../../engine/quantize/recipe.ts';
 import type { QuantizationSink, QuantizedBlock } from '../../engine/quantize/sink.ts';
 
@@ -15,6 +19,8 @@ export interface LinearKind {
   layout: 'grid' | 'structured';
   levels?: number;
   offsets?: boolean;
+  /** Grid: how many of the columns have a residual, at least one where it is not 0; 1 = all. */
+  residualShare?: number;
   bias?: boolean;
   columnScale?: boolean;
   rowScale?: boolean;
@@ -67,7 +73,25 @@ export function randomLinear(
     scales: halfsFrom(randomFloats(random, outFeatures * blocks)),
     offsets: kind.offsets ? halfsFrom(randomFloats(random, outFeatures * blocks)) : null,
     ...(kind.rowScale ? { rowScale: randomFloats(random, outFeatures) } : {}),
-    residual: null,
+    residual: kind.residualShare ? randomResidual(outFeatures, inFeatures, kind.residualShare, random) : null,
+  };
+}
+
+/** Random codes and scales over random columns. */
+export function randomResidual(
+  outFeatures: number,
+  inFeatures: number,
+  share: number,
+  random: SeededRandom,
+): GridResidual {
+  const count = Math.max(1, Math.round(share * inFeatures));
+  const order = Float64Array.from({ length: inFeatures }, () => random.nextUint32());
+  const columns = [...order.keys()].sort((a, b) => order[a]! - order[b]! || a - b).slice(0, count);
+  return {
+    columns: Int32Array.from(columns).sort(),
+    levels: 2,
+    codes: Uint8Array.from({ length: outFeatures * count }, () => random.nextUint32() % 2),
+    scales: halfsFrom(randomFloats(random, outFeatures * blockCount(count))),
   };
 }
 

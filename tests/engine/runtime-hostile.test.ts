@@ -35,14 +35,14 @@ const lies: [string, Lie, RegExp][] = [
   [
     'an offset beyond the end',
     (d) => {
-      d.blocks[0]!.q.planes.offset = 2 ** 50;
+      d.blocks[0]!.q.codes.offset = 2 ** 50;
     },
     /ends beyond the file, which has/,
   ],
   [
     'a last tensor that is cut',
     (d) => {
-      d.blocks[0]!.q.planes.offset = Math.floor((fileBytes - 64) / 64) * 64;
+      d.blocks[0]!.q.codes.offset = Math.floor((fileBytes - 64) / 64) * 64;
     },
     /ends beyond the file/,
   ],
@@ -56,14 +56,14 @@ const lies: [string, Lie, RegExp][] = [
   [
     'planes that are not aligned',
     (d) => {
-      d.blocks[0]!.q.planes.offset = 4;
+      d.blocks[0]!.q.codes.offset = 4;
     },
     /does not start at a multiple of 64/,
   ],
   [
     'a length of its own',
     (d) => {
-      d.blocks[1]!.down.planes.valueBytes -= 64;
+      d.blocks[1]!.down.codes.valueBytes -= 64;
     },
     /bytes; its shape needs \d+/,
   ],

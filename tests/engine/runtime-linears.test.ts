@@ -6,7 +6,11 @@ import { linearsOf } from '../../engine/model/architecture.ts';
 import { SeededRandom } from '../../engine/model/seeded-random.ts';
 import { openPackage } from '../../engine/package/open.ts';
 import type { PackageSource } from '../../engine/package/types.ts';
-import { blockCount, type QuantizedLinear } from '../../engine/quantize/quantized-linear.ts';
+import {
+  blockCount,
+  type GridResidual,
+  type QuantizedLinear,
+} from '../../engine/quantize/quantized-linear.ts';
 import { availableKernels, RuntimeVerification } from '../../engine/runtime/verification.ts';
 import { type LinearKind, packTinyModel, randomLinear, signedUniform } from './package-support.ts';
 import { dequantizedPlainly, relativeError } from './runtime-support.ts';
@@ -14,7 +18,7 @@ import { dequantizedPlainly, relativeError } from './runtime-support.ts';
 const folder = mkdtempSync(path.join(tmpdir(), 'dbell-runtime-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-const kinds: (LinearKind & { label: string })[] = [
+const kinds: (LinearKind & { label: string; model?: string })[] = [
   ...[2, 3, 4, 8, 16, 100, 256].map((levels) => ({
     label: `${levels} levels`,
     layout: 'grid' as const,
@@ -24,6 +28,17 @@ const kinds: (LinearKind & { label: string })[] = [
     bias: levels === 4,
   })),
   { label: '2 levels with offsets', layout: 'grid', levels: 2, offsets: true, bias: true },
+  // Three levels stand in base 3 above; matrices of 32 columns take no more in planes.
+  { label: '3 levels in planes', layout: 'grid', levels: 3, model: 'llama-plain', columnScale: true },
+  { label: '2 levels with residual', layout: 'grid', levels: 2, residualShare: 0.1, columnScale: true },
+  { label: '3 levels with residual', layout: 'grid', levels: 3, residualShare: 0.5, bias: true },
+  {
+    label: '16 levels with offsets and residual of all',
+    layout: 'grid',
+    levels: 16,
+    offsets: true,
+    residualShare: 1,
+  },
   { label: '256 levels with offsets', layout: 'grid', levels: 256, offsets: true, columnScale: true },
   { label: '2 levels with row scale', layout: 'grid', levels: 2, rowScale: true, bias: true },
   {
@@ -62,6 +77,26 @@ function plainMaskedSums(linear: QuantizedLinear, values: Int8Array): Int32Array
           if (code === 3) sums[base + 2]! += x;
         }
       }
+  return sums;
+}
+
+/** The same of the residual columns: `[tokens, out, blocks of the gathered columns]`. */
+function plainResidualSums(
+  { columns, codes }: GridResidual,
+  outFeatures: number,
+  width: number,
+  values: Int8Array,
+): Int32Array {
+  const blocks = blockCount(columns.length);
+  const tokens = values.length / width;
+  const sums = new Int32Array(tokens * outFeatures * blocks);
+  for (let token = 0; token < tokens; token += 1)
+    for (let row = 0; row < outFeatures; row += 1)
+      columns.forEach((column, k) => {
+        const sign = 2 * codes[row * columns.length + k]! - 1;
+        sums[(token * outFeatures + row) * blocks + Math.floor(k / 128)]! +=
+          sign * values[token * width + column]!;
+      });
   return sums;
 }
 
@@ -104,20 +139,24 @@ describe.each(kinds)('$label', (kind) => {
   const random = new SeededRandom(7);
 
   beforeAll(async () => {
-    const out = await packTinyModel('llama-odd-widths', path.join(folder, kind.label.replaceAll(' ', '-')), {
-      edit(block) {
-        // Linears of a stage share their column scale; random linears keep the rest.
-        const scales = new Map<number, Float32Array | null>();
-        block.linears = block.linears.map((original) => {
-          const made = randomLinear(original.name, original.outFeatures, original.inFeatures, kind, random);
-          const isFirst =
-            !scales.has(original.inFeatures) || /o_proj|gate_proj|down_proj/.test(original.name);
-          if (isFirst) scales.set(original.inFeatures, made.columnScale);
-          linears.push({ ...made, bias: original.bias, columnScale: scales.get(original.inFeatures)! });
-          return linears.at(-1)!;
-        });
+    const out = await packTinyModel(
+      kind.model ?? 'llama-odd-widths',
+      path.join(folder, kind.label.replaceAll(' ', '-')),
+      {
+        edit(block) {
+          // Linears of a stage share their column scale; random linears keep the rest.
+          const scales = new Map<number, Float32Array | null>();
+          block.linears = block.linears.map((original) => {
+            const made = randomLinear(original.name, original.outFeatures, original.inFeatures, kind, random);
+            const isFirst =
+              !scales.has(original.inFeatures) || /o_proj|gate_proj|down_proj/.test(original.name);
+            if (isFirst) scales.set(original.inFeatures, made.columnScale);
+            linears.push({ ...made, bias: original.bias, columnScale: scales.get(original.inFeatures)! });
+            return linears.at(-1)!;
+          });
+        },
       },
-    });
+    );
     source = await openPackage(out);
     steps = new RuntimeVerification(source);
     expect(linears.length).toBe(source.architecture.blocks.flatMap(linearsOf).length);
@@ -138,7 +177,25 @@ describe.each(kinds)('$label', (kind) => {
           expect(steps.maskedSums(linear.name, values, kernels), `${linear.name} ${kernels}`).toEqual(
             expected,
           );
+        if (linear.layout !== 'grid' || linear.residual === null) continue;
+        const residual = plainResidualSums(linear.residual, linear.outFeatures, linear.inFeatures, values);
+        for (const kernels of availableKernels())
+          expect(steps.residualSums(linear.name, values, kernels), `${linear.name} ${kernels}`).toEqual(
+            residual,
+          );
       }
+    }
+  });
+
+  test('codes are stored the way the kind says, and a residual only where there is one', () => {
+    for (const { name, layout, ...linear } of linears.slice(0, 7)) {
+      const packed = source.linears.get(name)!;
+      const isBase3 = kind.levels === 3 && packed.inFeatures !== 32;
+      expect(packed.codeLayout, name).toBe(isBase3 ? 'base-3' : 'planes');
+      if (layout === 'grid' && 'residual' in linear && linear.residual !== null) continue;
+      expect(() => steps.residualSums(name, new Int8Array(packed.inFeatures))).toThrow(
+        `${name} has no residual columns`,
+      );
     }
   });
 

@@ -7,6 +7,8 @@ interface Entry {
   shape: number[];
   levels: number;
   planes: number;
+  codes?: 'base-3';
+  residual_columns?: number;
   offsets: boolean;
   column_scale: boolean;
   row_scale?: true;
@@ -22,6 +24,31 @@ export function binary16(bits: number): number {
   const fraction = bits & 1023;
   if (exponent === 31) throw new Error('not finite');
   return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+}
+
+/** Code of a row and column from bit planes of `lines` lines a row group. */
+function planeCode(bytes: Buffer, lines: number, planes: number, row: number, column: number): number {
+  let value = 0;
+  for (let p = 0; p < planes; p += 1) {
+    const line = (Math.floor(row / 16) * lines + Math.floor(column / 32)) * planes + p;
+    const k = column % 32;
+    const byte = bytes[line * 64 + 4 * (row % 16) + (k % 4)]!;
+    value += 2 ** p * ((byte >> Math.floor(k / 4)) & 1);
+  }
+  return value;
+}
+
+/** Code of a row and column from base-3 strips. */
+function base3Code(bytes: Buffer, columns: number, row: number, column: number): number {
+  const rowBytes = 26 * Math.floor(columns / 128) + Math.ceil((columns % 128) / 5);
+  const block = Math.floor(column / 128);
+  const width = Math.min(128, columns - 128 * block);
+  const strip = Math.floor((column % 128) / 20);
+  const k = (column % 128) % 20;
+  const t = Math.min(4, Math.ceil((width - 20 * strip) / 5));
+  const byte =
+    bytes[16 * rowBytes * Math.floor(row / 16) + 416 * block + 64 * strip + t * (row % 16) + (k % t)]!;
+  return Math.floor(byte / 3 ** Math.floor(k / t)) % 3;
 }
 
 export class PackedReader {
@@ -54,17 +81,12 @@ export class PackedReader {
     const [rows = 0, columns = 0] = entry.shape;
     const lines = Math.ceil(columns / 32);
     const blocks = Math.ceil(columns / 128);
-    const planes = this.stored(`${name}.dbell.planes`);
-    const code = (row: number, column: number): number => {
-      let value = 0;
-      for (let p = 0; p < entry.planes; p += 1) {
-        const line = (Math.floor(row / 16) * lines + Math.floor(column / 32)) * entry.planes + p;
-        const k = column % 32;
-        const byte = planes[line * 64 + 4 * (row % 16) + (k % 4)]!;
-        value += 2 ** p * ((byte >> Math.floor(k / 4)) & 1);
-      }
-      return value;
-    };
+    const stored = this.stored(`${name}.dbell.${entry.codes === 'base-3' ? 'base3' : 'planes'}`);
+    const code = (row: number, column: number): number =>
+      entry.codes === 'base-3'
+        ? base3Code(stored, columns, row, column)
+        : planeCode(stored, lines, entry.planes, row, column);
+    const residual = this.#residual(name);
     const halfAt = (tensor: string, index: number): number =>
       binary16(this.stored(`${name}.dbell.${tensor}`).readUInt16LE(2 * index));
     const weights: number[] = [];
@@ -80,6 +102,7 @@ export class PackedReader {
           if (entry.offsets) weight = Math.fround(weight + halfAt('offsets', index));
           if (entry.row_scale)
             weight = Math.fround(weight * this.stored(`${name}.dbell.row_scale`).readFloatLE(4 * row));
+          weight = Math.fround(weight + residual(row, column));
         } else {
           const v = (which: number) =>
             halfAt('levels', ((group * blocks + block) * 7 + which) * 16 + (row % 16));
@@ -96,6 +119,23 @@ export class PackedReader {
         weights.push(weight);
       }
     return weights;
+  }
+
+  /** What is added to the weight of a row and column; 0 where the column has no residual. */
+  #residual(name: string): (row: number, column: number) => number {
+    const count = this.entries[name]!.residual_columns ?? 0;
+    if (count === 0) return () => 0;
+    const listed = this.stored(`${name}.dbell.residual_columns`);
+    const planes = this.stored(`${name}.dbell.residual_planes`);
+    const scales = this.stored(`${name}.dbell.residual_scales`);
+    const columns = Array.from({ length: count }, (_, k) => listed.readInt32LE(4 * k));
+    return (row, column) => {
+      const k = columns.indexOf(column);
+      if (k === -1) return 0;
+      const index = (Math.floor(row / 16) * Math.ceil(count / 128) + Math.floor(k / 128)) * 16 + (row % 16);
+      const scale = binary16(scales.readUInt16LE(2 * index));
+      return Math.fround(scale * (planeCode(planes, Math.ceil(count / 32), 1, row, k) - 0.5));
+    };
   }
 
   bias(name: string): number[] | null {

@@ -61,7 +61,7 @@ struct Builder {
                            const std::optional<ByteRange>& column_scale) {
     const int levels_of[] = {2, 3, 4, 16, 200};
     const LinearLayout layout = options.structured ? LinearLayout::structured : LinearLayout::grid;
-    const TestLinear made = make_linear(random, layout, out, in, levels_of[random.below(5)], random.below(2) == 0);
+    TestLinear made = make_linear(random, layout, out, in, levels_of[random.below(5)], random.below(2) == 0);
     LinearDescription result;
     result.name = name;
     result.layout = layout;
@@ -69,7 +69,10 @@ struct Builder {
     result.in_features = in;
     result.levels = made.packed.levels;
     result.plane_count = made.packed.plane_count;
-    result.planes = file.add(made.planes.values, made.planes.count, name + " planes");
+    result.is_base3 = layout == LinearLayout::grid && made.packed.levels == 3 && random.below(4) != 0;
+    if (result.is_base3) store_base3(made);
+    result.planes = result.is_base3 ? file.add(made.base3.values, made.base3.count, name + " base 3")
+                                    : file.add(made.planes.values, made.planes.count, name + " planes");
     if (options.structured) {
       result.structured_values =
           file.add(made.structured_values.values, made.structured_values.count * 2, name + " levels");
@@ -79,9 +82,24 @@ struct Builder {
       if (made.packed.offsets != nullptr)
         result.offsets = file.add(made.offsets.values, made.offsets.count * 2, name + " offsets");
     }
+    if (!options.structured && random.below(2) == 0) add_residual(name, out, in, result);
     if (random.below(2) == 0) result.bias = floats(out, 0.0f, 0.3f, name + " bias");
     result.column_scale = column_scale;
     return result;
+  }
+
+  void add_residual(const std::string& name, std::size_t out, std::size_t in, LinearDescription& result) {
+    std::vector<std::int32_t> columns;
+    const std::size_t rarity = 1 + random.below(5);
+    for (std::size_t j = 0; j < in; ++j) {
+      if (random.below(rarity) == 0 || (j + 1 == in && columns.empty()))
+        columns.push_back(static_cast<std::int32_t>(j));
+    }
+    const TestLinear made = make_linear(random, LinearLayout::grid, out, columns.size(), 2, false);
+    result.residual_count = columns.size();
+    result.residual_columns = file.add(columns.data(), columns.size() * 4, name + " residual columns");
+    result.residual_planes = file.add(made.planes.values, made.planes.count, name + " residual planes");
+    result.residual_scales = file.add(made.scales.values, made.scales.count * 2, name + " residual scales");
   }
 
   TableDescription table(std::size_t rows, std::size_t columns, TableType type) {
@@ -241,7 +259,7 @@ ByteRange* any_range(Random& random, ModelDescription& description) {
   LinearDescription& linear = *linears[random.below(6)];
   std::vector<ByteRange*> ranges = {&linear.planes, &description.embedding.values, &description.head.values};
   for (auto* optional :
-       {&linear.scales, &linear.offsets, &linear.structured_values, &linear.salient_mask, &linear.column_scale,
+       {&linear.residual_columns, &linear.residual_planes, &linear.residual_scales, &linear.scales, &linear.offsets, &linear.structured_values, &linear.salient_mask, &linear.column_scale,
         &linear.bias, &block.attention_norm.weight, &description.embedding.scales, &description.head_bias}) {
     if (*optional) ranges.push_back(&**optional);
   }
@@ -259,7 +277,7 @@ void check_lies(Random& random, const Options& options, int rounds) {
   for (int round = 0; round < rounds; ++round) {
     ModelDescription description = honest;
     ByteRange* range = any_range(random, description);
-    switch (random.below(6)) {
+    switch (random.below(8)) {
       case 0:
         range->offset = random.next();
         break;
@@ -273,6 +291,10 @@ void check_lies(Random& random, const Options& options, int rounds) {
         range->bytes = random.next();
         break;
       case 4:
+        description.blocks[0].down.residual_count = random.below(2) == 0 ? random.next() : random.below(300);
+        description.blocks[0].q.is_base3 ^= true;
+        break;
+      case 5:
         description.hidden_size = 1 + random.below(100);
         break;
       default:

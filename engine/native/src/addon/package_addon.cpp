@@ -1,4 +1,5 @@
 #include "addon/addon.h"
+#include "common/base3_packing.h"
 #include "common/plane_packing.h"
 #include "common/table_packing.h"
 
@@ -71,6 +72,40 @@ Napi::Value js_check_planes(const Napi::CallbackInfo& info) {
   if (fault.kind == PlaneFault::Kind::none) return info.Env().Null();
   auto result = Napi::Object::New(info.Env());
   result.Set("kind", fault.kind == PlaneFault::Kind::padding_not_zero ? "padding-not-zero" : "code-out-of-range");
+  result.Set("row", static_cast<double>(fault.row));
+  result.Set("column", static_cast<double>(fault.column));
+  result.Set("code", fault.code);
+  return result;
+}
+
+Napi::Value js_pack_base3(const Napi::CallbackInfo& info) {
+  const std::size_t rows = extent(info, 1, "rows");
+  const std::size_t columns = extent(info, 2, "columns");
+  const auto codes = typed_array<Napi::Uint8Array>(info, 0, napi_uint8_array, rows * columns, "codes");
+  auto target = Napi::Uint8Array::New(info.Env(), packed_base3_bytes(rows, columns));
+  pack_base3(codes.Data(), rows, columns, target.Data());
+  return target;
+}
+
+Napi::Value js_unpack_base3(const Napi::CallbackInfo& info) {
+  const std::size_t rows = extent(info, 1, "rows");
+  const std::size_t columns = extent(info, 2, "columns");
+  const auto source =
+      typed_array<Napi::Uint8Array>(info, 0, napi_uint8_array, packed_base3_bytes(rows, columns), "bytes");
+  auto codes = Napi::Uint8Array::New(info.Env(), rows * columns);
+  unpack_base3(source.Data(), rows, columns, codes.Data());
+  return codes;
+}
+
+Napi::Value js_check_base3(const Napi::CallbackInfo& info) {
+  const std::size_t rows = extent(info, 1, "rows");
+  const std::size_t columns = extent(info, 2, "columns");
+  const auto source =
+      typed_array<Napi::Uint8Array>(info, 0, napi_uint8_array, packed_base3_bytes(rows, columns), "bytes");
+  const Base3Fault fault = check_base3(source.Data(), rows, columns);
+  if (fault.kind == Base3Fault::Kind::none) return info.Env().Null();
+  auto result = Napi::Object::New(info.Env());
+  result.Set("kind", fault.kind == Base3Fault::Kind::padding_not_zero ? "padding-not-zero" : "byte-out-of-range");
   result.Set("row", static_cast<double>(fault.row));
   result.Set("column", static_cast<double>(fault.column));
   result.Set("code", fault.code);
@@ -190,6 +225,9 @@ void register_package(Napi::Env env, Napi::Object exports) {
   exports.Set("packPlanes", Napi::Function::New(env, js_pack_planes));
   exports.Set("unpackPlanes", Napi::Function::New(env, js_unpack_planes));
   exports.Set("checkPlanes", Napi::Function::New(env, js_check_planes));
+  exports.Set("packBase3", Napi::Function::New(env, js_pack_base3));
+  exports.Set("unpackBase3", Napi::Function::New(env, js_unpack_base3));
+  exports.Set("checkBase3", Napi::Function::New(env, js_check_base3));
   exports.Set("floatsToHalfs", Napi::Function::New(env, js_floats_to_halfs));
   exports.Set("halfsToFloats", Napi::Function::New(env, js_halfs_to_floats));
   exports.Set("firstNonFinite", Napi::Function::New(env, js_first_non_finite));

@@ -61,7 +61,7 @@ LinearDescription linear_of(const Napi::Object& parent, const char* key) {
   linear.out_features = count_of(object, "outFeatures");
   linear.in_features = count_of(object, "inFeatures");
   linear.plane_count = small_count_of(object, "planeCount");
-  linear.planes = range_of(object, "planes");
+  linear.planes = range_of(object, "codes");
   linear.column_scale = optional_range(object, "columnScale");
   linear.bias = optional_range(object, "bias");
   if (linear.layout == LinearLayout::grid) {
@@ -69,6 +69,14 @@ LinearDescription linear_of(const Napi::Object& parent, const char* key) {
     linear.scales = range_of(object, "scales");
     linear.offsets = optional_range(object, "offsets");
     linear.row_scale = optional_range(object, "rowScale");
+    linear.is_base3 = text_of(object, "codeLayout") == "base-3";
+    if (has(object, "residual")) {
+      const Napi::Object residual = object_of(object, "residual");
+      linear.residual_count = count_of(residual, "count");
+      linear.residual_columns = range_of(residual, "columns");
+      linear.residual_planes = range_of(residual, "planes");
+      linear.residual_scales = range_of(residual, "scales");
+    }
   } else {
     linear.structured_values = range_of(object, "levels");
     linear.salient_mask = range_of(object, "salientMask");

@@ -282,6 +282,17 @@ Napi::Value masked_sums(const Napi::CallbackInfo& info) {
   });
 }
 
+/// (model, name, values Int8Array [tokens, in], kernels or null) → Int32Array [tokens, out, residual blocks].
+Napi::Value residual_sums(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    const Linear& linear = open_model_of(info).linear(info[1].ToString().Utf8Value());
+    const auto values = array_of<Napi::Int8Array>(info, 2, napi_int8_array, "values");
+    const std::size_t tokens = rows_of(values.ElementLength(), linear.packed.in_features, "values");
+    return to_array<Napi::Int32Array>(info.Env(),
+                                      verify_residual_integers(kernels_of(info, 3), linear, values.Data(), tokens));
+  });
+}
+
 /// (model, block, hidden [tokens, hidden size], bits) → the block run as a sequence of its own.
 BlockStages run_one_block(const Napi::CallbackInfo& info) {
   const Model& model = open_model_of(info);
@@ -346,6 +357,7 @@ void register_runtime(Napi::Env env, Napi::Object exports) {
   add("packedLinearForward", linear_forward);
   add("packedQuantizeActivations", quantize_activations);
   add("packedMaskedSums", masked_sums);
+  add("packedResidualSums", residual_sums);
   add("packedBlockForward", block_forward);
   add("packedBlockStages", block_stages);
   add("packedHiddenStates", hidden_states);

@@ -99,6 +99,7 @@ Base3Fault check_base3(const std::uint8_t* source, std::size_t rows, std::size_t
           fault = {Base3Fault::Kind::byte_out_of_range, row, first, value};
           return false;
         }
+        if (row < rows && first + (digits_per_byte - 1) * step < stop) return true;
         for (std::size_t digit = 0; digit < digits_per_byte; ++digit, value /= 3) {
           const std::size_t column = first + digit * step;
           if (value % 3 == 0 || (row < rows && column < stop)) continue;

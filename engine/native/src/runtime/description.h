@@ -19,7 +19,10 @@ struct LinearDescription {
   std::uint64_t out_features = 0, in_features = 0;
   int levels = 0, plane_count = 0;
   ByteRange planes;
+  bool is_base3 = false;                                     // grid of three levels: `planes` holds base-3 bytes
   std::optional<ByteRange> scales, offsets, row_scale;       // grid
+  std::uint64_t residual_count = 0;                          // grid: columns that have a residual
+  std::optional<ByteRange> residual_columns, residual_planes, residual_scales;
   std::optional<ByteRange> structured_values, salient_mask;  // structured
   std::optional<ByteRange> column_scale, bias;
 };

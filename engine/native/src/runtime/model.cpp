@@ -45,29 +45,88 @@ void check_finite(const float* values, std::size_t count, const std::string& wha
   }
 }
 
-Linear open_linear(const MappedFile& file, const LinearDescription& description, std::size_t out, std::size_t in) {
-  Linear linear;
-  linear.name = description.name;
-  expect_equal(description.out_features, out, description.name + ": number of rows");
-  expect_equal(description.in_features, in, description.name + ": number of columns");
-  PackedLinear& packed = linear.packed;
-  packed.layout = description.layout;
+/// Sizes of a grid linear, before it has any tensor.
+PackedLinear make_grid(std::size_t out, std::size_t in, int levels) {
+  PackedLinear packed{};
+  packed.layout = LinearLayout::grid;
   packed.out_features = out;
   packed.in_features = in;
   packed.row_groups = ceil_div(out, kRowsPerGroup);
   packed.lines = ceil_div(in, kColumnsPerLine);
   packed.blocks = ceil_div(in, kColumnsPerBlock);
-  const bool is_grid = description.layout == LinearLayout::grid;
-  packed.levels = is_grid ? description.levels : 4;
-  if (packed.levels < 2 || packed.levels > 256)
-    refuse(description.name + ": " + std::to_string(packed.levels) + " levels; 2 to 256 are possible");
+  packed.levels = levels;
   packed.plane_count = 1;
-  while ((1 << packed.plane_count) < packed.levels) ++packed.plane_count;
+  while ((1 << packed.plane_count) < levels) ++packed.plane_count;
+  return packed;
+}
+
+std::size_t plane_bytes(const PackedLinear& packed) {
+  return packed.row_groups * packed.lines * static_cast<std::size_t>(packed.plane_count) * kLineBytes;
+}
+
+/// Codes in planes, or three levels in base 3.
+void open_codes(const MappedFile& file, const LinearDescription& description, PackedLinear& packed) {
+  if (!description.is_base3) {
+    packed.planes = static_cast<const std::uint8_t*>(file.at(description.planes, plane_bytes(packed), kLineBytes));
+    return;
+  }
+  if (packed.layout != LinearLayout::grid || packed.levels != 3)
+    refuse(description.name + ": codes in base 3 have three levels, not " + std::to_string(packed.levels));
+  const std::size_t whole = packed.in_features / kColumnsPerBlock, rest = packed.in_features % kColumnsPerBlock;
+  packed.base3_group_bytes =
+      kRowsPerGroup * (whole * kBase3BlockRowBytes + ceil_div(rest, kDigitsPerByte));
+  packed.base3 = static_cast<const std::uint8_t*>(
+      file.at(description.planes, packed.row_groups * packed.base3_group_bytes, kLineBytes));
+}
+
+std::shared_ptr<const Residual> open_residual(const MappedFile& file, const LinearDescription& description,
+                                              std::size_t out, std::size_t in) {
+  if (!description.residual_columns) return nullptr;
+  const std::string what = description.name + ": residual";
+  if (description.residual_count == 0 || description.residual_count > in) {
+    refuse(what + ": " + std::to_string(description.residual_count) + " columns of " + std::to_string(in) +
+           "; at least one and at most all can have a residual");
+  }
+  const std::size_t count = static_cast<std::size_t>(description.residual_count);
+  auto residual = std::make_shared<Residual>();
+  PackedLinear& packed = residual->packed;
+  packed = make_grid(out, count, 2);
+  if (!description.residual_planes) refuse(what + " planes are missing");
+  packed.planes =
+      static_cast<const std::uint8_t*>(file.at(*description.residual_planes, plane_bytes(packed), kLineBytes));
+  packed.scales = halves(file, description.residual_scales, packed.row_groups * packed.blocks * kRowsPerGroup,
+                         what + " scales");
+  const auto* columns = static_cast<const std::int32_t*>(
+      file.at(*description.residual_columns, count * sizeof(std::int32_t), alignof(std::int32_t)));
+  residual->columns.assign(columns, columns + count);
+  std::int64_t before = -1;
+  for (std::size_t k = 0; k < count; ++k) {
+    const std::int64_t column = residual->columns[k];
+    if (column <= before || column >= static_cast<std::int64_t>(in)) {
+      refuse(what + " column " + std::to_string(k) + " is " + std::to_string(column) +
+             "; columns must ascend and lie below " + std::to_string(in));
+    }
+    before = column;
+  }
+  return residual;
+}
+
+Linear open_linear(const MappedFile& file, const LinearDescription& description, std::size_t out, std::size_t in) {
+  Linear linear;
+  linear.name = description.name;
+  expect_equal(description.out_features, out, description.name + ": number of rows");
+  expect_equal(description.in_features, in, description.name + ": number of columns");
+  const bool is_grid = description.layout == LinearLayout::grid;
+  const int levels = is_grid ? description.levels : 4;
+  if (levels < 2 || levels > 256)
+    refuse(description.name + ": " + std::to_string(levels) + " levels; 2 to 256 are possible");
+  PackedLinear& packed = linear.packed;
+  packed = make_grid(out, in, levels);
+  packed.layout = description.layout;
   expect_equal(static_cast<std::uint64_t>(description.plane_count), static_cast<std::uint64_t>(packed.plane_count),
                description.name + ": number of planes");
-  const std::size_t plane_bytes =
-      packed.row_groups * packed.lines * static_cast<std::size_t>(packed.plane_count) * kLineBytes;
-  packed.planes = static_cast<const std::uint8_t*>(file.at(description.planes, plane_bytes, kLineBytes));
+  open_codes(file, description, packed);
+  if (is_grid) linear.residual = open_residual(file, description, out, in);
   const std::size_t per_row_and_block = packed.row_groups * packed.blocks * kRowsPerGroup;
   if (is_grid) {
     packed.scales = halves(file, description.scales, per_row_and_block, description.name + ": scales");
@@ -95,6 +154,7 @@ Linear open_linear(const MappedFile& file, const LinearDescription& description,
   packed.bias = linear.bias.data();
   if (const float* row_scale = floats(file, description.row_scale, out)) {
     check_finite(row_scale, out, description.name + ".row_scale");
+    if (linear.residual) refuse(description.name + ": a row scale and residual columns exclude each other");
     linear.row_scale.resize(packed.row_groups * kRowsPerGroup);
     linear.no_bias.resize(packed.row_groups * kRowsPerGroup);
     std::memcpy(linear.row_scale.data(), row_scale, out * sizeof(float));
@@ -288,6 +348,7 @@ std::size_t Model::copied_bytes() const {
         bytes +=
             linear.bias.bytes() + linear.row_scale.bytes() + linear.no_bias.bytes() + linear.salient_bytes.bytes() +
             linear.salient_quads.size() * sizeof(std::uint32_t);
+        if (linear.residual) bytes += linear.residual->columns.size() * sizeof(std::int32_t);
       }
     }
   }

@@ -14,9 +14,16 @@ namespace dbell {
 /// Rows of activation matrices are padded to whole row groups, so that kernels write 16 values at a time.
 constexpr std::size_t padded(std::size_t size) { return (size + kRowsPerGroup - 1) / kRowsPerGroup * kRowsPerGroup; }
 
+/// A second linear of two levels over a few columns of the first one's input; its products are added.
+struct Residual {
+  PackedLinear packed{};              ///< [out_features, columns.size()], no bias
+  std::vector<std::int32_t> columns;  ///< ascending
+};
+
 struct Linear {
   std::string name;
   PackedLinear packed{};
+  std::shared_ptr<const Residual> residual;    ///< grid, or null
   AlignedBuffer<float> bias;                   ///< [row_groups · 16]
   const float* column_scale = nullptr;         ///< [in_features] or null
   AlignedBuffer<float> row_scale;              ///< grid: [row_groups · 16], or empty; the kernel's bias is zero then

@@ -28,6 +28,8 @@ std::size_t Workspace::bytes() const {
     total += buffer->bytes();
   }
   total += head_input.bytes() + head_sums.bytes() + input.rows.bytes() + input.values.bytes() + input.block_sums.bytes();
+  for (const StageInput::Gathered& gathered : input.gathered)
+    total += gathered.values.bytes() + gathered.block_sums.bytes() + gathered.floats.bytes();
   for (const StageInput::Salient& salient : input.salient) total += salient.values.bytes() + salient.sums.bytes();
   return total;
 }

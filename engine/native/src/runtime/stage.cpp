@@ -16,26 +16,39 @@ constexpr std::size_t kTasksPerThread = 4;
 /// Row groups expanded to float at once: 32 KiB of weights, which stay in the first-level cache.
 constexpr std::size_t kExpandedRowGroups = 4;
 
-/// Float path of row groups [begin, end).
-void multiply_expanded(const KernelTable& kernels, const Linear& linear, const float* x, std::size_t x_stride,
-                       std::size_t tokens, std::size_t begin, std::size_t end, float* y, std::size_t y_stride) {
-  const PackedLinear& packed = linear.packed;
-  constexpr std::size_t kTileValues = kColumnsPerBlock * kRowsPerGroup, kSumStride = kExpandedRowGroups * kRowsPerGroup;
+constexpr std::size_t kTileValues = kColumnsPerBlock * kRowsPerGroup, kSumStride = kExpandedRowGroups * kRowsPerGroup;
+
+/// sums `[tokens, kSumStride]` (+)= x W of `groups` row groups, tile by tile.
+void add_expanded(const KernelTable& kernels, const PackedLinear& packed, const std::uint8_t* salient_mask,
+                  const float* x, std::size_t x_stride, std::size_t tokens, std::size_t group, std::size_t groups,
+                  bool accumulate, float* sums) {
   alignas(64) float tiles[kExpandedRowGroups * kTileValues];
+  for (std::size_t block = 0; block < packed.blocks; ++block) {
+    const std::uint8_t* mask = salient_mask == nullptr ? nullptr : salient_mask + block * kColumnsPerBlock / 8;
+    for (std::size_t g = 0; g < groups; ++g) kernels.expand(packed, group + g, block, mask, tiles + g * kTileValues);
+    const std::size_t column = block * kColumnsPerBlock,
+                      depth = std::min(kColumnsPerBlock, packed.in_features - column);
+    kernels.multiply(x + column, x_stride, tokens, depth, tiles, kRowsPerGroup, kTileValues, groups, sums, kSumStride,
+                     accumulate || block > 0);
+  }
+}
+
+/// Float path of row groups [begin, end). `gathered` holds the residual columns of x, `[tokens, their number]`.
+void multiply_expanded(const KernelTable& kernels, const Linear& linear, const float* x, std::size_t x_stride,
+                       const float* gathered, std::size_t tokens, std::size_t begin, std::size_t end, float* y,
+                       std::size_t y_stride) {
+  const PackedLinear& packed = linear.packed;
   alignas(64) float sums[kTokensPerPass * kSumStride];
   for (std::size_t first = 0; first < tokens; first += kTokensPerPass) {
     const std::size_t count = std::min(kTokensPerPass, tokens - first);
     for (std::size_t group = begin; group < end; group += kExpandedRowGroups) {
       const std::size_t groups = std::min(kExpandedRowGroups, end - group);
-      for (std::size_t block = 0; block < packed.blocks; ++block) {
-        const std::uint8_t* mask =
-            linear.salient_mask == nullptr ? nullptr : linear.salient_mask + block * kColumnsPerBlock / 8;
-        for (std::size_t g = 0; g < groups; ++g)
-          kernels.expand(packed, group + g, block, mask, tiles + g * kTileValues);
-        const std::size_t column = block * kColumnsPerBlock,
-                          depth = std::min(kColumnsPerBlock, packed.in_features - column);
-        kernels.multiply(x + first * x_stride + column, x_stride, count, depth, tiles, kRowsPerGroup, kTileValues,
-                         groups, sums, kSumStride, block > 0);
+      add_expanded(kernels, packed, linear.salient_mask, x + first * x_stride, x_stride, count, group, groups, false,
+                   sums);
+      if (linear.residual) {
+        const std::size_t width = linear.residual->columns.size();
+        add_expanded(kernels, linear.residual->packed, nullptr, gathered + first * width, width, count, group, groups,
+                     true, sums);
       }
       for (std::size_t t = 0; t < count; ++t) {
         float* out = y + (first + t) * y_stride + group * kRowsPerGroup;
@@ -128,6 +141,41 @@ QuantizedActivations view_for(const Linear& linear, std::size_t index, std::size
   return view;
 }
 
+QuantizedActivations gather_quantized(const Residual& residual, const std::int8_t* rows, std::size_t row_stride,
+                                      const float* scales, std::size_t tokens, StageInput::Gathered& gathered) {
+  const std::size_t blocks = residual.packed.blocks, count = residual.columns.size();
+  gathered.values.reserve(blocks * tokens * kColumnsPerBlock);
+  gathered.block_sums.reserve(blocks * tokens);
+  for (std::size_t block = 0; block < blocks; ++block) {
+    const std::size_t first = block * kColumnsPerBlock, width = std::min(kColumnsPerBlock, count - first);
+    const std::int32_t* columns = residual.columns.data() + first;
+    for (std::size_t t = 0; t < tokens; ++t) {
+      const std::int8_t* row = rows + t * row_stride;
+      std::int8_t* out = gathered.values.data() + (block * tokens + t) * kColumnsPerBlock;
+      for (std::size_t k = 0; k < width; ++k) out[k] = row[columns[k]];
+      std::memset(out + width, 0, kColumnsPerBlock - width);
+      gathered.block_sums[block * tokens + t] = sum_of(out, width);
+    }
+  }
+  return {tokens,  gathered.values.data(), gathered.block_sums.data(), scales, nullptr, nullptr, nullptr};
+}
+
+namespace {
+
+/// Float inputs of the residual columns, `[tokens, columns]`.
+const float* gather_floats(const Residual& residual, const float* x, std::size_t x_stride, std::size_t tokens,
+                           StageInput::Gathered& gathered) {
+  const std::size_t count = residual.columns.size();
+  gathered.floats.reserve(tokens * count);
+  for (std::size_t t = 0; t < tokens; ++t) {
+    for (std::size_t k = 0; k < count; ++k)
+      gathered.floats[t * count + k] = x[t * x_stride + static_cast<std::size_t>(residual.columns[k])];
+  }
+  return gathered.floats.data();
+}
+
+}  // namespace
+
 void run_stage(const KernelTable& kernels, const Stage& stage, const float* x, std::size_t x_stride, std::size_t tokens,
                int activation_bits, StageInput& input, float* const* outputs, const std::size_t* strides) {
   const std::size_t in = stage.in_features;
@@ -146,16 +194,26 @@ void run_stage(const KernelTable& kernels, const Stage& stage, const float* x, s
     quantize_stage_input(kernels, stage.linears.front().name, x, x_stride, tokens, in, column_scale, activation_bits,
                          input);
   }
-  std::vector<QuantizedActivations> views;
+  const std::size_t width = (in + kColumnsPerBlock - 1) / kColumnsPerBlock * kColumnsPerBlock;
+  if (input.gathered.size() < stage.linears.size()) input.gathered.resize(stage.linears.size());
+  std::vector<QuantizedActivations> views, residual_views(stage.linears.size());
+  std::vector<const float*> gathered(stage.linears.size());
   // Row groups of all linears, one after the other: linear i has [firsts[i], firsts[i + 1]).
   std::vector<std::size_t> firsts{0};
   double multiplications = 0;
   for (std::size_t i = 0; i < stage.linears.size(); ++i) {
     const PackedLinear& packed = stage.linears[i].packed;
     if (!is_float) views.push_back(view_for(stage.linears[i], i, tokens, input));
+    const Residual* residual = stage.linears[i].residual.get();
+    if (residual != nullptr && is_float) gathered[i] = gather_floats(*residual, x, x_stride, tokens, input.gathered[i]);
+    if (residual != nullptr && !is_float)
+      residual_views[i] = gather_quantized(*residual, input.rows.data(), width, input.scales.data(), tokens,
+                                           input.gathered[i]);
     firsts.push_back(firsts.back() + packed.row_groups);
-    multiplications += static_cast<double>(packed.row_groups * kRowsPerGroup) * static_cast<double>(in) *
-                       static_cast<double>(tokens) * (is_float ? 8.0 : packed.plane_count);
+    const double plane_columns = static_cast<double>(in) * packed.plane_count +
+                                 static_cast<double>(residual == nullptr ? 0 : residual->columns.size());
+    multiplications += static_cast<double>(packed.row_groups * kRowsPerGroup) * static_cast<double>(tokens) *
+                       (is_float ? 8.0 * static_cast<double>(in) : plane_columns);
   }
   parallel_for(firsts.back(), row_groups_per_task(firsts.back(), multiplications),
                [&](std::size_t begin, std::size_t end) {
@@ -164,11 +222,14 @@ void run_stage(const KernelTable& kernels, const Stage& stage, const float* x, s
                    if (from >= to) continue;
                    const Linear& linear = stage.linears[i];
                    if (is_float) {
-                     multiply_expanded(kernels, linear, x, x_stride, tokens, from - firsts[i], to - firsts[i],
-                                       outputs[i], strides[i]);
+                     multiply_expanded(kernels, linear, x, x_stride, gathered[i], tokens, from - firsts[i],
+                                       to - firsts[i], outputs[i], strides[i]);
                    } else {
                      const auto kernel = linear.packed.layout == LinearLayout::grid ? kernels.grid : kernels.structured;
                      kernel(linear.packed, views[i], from - firsts[i], to - firsts[i], outputs[i], strides[i], nullptr);
+                     if (linear.residual)
+                       kernels.grid(linear.residual->packed, residual_views[i], from - firsts[i], to - firsts[i],
+                                    outputs[i], strides[i], nullptr);
                    }
                    if (linear.row_scale.size() > 0)
                      scale_rows(linear, tokens, from - firsts[i], to - firsts[i], outputs[i], strides[i]);

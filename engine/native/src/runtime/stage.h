@@ -22,6 +22,13 @@ struct StageInput {
     AlignedBuffer<std::int32_t> sums;
   };
   std::vector<Salient> salient;  ///< for each linear of the stage
+  /// Input of the residual columns, gathered, for each linear of the stage.
+  struct Gathered {
+    AlignedBuffer<std::int8_t> values;       ///< x̂ [residual blocks, tokens, 128]
+    AlignedBuffer<std::int32_t> block_sums;  ///< [residual blocks, tokens]
+    AlignedBuffer<float> floats;             ///< float path: c∘x [tokens, residual columns]
+  };
+  std::vector<Gathered> gathered;
 };
 
 /// Quantizes x `[tokens, x_stride]` into `input` (rows, values, block_sums, scales). Throws RuntimeError where a value
@@ -33,6 +40,10 @@ void quantize_stage_input(const KernelTable& kernels, const std::string& name, c
 /// The kernels' view of a quantized input for linear number `index` of its stage; makes the salient part where the
 /// layout needs it.
 QuantizedActivations view_for(const Linear& linear, std::size_t index, std::size_t tokens, StageInput& input);
+
+/// The same for the residual of that linear, from the rows x̂ `[tokens, row_stride]` with token scales `[tokens]`.
+QuantizedActivations gather_quantized(const Residual& residual, const std::int8_t* rows, std::size_t row_stride,
+                                      const float* scales, std::size_t tokens, StageInput::Gathered& gathered);
 
 /// y_i = W_i (c∘x) + bias_i for every linear of the stage; outputs[i] is `[tokens, strides[i]]`, strides[i] at least
 /// the padded number of rows. `activation_bits` 4 … 8: integer path; 16: float path.

@@ -24,6 +24,7 @@ std::vector<float> verify_linear(const KernelTable& kernels, const Linear& linea
   Linear& copy = stage.linears.front();
   copy.name = linear.name;
   copy.packed = linear.packed;
+  copy.residual = linear.residual;
   copy.column_scale = linear.column_scale;
   copy.salient_mask = linear.salient_mask;
   copy.salient_quads = linear.salient_quads;
@@ -86,6 +87,29 @@ std::vector<std::int32_t> verify_integers(const KernelTable& kernels, const Line
   for (std::size_t t = 0; t < tokens; ++t) {
     std::copy_n(integers.data() + t * stride * row_values, packed.out_features * row_values,
                 result.data() + t * packed.out_features * row_values);
+  }
+  return result;
+}
+
+std::vector<std::int32_t> verify_residual_integers(const KernelTable& kernels, const Linear& linear,
+                                                   const std::int8_t* values, std::size_t tokens) {
+  if (!linear.residual) throw RuntimeError("invalid-input", linear.name + " has no residual columns");
+  const PackedLinear& packed = linear.residual->packed;
+  const std::size_t in = linear.packed.in_features, stride = packed.row_groups * kRowsPerGroup;
+  for (std::size_t i = 0; i < tokens * in; ++i) {
+    if (values[i] == -128)
+      throw RuntimeError("invalid-input", "an activation is -128; quantized ones lie between -127 and 127");
+  }
+  StageInput::Gathered gathered;
+  const std::vector<float> scales(tokens, 1.0f);
+  const QuantizedActivations view = gather_quantized(*linear.residual, values, in, scales.data(), tokens, gathered);
+  AlignedBuffer<float> y(tokens * stride);
+  std::vector<std::int32_t> integers(tokens * stride * packed.blocks);
+  kernels.grid(packed, view, 0, packed.row_groups, y.data(), stride, integers.data());
+  std::vector<std::int32_t> result(tokens * packed.out_features * packed.blocks);
+  for (std::size_t t = 0; t < tokens; ++t) {
+    std::copy_n(integers.data() + t * stride * packed.blocks, packed.out_features * packed.blocks,
+                result.data() + t * packed.out_features * packed.blocks);
   }
   return result;
 }

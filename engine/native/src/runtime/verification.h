@@ -21,6 +21,9 @@ QuantizedRows verify_quantization(const KernelTable& kernels, const Linear& line
 /// a value is −128.
 std::vector<std::int32_t> verify_integers(const KernelTable& kernels, const Linear& linear, const std::int8_t* values,
                                           std::size_t tokens);
+/// The same for the linear's residual columns: `[tokens, out, residual blocks]`. Throws RuntimeError where it has none.
+std::vector<std::int32_t> verify_residual_integers(const KernelTable& kernels, const Linear& linear,
+                                                   const std::int8_t* values, std::size_t tokens);
 /// Output `[tokens, hidden]` of one block for hidden states `[tokens, hidden]` at positions 0 …; at most the model's
 /// context length.
 std::vector<float> verify_block(const Model& model, std::size_t index, const float* hidden, std::size_t tokens,
