@@ -1,9 +1,10 @@
 /**
- * Writes docs/measurements.md from docs/acceptance.json, so that no number there is typed by hand: `npm run measurements`.
+ * Writes docs/measurements.md and resources/measurements.json from docs/acceptance.json, so that no number there is typed by hand: `npm run measurements`.
  */
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { type Figure, type ItemResult, readResults, root } from './acceptance/harness.ts';
+import { writeMeasurementRows } from './measurement-rows.ts';
 
 const sections: [prefix: string, heading: string, introduction: string][] = [
   [
@@ -76,3 +77,4 @@ for (const [prefix, heading, introduction] of sections) {
   for (const [id, result] of members) lines.push(...rows(id, result));
 }
 writeFileSync(path.join(root, 'docs', 'measurements.md'), `${lines.join('\n')}\n`);
+writeMeasurementRows(readResults());

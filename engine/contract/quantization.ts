@@ -232,6 +232,19 @@ export const quantizationCalls = {
     }),
     output: estimateSchema,
   },
+  /** Stored size of a model in every recipe, from headers alone; a recipe that does not fit the model is left out. */
+  recipeSizes: {
+    input: z.strictObject({ model: pathSchema, embeddingBits: quantizationSettings.embeddingBits }),
+    output: z.object({
+      sizes: z.array(
+        z.object({
+          recipe: nameSchema,
+          packageBytes: z.number().nonnegative(),
+          storedBitsPerWeight: z.number(),
+        }),
+      ),
+    }),
+  },
   /** Starts a job; everything that can be checked beforehand is checked before it is accepted. */
   quantize: { input: quantizeInputSchema, output: startedJobSchema },
   /** Takes up a stopped or killed run: OUT or OUT.partial. */

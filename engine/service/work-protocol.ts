@@ -77,6 +77,10 @@ export const taskSchemas = {
     result: perplexityResultSchema.omit({ runId: true }).extend(ofSource),
   },
   quality: { input: qualityInputSchema, result: qualityResultSchema.omit({ runId: true }).extend(ofSource) },
+  recipeSizes: {
+    input: quantizationCalls.recipeSizes.input,
+    result: quantizationCalls.recipeSizes.output,
+  },
   estimate: { input: quantizationCalls.estimate.input, result: quantizationCalls.estimate.output },
   previewText: { input: textPreviewCalls.previewText.input, result: textPreviewCalls.previewText.output },
   inspect: { input: modelCalls.inspect.input, result: modelCalls.inspect.output },

@@ -1,7 +1,8 @@
 import './lib/schema-settings.ts';
 import { mount } from 'svelte';
 import App from './App.svelte';
-import './app.css';
+import './styles/tokens.css';
+import './styles/base.css';
 
 const target = document.getElementById('app');
 if (!target) throw new Error('index.html has no #app');

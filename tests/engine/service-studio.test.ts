@@ -118,3 +118,23 @@ test('who comes late hears of a job what its events told', async () => {
   expect(query?.channelMaxima?.after).not.toEqual(query?.channelMaxima?.before);
   expect(Math.max(...(query?.channelMaxima?.before ?? []))).toBeGreaterThan(0);
 }, 60_000);
+
+test('the sizes of all recipes are those of their estimates', async () => {
+  const { sizes } = await client.call('recipeSizes', { model: bundled.model });
+  const { recipes } = await client.call('recipes', {});
+  const names = sizes.map(({ recipe }) => recipe);
+  expect(recipes.map(({ name }) => name)).toEqual(expect.arrayContaining(names));
+  expect(names).toContain('dbellquant');
+  // The sample's weights are not natively low-bit.
+  expect(names).not.toContain('as-is');
+  const estimate = await client.call('estimate', {
+    model: bundled.model,
+    recipe: 'gptq-3',
+    measureSpeed: false,
+  });
+  expect(sizes.find(({ recipe }) => recipe === 'gptq-3')).toEqual({
+    recipe: 'gptq-3',
+    packageBytes: estimate.packageBytes,
+    storedBitsPerWeight: estimate.storedBitsPerWeight,
+  });
+});

@@ -14,7 +14,10 @@ export function quantizationHandlers({
   processHost,
   queue,
   history: { runs },
-}: HandlerContext): Pick<Handlers, 'recipes' | 'estimate' | 'quantize' | 'resume' | 'verify'> {
+}: HandlerContext): Pick<
+  Handlers,
+  'recipes' | 'recipeSizes' | 'estimate' | 'quantize' | 'resume' | 'verify'
+> {
   return {
     recipes: () => ({
       recipes: [...recipes.values()].map(({ description, recipe }) => ({
@@ -25,6 +28,7 @@ export function quantizationHandlers({
         recipe: toJson(recipe),
       })),
     }),
+    recipeSizes: (input) => startTask(processHost, 'recipeSizes', input).done,
     estimate: (input) => startTask(processHost, 'estimate', input).done,
     quantize: (input) => {
       const { jobId, runId } = queue.add(quantizeJob(runs, newOrUnfinished(input, runs)));

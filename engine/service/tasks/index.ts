@@ -15,5 +15,6 @@ export const tasks: { [K in TaskKind]: () => Promise<TaskFunction<K>> } = {
   previewText: async () => (await import('./preview-text.ts')).previewTextTask,
   quality: async () => (await import('./quality.ts')).qualityTask,
   quantize: async () => (await import('./quantize.ts')).quantizeTask,
+  recipeSizes: async () => (await import('./recipe-sizes.ts')).recipeSizesTask,
   verify: async () => (await import('./verify.ts')).verifyTask,
 };

@@ -1,0 +1,231 @@
+import { strings } from '../strings/index.ts';
+import { axis, bottomAxis, type ChartSpecification, pointerCursor } from './chart.ts';
+
+export interface BarSeries {
+  label: string;
+  /** One for each category; null where it was not measured. */
+  values: (number | null)[];
+  /** Lowest and highest repetition. */
+  spreads?: ([number, number] | null)[];
+  /** A limit that the value can approach, such as memory bandwidth. */
+  marks?: (number | null)[];
+}
+
+/** Bars side by side for each category, with their spread and what bounds them. */
+export function barChart(settings: {
+  name: string;
+  summary: string;
+  categories: string[];
+  unit: string;
+  series: BarSeries[];
+  format: (value: number) => string;
+}): ChartSpecification {
+  const { name, summary, categories, series, format, unit } = settings;
+  const x = categories.map((_, index) => index);
+  const withMarks = series.some(({ marks }) => marks?.some((mark) => mark !== null));
+  const highest = Math.max(
+    1e-9,
+    ...series.flatMap(({ values, spreads }) => [
+      ...values.map((value) => value ?? 0),
+      ...(spreads ?? []).map((spread) => spread?.[1] ?? 0),
+    ]),
+  );
+  return {
+    name,
+    summary,
+    table: {
+      columns: [
+        strings.charts.category,
+        ...series.flatMap(({ label, spreads }) => [
+          `${label} (${unit})`,
+          ...(spreads ? [`${label} ${strings.charts.lowest}`, `${label} ${strings.charts.highest}`] : []),
+        ]),
+      ],
+      rows: categories.map((category, index) => [
+        category,
+        ...series.flatMap(({ values, spreads }) => [
+          values[index] ?? null,
+          ...(spreads ? [spreads[index]?.[0] ?? null, spreads[index]?.[1] ?? null] : []),
+        ]),
+      ]),
+    },
+    legend: [
+      ...series.map(({ label }, index) => ({
+        label,
+        colour: (colours: Parameters<ChartSpecification['options']>[0]) =>
+          colours.series[index % colours.series.length] ?? '',
+        shape: 'fill' as const,
+      })),
+      ...(withMarks
+        ? [
+            {
+              label: strings.charts.roofline,
+              colour: (colours: Parameters<ChartSpecification['options']>[0]) => colours.text,
+              shape: 'dash' as const,
+            },
+          ]
+        : []),
+    ],
+    data: [x, ...series.map(({ values }) => values)],
+    describe: (index) =>
+      [
+        categories[index],
+        ...series.map(
+          ({ label, values }) => `${label}: ${values[index] == null ? '–' : format(values[index])}`,
+        ),
+      ].join('\n'),
+    options: (colours) => ({
+      cursor: { ...pointerCursor, x: false, y: false, points: { show: false } },
+      scales: {
+        x: { time: false, range: [-0.5, categories.length - 0.5] },
+        y: { range: [0, highest * 1.18] },
+      },
+      axes: [
+        bottomAxis(colours, {
+          splits: () => x,
+          values: () => categories,
+        }),
+        axis(colours, { size: 56, values: (_, ticks) => ticks.map((tick) => format(tick)) }),
+      ],
+      series: [{}, ...series.map(() => ({ paths: () => null, points: { show: false } }))],
+      hooks: {
+        draw: [
+          (plot) => {
+            const { ctx, bbox } = plot;
+            const pixel = devicePixelRatio;
+            const slot = plot.valToPos(1, 'x', true) - plot.valToPos(0, 'x', true) || bbox.width;
+            const width = Math.min((slot * 0.72) / series.length, 56 * pixel);
+            const bottom = plot.valToPos(0, 'y', true);
+            ctx.save();
+            ctx.font = `${11 * pixel}px system-ui, sans-serif`;
+            ctx.textAlign = 'center';
+            for (const [place, { values, spreads, marks }] of series.entries()) {
+              for (const index of x) {
+                const value = values[index];
+                if (value === null || value === undefined) continue;
+                const left = plot.valToPos(index, 'x', true) + (place - series.length / 2) * width;
+                const centre = left + width / 2;
+                const top = plot.valToPos(value, 'y', true);
+                ctx.fillStyle = colours.series[place % colours.series.length] ?? colours.accent;
+                ctx.fillRect(left + pixel, top, width - 2 * pixel, bottom - top);
+                const spread = spreads?.[index];
+                let above = top;
+                if (spread && spread[1] > spread[0]) {
+                  const [low, high] = spread.map((end) => plot.valToPos(end, 'y', true)) as [number, number];
+                  above = Math.min(above, high);
+                  ctx.strokeStyle = colours.text;
+                  ctx.lineWidth = 1.5 * pixel;
+                  ctx.beginPath();
+                  ctx.moveTo(centre, low);
+                  ctx.lineTo(centre, high);
+                  ctx.moveTo(centre - 4 * pixel, low);
+                  ctx.lineTo(centre + 4 * pixel, low);
+                  ctx.moveTo(centre - 4 * pixel, high);
+                  ctx.lineTo(centre + 4 * pixel, high);
+                  ctx.stroke();
+                }
+                const mark = marks?.[index];
+                if (mark !== null && mark !== undefined && mark <= highest * 1.18) {
+                  const y = plot.valToPos(mark, 'y', true);
+                  ctx.strokeStyle = colours.text;
+                  ctx.setLineDash([4 * pixel, 2 * pixel]);
+                  ctx.beginPath();
+                  ctx.moveTo(left - 2 * pixel, y);
+                  ctx.lineTo(left + width + 2 * pixel, y);
+                  ctx.stroke();
+                  ctx.setLineDash([]);
+                }
+                ctx.fillStyle = colours.axis;
+                ctx.fillText(format(value), centre, above - 5 * pixel);
+              }
+            }
+            ctx.restore();
+          },
+        ],
+      },
+    }),
+  };
+}
+
+/** Any metric against any other; one point a run. */
+export function metricScatter(settings: {
+  name: string;
+  xLabel: string;
+  yLabel: string;
+  points: { label: string; x: number; y: number }[];
+  formatX: (value: number) => string;
+  formatY: (value: number) => string;
+}): ChartSpecification {
+  const { name, xLabel, yLabel, points, formatX, formatY } = settings;
+  const sorted = [...points].sort((a, b) => a.x - b.x);
+  const around = (values: number[]): [number, number] => {
+    const low = Math.min(...values);
+    const high = Math.max(...values);
+    const room = (high - low || Math.abs(high) || 1) * 0.12;
+    return [low >= 0 ? Math.max(0, low - room) : low - room, high + room];
+  };
+  return {
+    name,
+    summary: strings.charts.metricSummary(xLabel, yLabel, points.length),
+    table: {
+      columns: [strings.charts.run, xLabel, yLabel],
+      rows: sorted.map((point) => [point.label, point.x, point.y]),
+    },
+    legend: [],
+    data: [sorted.map((point) => point.x), sorted.map((point) => point.y)],
+    describe: (index) => {
+      const point = sorted[index];
+      return point ? `${point.label}\n${formatX(point.x)} · ${formatY(point.y)}` : '';
+    },
+    options: (colours) => ({
+      cursor: pointerCursor,
+      scales: {
+        x: { time: false, range: around(sorted.map((point) => point.x)) },
+        y: { range: around(sorted.map((point) => point.y)) },
+      },
+      axes: [
+        bottomAxis(colours, {
+          label: xLabel,
+          size: 30,
+          space: 70,
+          grid: { stroke: colours.grid, width: 1 },
+          values: (_, ticks) => ticks.map(formatX),
+        }),
+        axis(colours, { size: 72, values: (_, ticks) => ticks.map(formatY) }),
+      ],
+      series: [
+        {},
+        {
+          paths: () => null,
+          points: {
+            show: true,
+            size: 9,
+            width: 1.5,
+            stroke: colours.series[0],
+            fill: colours.series[0],
+            space: 0,
+          },
+        },
+      ],
+      hooks: {
+        draw: [
+          (plot) => {
+            const { ctx } = plot;
+            ctx.save();
+            ctx.fillStyle = colours.axis;
+            ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
+            ctx.textBaseline = 'middle';
+            ctx.textAlign = 'left';
+            for (const point of sorted)
+              ctx.fillText(
+                point.label,
+                plot.valToPos(point.x, 'x', true) + 8 * devicePixelRatio,
+                plot.valToPos(point.y, 'y', true),
+              );
+            ctx.restore();
+          },
+        ],
+      },
+    }),
+  };
+}

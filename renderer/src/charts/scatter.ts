@@ -1,0 +1,178 @@
+import { bitsPerWeight, decimal, significant } from '../format/numbers.ts';
+import { strings } from '../strings/index.ts';
+import { axis, bottomAxis, type ChartSpecification, pointerCursor } from './chart.ts';
+import { type ChartColours, withOpacity } from './theme.ts';
+
+/** One measured recipe. */
+export interface RecipePoint {
+  recipe: string;
+  model: string;
+  activationBits: number;
+  storedBitsPerWeight: number;
+  /** Perplexity divided by the full-precision model's on the same text. */
+  ratio: number;
+  source: 'bundled' | 'own';
+  /** Of the model at hand, or of another one. */
+  sameModel: boolean;
+}
+
+const words = strings.charts;
+
+/** Stored bits against the ratio of perplexities, with the borders of the verdict. `chosen` are recipes whose points are filled. */
+export function recipeScatter(
+  points: RecipePoint[],
+  chosen: { recipe: string | null; storedBitsPerWeight: number | null },
+  thresholds: { usable: number; degraded: number },
+): ChartSpecification {
+  const sorted = [...points].sort((a, b) => a.storedBitsPerWeight - b.storedBitsPerWeight);
+  const x = sorted.map((point) => point.storedBitsPerWeight);
+  const most = Math.max(2.5, ...sorted.map(({ ratio }) => ratio));
+  const bitsFrom = Math.min(1, ...x) - 0.15;
+  const bitsTo = Math.max(4.5, ...x) + 0.9;
+  const of = (source: RecipePoint['source']) =>
+    sorted.map((point) => (point.source === source ? Math.max(point.ratio, 0.9) : null));
+  return {
+    name: 'recipes',
+    summary: words.scatterSummary(points.length),
+    table: {
+      columns: [
+        words.model,
+        words.recipe,
+        words.activationBits,
+        words.storedBits,
+        words.perplexityRatio,
+        words.source,
+      ],
+      rows: sorted.map((point) => [
+        point.model,
+        point.recipe,
+        point.activationBits,
+        point.storedBitsPerWeight,
+        point.ratio,
+        words.sources[point.source],
+      ]),
+    },
+    legend: [
+      { label: words.sources.bundled, colour: (colours) => colours.series[0] ?? '', shape: 'dot' },
+      ...(points.some(({ source }) => source === 'own')
+        ? [
+            {
+              label: words.sources.own,
+              colour: (c: ChartColours) => c.series[1] ?? '',
+              shape: 'dot' as const,
+            },
+          ]
+        : []),
+      {
+        label: words.usableUpTo(decimal(thresholds.usable, 2)),
+        colour: (colours) => colours.good,
+        shape: 'dash',
+      },
+      {
+        label: words.degradedUpTo(decimal(thresholds.degraded, 0)),
+        colour: (colours) => colours.bad,
+        shape: 'dash',
+      },
+    ],
+    data: [x, of('bundled'), of('own')],
+    describe: (index) => {
+      const point = sorted[index];
+      return point
+        ? `${point.recipe} · A${point.activationBits} · ${bitsPerWeight(point.storedBitsPerWeight)} · ${significant(point.ratio)}×\n${point.model}`
+        : '';
+    },
+    options: (colours) => {
+      const dot = (colour: string) => ({
+        paths: () => null,
+        points: {
+          show: true,
+          size: 7,
+          width: 1.5,
+          stroke: colour,
+          fill: withOpacity(colour, 0.35),
+          space: 0,
+        },
+      });
+      return {
+        cursor: { ...pointerCursor, points: { size: 10, width: 2 } },
+        scales: {
+          x: { time: false, range: [bitsFrom, bitsTo] },
+          y: { distr: 3, range: [0.9, 10 ** Math.ceil(Math.log10(most * 1.1))] },
+        },
+        axes: [
+          bottomAxis(colours, {
+            label: words.storedBits,
+            size: 30,
+            grid: { stroke: colours.grid, width: 1 },
+          }),
+          axis(colours, {
+            size: 40,
+            values: (_, ticks) => ticks.map((tick) => (tick === null ? '' : `${significant(tick, 1)}×`)),
+          }),
+        ],
+        series: [{}, dot(colours.series[0] ?? colours.accent), dot(colours.series[1] ?? colours.accent)],
+        hooks: {
+          drawAxes: [
+            (plot) => {
+              const { ctx, bbox } = plot;
+              ctx.save();
+              ctx.lineWidth = devicePixelRatio;
+              ctx.setLineDash([4 * devicePixelRatio, 3 * devicePixelRatio]);
+              for (const [value, colour] of [
+                [thresholds.usable, colours.good],
+                [thresholds.degraded, colours.bad],
+              ] as const) {
+                const y = plot.valToPos(value, 'y', true);
+                ctx.strokeStyle = colour;
+                ctx.beginPath();
+                ctx.moveTo(bbox.left, y);
+                ctx.lineTo(bbox.left + bbox.width, y);
+                ctx.stroke();
+              }
+              if (chosen.storedBitsPerWeight !== null) {
+                const at = plot.valToPos(chosen.storedBitsPerWeight, 'x', true);
+                ctx.setLineDash([]);
+                ctx.strokeStyle = colours.accent;
+                ctx.beginPath();
+                ctx.moveTo(at, bbox.top);
+                ctx.lineTo(at, bbox.top + bbox.height);
+                ctx.stroke();
+              }
+              ctx.restore();
+            },
+          ],
+          draw: [
+            (plot) => {
+              // Names of what is chosen, and of points with room around them.
+              const { ctx } = plot;
+              ctx.save();
+              ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
+              ctx.textBaseline = 'middle';
+              ctx.textAlign = 'left';
+              const taken: { x: number; y: number; width: number }[] = [];
+              const named = [...sorted].sort(
+                (a, b) => Number(b.recipe === chosen.recipe) - Number(a.recipe === chosen.recipe),
+              );
+              for (const point of named) {
+                const left = plot.valToPos(point.storedBitsPerWeight, 'x', true) + 7 * devicePixelRatio;
+                const y = plot.valToPos(Math.max(point.ratio, 0.9), 'y', true);
+                const { width } = ctx.measureText(point.recipe);
+                const free = taken.every(
+                  (other) =>
+                    Math.abs(other.y - y) > 12 * devicePixelRatio ||
+                    left > other.x + other.width + 4 ||
+                    left + width < other.x - 4,
+                );
+                if (!free) continue;
+                taken.push({ x: left, y, width });
+                ctx.fillStyle = point.recipe === chosen.recipe ? colours.text : colours.axis;
+                ctx.fillText(point.recipe, left, y);
+              }
+              ctx.restore();
+            },
+          ],
+        },
+      };
+    },
+  };
+}

@@ -1,0 +1,111 @@
+import { z } from 'zod';
+import type { BenchmarkSubject } from '../../../../engine/contract/measurement.ts';
+import type { Fact } from '../../components/Facts.svelte';
+import { bytes, count, decimal, significant } from '../../format/numbers.ts';
+import { strings } from '../../strings/index.ts';
+
+/** What is read out of a measurement's conditions, all of it optional: other versions recorded other things. */
+const momentSchema = z.object({
+  loadAverage: z.array(z.number()).nullish(),
+  governor: z.string().nullish(),
+  frequencyMHz: z.number().nullish(),
+  powerSource: z.string().nullish(),
+  temperatureCelsius: z.number().nullish(),
+  freeMemoryBytes: z.number().nullish(),
+});
+const conditionsSchema = z.object({
+  machine: z
+    .object({
+      cpuModel: z.string().nullish(),
+      instructionSets: z.array(z.string()).nullish(),
+      availableCores: z.number().nullish(),
+      isVirtualMachine: z.boolean().nullish(),
+      memoryBytes: z.number().nullish(),
+    })
+    .nullish(),
+  before: momentSchema.nullish(),
+  after: momentSchema.nullish(),
+  threads: z.number().nullish(),
+  repetitions: z.number().nullish(),
+  generateTokens: z.number().nullish(),
+  omittedPromptTokens: z.array(z.number()).nullish(),
+  omittedDecodeDepths: z.array(z.number()).nullish(),
+  prefillRepetitionsTokensPerSecond: z.record(z.string(), z.array(z.number())).nullish(),
+  decodeRepetitionsTokensPerSecond: z.record(z.string(), z.array(z.number())).nullish(),
+  bytesReadPerToken: z.number().nullish(),
+  memoryBandwidthBytesPerSecond: z.number().nullish(),
+});
+
+function conditionsOf(subject: BenchmarkSubject): z.infer<typeof conditionsSchema> {
+  return conditionsSchema.safeParse(subject.conditions).data ?? {};
+}
+
+const words = strings.benchmark.conditionNames;
+
+/** Lowest and highest repetition of each length. */
+export function spreadsOf(
+  subject: BenchmarkSubject,
+  kind: 'prefill' | 'decode',
+  lengths: number[],
+): ([number, number] | null)[] {
+  const conditions = conditionsOf(subject);
+  const lists =
+    kind === 'prefill'
+      ? conditions.prefillRepetitionsTokensPerSecond
+      : conditions.decodeRepetitionsTokensPerSecond;
+  return lengths.map((length) => {
+    const values = lists?.[String(length)];
+    return values && values.length > 1 ? [Math.min(...values), Math.max(...values)] : null;
+  });
+}
+
+/** Tokens a second at which reading the weights alone would take all of the memory's bandwidth; null where either is not known. */
+export function rooflineOf(subject: BenchmarkSubject): number | null {
+  const { bytesReadPerToken, memoryBandwidthBytesPerSecond } = conditionsOf(subject);
+  return bytesReadPerToken && memoryBandwidthBytesPerSecond
+    ? memoryBandwidthBytesPerSecond / bytesReadPerToken
+    : null;
+}
+
+export function conditionFacts(subject: BenchmarkSubject): Fact[] {
+  const { machine, before, after, ...rest } = conditionsOf(subject);
+  const facts: Fact[] = [];
+  const add = (label: string, value: string | null | undefined) => {
+    if (value !== null && value !== undefined && value !== '') facts.push({ label, value });
+  };
+  const both = (from: string | null, to: string | null) =>
+    from === null && to === null ? null : from === to || to === null ? from : `${from ?? '–'} → ${to}`;
+  const number = (value: number | null | undefined, show: (value: number) => string) =>
+    value === null || value === undefined ? null : show(value);
+  add(words.cpu, machine?.cpuModel);
+  add(words.cores, number(machine?.availableCores, count));
+  add(words.instructionSets, machine?.instructionSets?.join(', '));
+  add(words.virtual, machine?.isVirtualMachine ? words.yes : null);
+  add(words.memory, number(machine?.memoryBytes, bytes));
+  add(words.threads, number(rest.threads, count));
+  add(words.repetitions, number(rest.repetitions, count));
+  add(words.generateTokens, number(rest.generateTokens, count));
+  add(words.omittedPrompts, rest.omittedPromptTokens?.map(count).join(', '));
+  add(words.omittedDepths, rest.omittedDecodeDepths?.map(count).join(', '));
+  const load = (values: number[] | null | undefined) => number(values?.[0], (value) => decimal(value, 2));
+  add(words.load, both(load(before?.loadAverage), load(after?.loadAverage)));
+  add(words.governor, before?.governor);
+  const mega = (value: number) => `${count(value)} MHz`;
+  add(words.frequency, both(number(before?.frequencyMHz, mega), number(after?.frequencyMHz, mega)));
+  add(
+    words.power,
+    before?.powerSource === 'mains' ? words.mains : before?.powerSource === 'battery' ? words.battery : null,
+  );
+  const celsius = (value: number) => `${significant(value)} °C`;
+  add(
+    words.temperature,
+    both(number(before?.temperatureCelsius, celsius), number(after?.temperatureCelsius, celsius)),
+  );
+  add(words.free, both(number(before?.freeMemoryBytes, bytes), number(after?.freeMemoryBytes, bytes)));
+  add(words.bytesRead, number(rest.bytesReadPerToken, bytes));
+  add(
+    words.bandwidth,
+    number(rest.memoryBandwidthBytesPerSecond, (value) => `${bytes(value)}/s`),
+  );
+  return facts;
+}

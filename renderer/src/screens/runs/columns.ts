@@ -1,0 +1,109 @@
+import type { CallInput } from '../../../../engine/contract/calls.ts';
+import type { RunSummary } from '../../../../engine/contract/history.ts';
+import { bitsPerWeight, bytes, dateTime, perplexity, ratio, tokensPerSecond } from '../../format/numbers.ts';
+import { strings } from '../../strings/index.ts';
+
+export type SortKey = NonNullable<CallInput<'history.list'>['sortBy']>;
+
+export interface Column {
+  id: string;
+  label: string;
+  /** As a grid's track. */
+  width: string;
+  isNumber: boolean;
+  sortBy: SortKey | null;
+  text: (run: RunSummary) => string;
+  tip?: string;
+}
+
+const words = strings.runs.columns;
+
+/** The table of runs, from left to right. */
+export const columns: Column[] = [
+  {
+    id: 'model',
+    label: words.model,
+    width: 'minmax(9rem, 1.4fr)',
+    isNumber: false,
+    sortBy: 'modelName',
+    text: (run) => run.modelName,
+  },
+  {
+    id: 'recipe',
+    label: words.recipe,
+    width: 'minmax(7rem, 1fr)',
+    isNumber: false,
+    sortBy: 'recipe',
+    text: (run) => run.recipe?.split(' ')[0] ?? strings.runKinds[run.kind],
+  },
+  {
+    id: 'bits',
+    label: words.bits,
+    width: '5.2rem',
+    isNumber: true,
+    sortBy: 'storedBitsPerWeight',
+    text: (run) => bitsPerWeight(run.metrics.storedBitsPerWeight),
+    tip: strings.tips.storedBits,
+  },
+  {
+    id: 'activations',
+    label: words.activations,
+    width: '3.2rem',
+    isNumber: true,
+    sortBy: null,
+    text: (run) => (run.activationBits === null ? '–' : `A${run.activationBits}`),
+    tip: strings.tips.activations,
+  },
+  {
+    id: 'size',
+    label: words.size,
+    width: '5.2rem',
+    isNumber: true,
+    sortBy: 'bytes',
+    text: (run) => bytes(run.metrics.bytes ?? run.metrics.modelBytes),
+  },
+  {
+    id: 'perplexity',
+    label: words.perplexity,
+    width: '5.6rem',
+    isNumber: true,
+    sortBy: 'perplexity',
+    text: (run) => perplexity(run.metrics.perplexity),
+  },
+  {
+    id: 'ratio',
+    label: words.ratio,
+    width: '4.2rem',
+    isNumber: true,
+    sortBy: null,
+    text: (run) => ratio(run.metrics.perplexityRatio),
+    tip: strings.tips.ratio,
+  },
+  {
+    id: 'decode',
+    label: words.decode,
+    width: '6rem',
+    isNumber: true,
+    sortBy: 'decodeTokensPerSecond',
+    text: (run) => tokensPerSecond(run.metrics.decodeTokensPerSecond),
+  },
+  {
+    id: 'memory',
+    label: words.memory,
+    width: '5.2rem',
+    isNumber: true,
+    sortBy: 'peakRssBytes',
+    text: (run) => bytes(run.metrics.peakRssBytes ?? run.metrics.runtimePeakRssBytes),
+    tip: strings.tips.tablePeak,
+  },
+  {
+    id: 'created',
+    label: words.created,
+    width: '9.5rem',
+    isNumber: true,
+    sortBy: 'createdAt',
+    text: (run) => dateTime(run.createdAt),
+  },
+];
+
+export const tracks = ['2.25rem', ...columns.map(({ width }) => width), '2.5rem'].join(' ');

@@ -1,0 +1,58 @@
+import measurements from '../../../resources/measurements.json';
+import type { RecipePoint } from '../charts/scatter.ts';
+import { runHistory } from './history.svelte.ts';
+
+/** Borders of the verdict, as the engine judges; a result carries those it was judged by. */
+export const verdictThresholds = { usable: 1.25, degraded: 2 } as const;
+
+interface Row {
+  model: string;
+  recipe: string;
+  activationBits: number;
+  storedBitsPerWeight: number;
+  perplexity: number;
+  fullPrecisionPerplexity: number;
+}
+
+/** Recipes as they were measured: for the models of the bundled table, and in the person's own history. */
+export function measuredRecipes(modelName: string | null): RecipePoint[] {
+  const bundled = (measurements.rows as Row[]).map((row) => ({
+    recipe: row.recipe,
+    model: row.model,
+    activationBits: row.activationBits,
+    storedBitsPerWeight: row.storedBitsPerWeight,
+    ratio: row.perplexity / row.fullPrecisionPerplexity,
+    source: 'bundled' as const,
+    sameModel: row.model === modelName,
+  }));
+  const own = runHistory.recent.flatMap((run): RecipePoint[] => {
+    const { storedBitsPerWeight, perplexityRatio } = run.metrics;
+    if (run.kind !== 'quantize' || run.recipe === null || storedBitsPerWeight === undefined) return [];
+    if (perplexityRatio === undefined) return [];
+    return [
+      {
+        recipe: run.recipe,
+        model: run.modelName,
+        activationBits: run.activationBits ?? 16,
+        storedBitsPerWeight,
+        ratio: perplexityRatio,
+        source: 'own',
+        sameModel: run.modelName === modelName,
+      },
+    ];
+  });
+  return [...bundled, ...own];
+}
+
+/** Points of this model where there are any, else of all: another model's say less, and that is said. */
+export function pointsFor(modelName: string | null): { points: RecipePoint[]; ofOtherModels: boolean } {
+  const all = measuredRecipes(modelName);
+  const same = all.filter(({ sameModel }) => sameModel);
+  return same.length > 0 ? { points: same, ofOtherModels: false } : { points: all, ofOtherModels: true };
+}
+
+/** The worst ratio measured of each recipe: what may be expected, told with caution. */
+export function expectedRatio(points: RecipePoint[], recipe: string): number | null {
+  const ratios = points.filter((point) => point.recipe === recipe).map(({ ratio }) => ratio);
+  return ratios.length === 0 ? null : Math.max(...ratios);
+}

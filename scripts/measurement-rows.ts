@@ -1,0 +1,68 @@
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { type ItemResult, root } from './acceptance/harness.ts';
+
+/** Items that measured a recipe on a whole model: their prefix, the model, and the item that gives its full-precision perplexity. */
+const models = [
+  {
+    prefix: 'stories/',
+    model: 'dbell-stories-7m',
+    parameters: 7_344_384,
+    original: 'full-precision/dbell-stories-7m',
+  },
+  {
+    prefix: 'smollm/',
+    model: 'SmolLM2-135M-Instruct',
+    parameters: 134_515_008,
+    original: 'full-precision/smollm2-148x2048',
+  },
+] as const;
+
+export interface MeasurementRow {
+  model: string;
+  parameters: number;
+  recipe: string;
+  activationBits: number;
+  storedBitsPerWeight: number;
+  perplexity: number;
+  fullPrecisionPerplexity: number;
+}
+
+function figure(result: ItemResult | undefined, begin: string): number | null {
+  const found = result?.figures.find(({ name }) => name.startsWith(begin))?.measured;
+  return typeof found === 'number' && Number.isFinite(found) ? found : null;
+}
+
+/** Recipes with their stored bits and perplexity, from the acceptance results; an item without either is left out. */
+export function measurementRows(results: Record<string, ItemResult>): MeasurementRow[] {
+  return models.flatMap(({ prefix, model, parameters, original }) => {
+    const fullPrecisionPerplexity = figure(results[original], 'perplexity');
+    if (fullPrecisionPerplexity === null) return [];
+    return Object.entries(results).flatMap(([id, result]) => {
+      const match = id.startsWith(prefix)
+        ? /^([a-z0-9+-]+)-a(16|8|6|4)$/.exec(id.slice(prefix.length))
+        : null;
+      const storedBitsPerWeight = figure(result, 'stored bits');
+      const perplexity = figure(result, 'perplexity');
+      if (!match?.[1] || storedBitsPerWeight === null || perplexity === null) return [];
+      const activationBits = Number(match[2]);
+      return [
+        {
+          model,
+          parameters,
+          recipe: match[1],
+          activationBits,
+          storedBitsPerWeight,
+          perplexity,
+          fullPrecisionPerplexity,
+        },
+      ];
+    });
+  });
+}
+
+/** resources/measurements.json: what the studio draws its scatter of recipes from. */
+export function writeMeasurementRows(results: Record<string, ItemResult>): void {
+  const file = path.join(root, 'resources', 'measurements.json');
+  writeFileSync(file, `${JSON.stringify({ rows: measurementRows(results) }, null, 2)}\n`);
+}
