@@ -31,6 +31,7 @@ const metadataSchema = z.strictObject({
     z.strictObject({
       name: z.string(),
       relativeError: z.number(),
+      targetRelativeError: z.number().optional(),
       weightRelativeError: z.number(),
       notes: z.array(z.string()),
     }),

@@ -75,6 +75,7 @@ export const quantizationConfigSchema = z.strictObject({
 const layerQualitySchema = z.strictObject({
   name: z.string(),
   relativeError: z.number(),
+  targetRelativeError: z.number().optional(),
   weightRelativeError: z.number(),
   notes: z.array(z.string()),
   weights: count,

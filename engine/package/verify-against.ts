@@ -4,6 +4,7 @@ import type { ModelSource } from '../model/source.ts';
 import { packing } from '../native/packing.ts';
 import { dequantize } from '../quantize/dequantize.ts';
 import { rowsPerGroup } from './layout.ts';
+import { correctsBias, foldsIntoNorms } from '../quantize/resolve-recipe.ts';
 import {
   fittedScaleTolerance,
   foldedBiasTolerance,
@@ -69,10 +70,10 @@ function compareTokenizers(opened: OpenedPackage, source: ModelSource, problems:
   }
 }
 
-/** Norm tensors that a transform may have been folded into. */
+/** Norm tensors that a transform or a grid's column scale may have been folded into. */
 function foldableNormTensors(opened: OpenedPackage): Set<string> {
   const names = new Set<string>();
-  if (opened.quantization.recipe.transform.kind === 'none') return names;
+  if (!foldsIntoNorms(opened.quantization.recipe)) return names;
   for (const stage of opened.architecture.blocks.flatMap((block) => block.stages))
     for (const name of [stage.foldableNorm?.weight, stage.foldableNorm?.bias]) if (name) names.add(name);
   return names;
@@ -178,7 +179,7 @@ function compareStage(opened: OpenedPackage, source: ModelSource, stage: Stage, 
         'weight-error',
         `${quote(name)}: the weights differ from the source's by ${error.toPrecision(6)} (relative, squared), quality.json says ${stated.toPrecision(6)}`,
       );
-    if (bias !== null && linear.bias !== null)
+    if (bias !== null && linear.bias !== null && !correctsBias(opened.quantization.recipe, stage))
       compareFloats(bias, linear.bias, source.readFloat32(bias), problems);
   }
 }
@@ -194,8 +195,7 @@ function foldedScale(
   problems: ProblemList,
 ): Float64Array | null {
   const norm = stage.foldableNorm;
-  if (opened.quantization.recipe.transform.kind === 'none' || norm === null || norm.weight === null)
-    return null;
+  if (!foldsIntoNorms(opened.quantization.recipe) || norm === null || norm.weight === null) return null;
   const before = source.readFloat32(norm.weight);
   const after = opened.readFloat32(norm.weight);
   const scale = Float64Array.from(before, (value, index) =>

@@ -1,40 +1,34 @@
 import type {
   BlockRunner,
   BlockRunOptions,
+  BlockTaps,
   BlockWeights,
-  ColumnScales,
   FloatEngine,
   GramAccumulator,
   StageState,
 } from '../float/types.ts';
-import {
-  type Architecture,
-  type Block,
-  type Linear,
-  linearsOf,
-  type Stage,
-  type StageName,
-} from '../model/architecture.ts';
+import type { Architecture, Block, Linear, Stage, StageName } from '../model/architecture.ts';
 import {
   blockForwardOperations,
   factorOperations,
   gramOperations,
   isTransformed,
   piecesPerBlock,
-  quantizeOperations,
   stageWidth,
+  targetOperations,
   transformOperations,
 } from './cost-model.ts';
+import { FloatTaps } from './float-taps.ts';
 import type { WindowFile } from './hidden-states.ts';
-import { channelMaxima, weightHistogram } from './histogram.ts';
-import { prepareHessian, quantizeLayer, type StageHessian } from './layer.ts';
-import type { LtdbSummary, WeightHistogram } from './progress.ts';
+import { prepareHessian, type StageHessian, scaleToHessian } from './layer.ts';
+import type { LtdbSummary } from './progress.ts';
 import { type ProgressReporter, plainEvent } from './progress-reporter.ts';
-import type { QuantizedLinear } from './quantized-linear.ts';
 import type { Recipe } from './recipe.ts';
-import type { LayerReport, QuantizedBlock } from './sink.ts';
+import type { QuantizedBlock } from './sink.ts';
+import { StageQuantizer } from './stage-quantizer.ts';
 import { StageStates } from './stage-states.ts';
-import { applyTransform, type StageTransform, trainStageTransform, weightOf } from './transform.ts';
+import { StageTargets } from './targets.ts';
+import { trainStageTransform } from './transform.ts';
 
 /** What all blocks of a job share. */
 export interface BlockJob {
@@ -71,72 +65,59 @@ export async function quantizeBlock(
   outputs: BlockOutputs,
 ): Promise<QuantizedBlock> {
   const run = new BlockRun(job, block);
-  if (inputs.float) await run.runFloatStream(inputs.float, outputs.float);
-  await run.transform();
-  if (!inputs.quantized) {
-    for (const stage of block.stages) await run.quantizeStage(stage, null);
-  } else if (job.recipe.compensation.hessian === 'per-block') {
-    await run.quantizeFromBlockHessians(inputs.quantized, outputs.quantized);
-  } else {
-    await run.quantizeStageByStage(inputs.quantized, outputs.quantized);
+  try {
+    if (inputs.float) await run.runFloatStream(inputs.float, outputs.float);
+    await run.transform();
+    await run.quantizeLinears(inputs, outputs);
+    return run.result();
+  } finally {
+    run.close();
   }
-  return run.result();
 }
 
 class BlockRun {
   private readonly job: BlockJob;
   private readonly block: Block;
-  /** Float weights at first; each linear is replaced by what its stored bits stand for. */
-  private readonly weights: BlockWeights;
-  private readonly columnScales: ColumnScales = {};
-  private readonly transforms = new Map<StageName, StageTransform>();
-  private readonly originalHistograms = new Map<string, WeightHistogram>();
-  private readonly absMax: Partial<Record<StageName, Float32Array>> = {};
-  private readonly changedNorms: string[] = [];
-  private readonly linears: QuantizedLinear[] = [];
-  private readonly reports: LayerReport[] = [];
+  private readonly quantizer: StageQuantizer;
+  private taps: FloatTaps | null = null;
 
   constructor(job: BlockJob, block: Block) {
     this.job = job;
     this.block = block;
-    this.weights = job.engine.loadBlock(block.index);
+    this.quantizer = new StageQuantizer({
+      ...job,
+      block,
+      weights: job.engine.loadBlock(block.index),
+    });
   }
 
-  /** The float model's block over all windows: its outputs, and per stage the maxima that start LTDB. */
+  /** The float model's block over all windows: its outputs, per stage the maxima that start LTDB, and what targets and token weights need. */
   async runFloatStream(input: WindowFile, output: WindowFile | null): Promise<void> {
     const { windowCount } = this.job;
-    const stages = this.block.stages.filter(isTransformed).map((stage) => stage.name);
+    const taps = new FloatTaps({
+      ...this.job,
+      folder: this.job.scratchFolder,
+      block: this.block,
+      blockOutput: output,
+    });
+    this.taps = taps;
+    const absMax = this.block.stages.filter(isTransformed).map((stage) => stage.name);
     const operations = this.forwardOperations();
+    const options: BlockRunOptions & BlockTaps = { activationBits: 16, absMax, ...taps.wanted };
     for (let window = 0; window < windowCount; window += 1) {
-      const result = await this.runner.forwardWithTaps(this.block.index, this.weights, input.read(window), {
-        activationBits: 16,
-        absMax: stages,
-      });
-      for (const stage of stages) {
-        const values = result.absMax[stage];
-        if (!values) throw new Error(`the float engine gave no maxima for ${stage}`);
-        const maxima = this.absMax[stage];
-        if (!maxima) this.absMax[stage] = Float32Array.from(values);
-        else
-          for (const [column, value] of values.entries())
-            maxima[column] = Math.max(maxima[column] ?? 0, value);
-      }
+      const hidden = input.read(window);
+      const result = await this.runner.forwardWithTaps(this.block.index, this.weights, hidden, options);
+      for (const stage of absMax) this.quantizer.addActivationMaxima(stage, result.absMax[stage]);
       output?.write(window, result.hidden);
+      taps.write(window, result);
       await this.job.reporter.advance(operations, plainEvent('float-stream', window + 1, windowCount));
     }
   }
 
   async transform(): Promise<void> {
     const { recipe } = this.job;
-    if (this.job.collectHistograms) {
-      for (const linear of linearsOf(this.block)) {
-        this.originalHistograms.set(linear.name, weightHistogram(weightOf(this.weights, linear)));
-      }
-    }
     if (recipe.transform.kind !== 'ltdb') return;
     for (const stage of this.block.stages.filter(isTransformed)) {
-      const absMax = this.absMax[stage.name];
-      if (!absMax) throw new Error(`no activation maxima for ${stage.name}`);
       const onLinear = (linear: Linear, ltdb: LtdbSummary): Promise<void> =>
         this.job.reporter.advance(transformOperations(linear, recipe), {
           ...plainEvent('transform', this.job.windowCount, this.job.windowCount),
@@ -147,21 +128,38 @@ class BlockRun {
       const transform = await trainStageTransform(
         stage,
         this.weights,
-        absMax,
+        this.quantizer.activationMaxima(stage),
         recipe.transform,
         recipe.blockSize,
         onLinear,
       );
-      const { columnScale, changedNorms } = applyTransform(stage, this.weights, transform.scale);
-      this.transforms.set(stage.name, transform);
-      this.changedNorms.push(...changedNorms);
-      if (columnScale) this.columnScales[stage.name] = columnScale;
+      this.quantizer.applyTransform(stage, transform);
     }
   }
 
+  async quantizeLinears(inputs: BlockInputs, outputs: BlockOutputs): Promise<void> {
+    if (!inputs.quantized) {
+      for (const stage of this.block.stages) {
+        await this.quantizer.quantize(stage, { hessian: null, tokens: 0, targets: null });
+      }
+    } else if (this.job.recipe.compensation.hessian === 'per-block') {
+      await this.quantizeFromBlockHessians(inputs.quantized, outputs.quantized);
+    } else {
+      await this.quantizeStageByStage(inputs.quantized, outputs.quantized);
+    }
+  }
+
+  result(): QuantizedBlock {
+    return this.quantizer.result();
+  }
+
+  close(): void {
+    this.taps?.close();
+  }
+
   /** Each stage's Hessian from inputs behind the stages quantized before it; the whole chain costs one forward pass. */
-  async quantizeStageByStage(input: WindowFile, output: WindowFile | null): Promise<void> {
-    const { windowCount, context, architecture, reporter, scratchFolder } = this.job;
+  private async quantizeStageByStage(input: WindowFile, output: WindowFile | null): Promise<void> {
+    const { windowCount, context, architecture, reporter, scratchFolder, engine, recipe } = this.job;
     const { block, runner } = this;
     const states = new StageStates({
       folder: scratchFolder,
@@ -176,19 +174,25 @@ class BlockRun {
     let previous: StageName | null = null;
     try {
       for (const stage of block.stages) {
-        const gram = this.job.engine.newGram(stageWidth(stage));
+        const gram = engine.newGram(stageWidth(stage));
+        const targets = StageTargets.of(engine, stage, block.index, recipe, this.taps);
+        const operations = gramOperations(stage, context) + targetOperations(stage, recipe, context);
         for (let window = 0; window < windowCount; window += 1) {
           const state = states.load(previous, window);
-          if (previous === 'attention-in') await this.enter('attention-in', state, undefined);
-          await this.enter(stage.name, state, gram);
+          if (previous === 'attention-in') await this.enter('attention-in', window, state, undefined);
+          await this.enter(stage.name, window, state, gram);
+          await targets?.add(window, state);
           states.save(stage.name, window, state);
-          await reporter.advance(passOperations + gramOperations(stage, context), {
+          await reporter.advance(passOperations + operations, {
             ...plainEvent('calibrate', window + 1, windowCount),
             stage: stage.name,
           });
         }
         if (previous) states.drop(previous);
-        await this.quantizeStage(stage, await this.factorize(stage, gram.matrix(), gram.tokens));
+        this.taps?.drop(stage.name);
+        const { tokens } = gram;
+        const hessian = await this.hessian(stage, gram.matrix(), tokens);
+        await this.quantizer.quantize(stage, { hessian, tokens, targets });
         previous = stage.name;
       }
       if (!output) return;
@@ -203,14 +207,14 @@ class BlockRun {
   }
 
   /** The reference code's way: all Hessians of the block with its float weights, on the quantized stream's inputs. */
-  async quantizeFromBlockHessians(input: WindowFile, output: WindowFile | null): Promise<void> {
+  private async quantizeFromBlockHessians(input: WindowFile, output: WindowFile | null): Promise<void> {
     const { windowCount, context, reporter } = this.job;
     const grams = this.block.stages.map((stage) => this.job.engine.newGram(stageWidth(stage)));
     const gramTotal = this.block.stages.reduce((sum, stage) => sum + gramOperations(stage, context), 0);
     for (let window = 0; window < windowCount; window += 1) {
       const state: StageState = { hidden: input.read(window) };
       for (const [index, stage] of this.block.stages.entries()) {
-        await this.enter(stage.name, state, grams[index]);
+        await this.enter(stage.name, window, state, grams[index]);
       }
       await reporter.advance(
         this.forwardOperations() + gramTotal,
@@ -220,7 +224,9 @@ class BlockRun {
     for (const stage of this.block.stages) {
       const gram = grams.shift();
       if (!gram) throw new Error('a stage has no Gram matrix');
-      await this.quantizeStage(stage, await this.factorize(stage, gram.matrix(), gram.tokens));
+      const { tokens } = gram;
+      const hessian = await this.hessian(stage, gram.matrix(), tokens);
+      await this.quantizer.quantize(stage, { hessian, tokens, targets: null });
     }
     if (!output) return;
     for (let window = 0; window < windowCount; window += 1) {
@@ -235,68 +241,37 @@ class BlockRun {
     }
   }
 
-  /** Codes and scales of a stage's linears, which from here on stand for themselves in `weights`. */
-  async quantizeStage(stage: Stage, shared: StageHessian | null): Promise<void> {
-    const { recipe, reporter, windowCount } = this.job;
-    const transform = this.transforms.get(stage.name);
-    const absMax = this.absMax[stage.name];
-    for (const linear of stage.linears) {
-      const weight = weightOf(this.weights, linear);
-      const bias = linear.bias === null ? null : (this.weights.get(linear.bias) ?? null);
-      const { quantized, dequantized, report } = quantizeLayer(
-        linear,
-        weight,
-        bias,
-        shared,
-        transform?.scale ?? null,
-        this.columnScales[stage.name] ?? null,
-        recipe,
-      );
-      if (transform) report.notes.push(...transform.notes);
-      this.linears.push(quantized);
-      this.reports.push(report);
-      this.weights.set(`${linear.name}.weight`, dequantized);
-      const original = this.originalHistograms.get(linear.name);
-      await reporter.advance(quantizeOperations(linear, recipe), {
-        ...plainEvent('quantize', windowCount, windowCount),
-        stage: stage.name,
-        layer: linear.name,
-        relativeError: report.relativeError,
-        notes: report.notes,
-        ltdb: transform?.summaries.get(linear.name) ?? null,
-        histograms: original
-          ? { original, transformed: weightHistogram(weight), quantized: weightHistogram(dequantized) }
-          : null,
-        channelMaxima:
-          this.job.collectHistograms && absMax ? channelMaxima(absMax, transform?.scale ?? null) : null,
-      });
-    }
-  }
-
-  result(): QuantizedBlock {
-    const floatTensors: QuantizedBlock['floatTensors'] = new Map();
-    for (const name of this.changedNorms) {
-      const values = this.weights.get(name);
-      if (values) floatTensors.set(name, { shape: [values.length], values });
-    }
-    return { index: this.block.index, linears: this.linears, floatTensors, reports: this.reports };
-  }
-
-  private enter(stage: StageName, state: StageState, gram: GramAccumulator | undefined): Promise<void> {
+  private enter(
+    stage: StageName,
+    window: number,
+    state: StageState,
+    gram: GramAccumulator | undefined,
+  ): Promise<void> {
+    const tokenWeights = gram ? this.taps?.tokenWeights(stage, window) : null;
     return this.runner.enterStage(this.block.index, stage, this.weights, state, {
       ...this.runOptions(),
       gram,
+      gramRowScale: tokenWeights?.roots,
     });
   }
 
-  private async factorize(stage: Stage, gram: Float64Array, tokens: number): Promise<StageHessian> {
-    const shared = prepareHessian(gram, stageWidth(stage), tokens, this.job.recipe.compensation.damping);
-    const { reporter, windowCount } = this.job;
+  /** H of a stage, factorized for the binarizers that compensate errors through its factor. */
+  private async hessian(stage: Stage, gram: Float64Array, tokens: number): Promise<StageHessian> {
+    const { reporter, windowCount, recipe } = this.job;
+    const size = stageWidth(stage);
+    const hessian =
+      recipe.binarizer.kind === 'grid'
+        ? scaleToHessian(gram, size, tokens)
+        : prepareHessian(gram, size, tokens, recipe.compensation.damping);
     await reporter.advance(factorOperations(stage), {
       ...plainEvent('calibrate', windowCount, windowCount),
       stage: stage.name,
     });
-    return shared;
+    return hessian;
+  }
+
+  private get weights(): BlockWeights {
+    return this.quantizer.weights;
   }
 
   private get runner(): BlockRunner {
@@ -305,7 +280,13 @@ class BlockRun {
   }
 
   private runOptions(): BlockRunOptions {
-    return { activationBits: this.job.recipe.activationBits, columnScales: this.columnScales };
+    const { activationBits, binarizer } = this.job.recipe;
+    return {
+      activationBits,
+      columnScales: this.quantizer.columnScales,
+      // A grid's column scale is found from a stage's input and then applied to it.
+      preparation: binarizer.kind === 'grid' ? 'behind' : 'before',
+    };
   }
 
   private forwardOperations(): number {

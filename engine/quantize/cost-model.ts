@@ -1,6 +1,7 @@
 import { type Architecture, type Block, type Linear, linearsOf, type Stage } from '../model/architecture.ts';
 import type { Recipe } from './recipe.ts';
 import { usesFloatStream, usesHessians } from './resolve-recipe.ts';
+import { targetTap } from './target-tap.ts';
 
 /**
  * Work of each step in floating-point operations, for progress and for the time estimate. What is no matrix product is weighted by how much slower
@@ -29,6 +30,15 @@ export function blockForwardOperations(architecture: Architecture, block: Block,
 
 export function gramOperations(stage: Stage, context: number): number {
   return context * stageWidth(stage) ** 2;
+}
+
+/** One window's cross product with what the stage's targets are made from. */
+export function targetOperations(stage: Stage, recipe: Recipe, context: number): number {
+  const tap = targetTap(recipe, stage.name);
+  if (tap === null) return 0;
+  const left =
+    tap === 'sum' ? stage.linears.reduce((sum, linear) => sum + linear.outFeatures, 0) : stageWidth(stage);
+  return 2 * context * left * stageWidth(stage);
 }
 
 export function factorOperations(stage: Stage): number {
@@ -70,7 +80,10 @@ export function blockOperations(
   let total = 0;
   if (usesFloatStream(recipe)) total += windowCount * forward;
   for (const stage of block.stages) {
-    if (usesHessians(recipe)) total += windowCount * gramOperations(stage, context) + factorOperations(stage);
+    if (usesHessians(recipe)) {
+      const perWindow = gramOperations(stage, context) + targetOperations(stage, recipe, context);
+      total += windowCount * perWindow + factorOperations(stage);
+    }
     for (const linear of stage.linears) {
       total += quantizeOperations(linear, recipe);
       if (isTransformed(stage)) total += transformOperations(linear, recipe);

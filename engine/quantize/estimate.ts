@@ -7,7 +7,7 @@ import { blockForwardOperations, blockOperations, stageWidth } from './cost-mode
 import { baseProcessBytes } from './limits.ts';
 import { blockCount } from './quantized-linear.ts';
 import type { Recipe } from './recipe.ts';
-import { usesFloatStream, usesHessians } from './resolve-recipe.ts';
+import { storesColumnScale, usesFloatStream, usesHessians } from './resolve-recipe.ts';
 
 /** What a quantization will need, itemised; all terms in bytes or milliseconds. */
 export interface QuantizationEstimate {
@@ -62,6 +62,27 @@ function padded(bytes: number): number {
   return Math.ceil(bytes / tensorAlignment) * tensorAlignment;
 }
 
+/** Planes, and fp16 values for each row and block, that a binarizer stores as tensors of their own. */
+function storedParts(
+  binarizer: Recipe['binarizer'],
+  keptLevels: 2 | 3,
+): {
+  planes: number;
+  valueTensors: number[];
+  mask: boolean;
+} {
+  switch (binarizer.kind) {
+    case 'structured':
+      return { planes: 2, valueTensors: [7], mask: true };
+    case 'uniform':
+      return { planes: binarizer.bits, valueTensors: [1, 1], mask: false };
+    case 'grid':
+      return { planes: Math.ceil(Math.log2(binarizer.levels)), valueTensors: [1], mask: false };
+    case 'as-is':
+      return { planes: keptLevels === 2 ? 1 : 2, valueTensors: [1], mask: false };
+  }
+}
+
 /** Stored bytes of one quantized linear (docs/format.md: planes, scales or levels, masks, bias). */
 export function storedLinearBytes(
   linear: Linear,
@@ -72,15 +93,10 @@ export function storedLinearBytes(
   const rowGroups = Math.ceil(linear.outFeatures / 16);
   const lines = Math.ceil(linear.inFeatures / 32);
   const blocks = blockCount(linear.inFeatures);
-  const structured = recipe.binarizer.kind === 'structured';
-  const isKept = recipe.binarizer.kind === 'as-is';
-  const planes =
-    recipe.binarizer.kind === 'uniform' ? recipe.binarizer.bits : isKept && keptLevels === 2 ? 1 : 2;
-  const valuesPerRowAndBlock = structured ? 7 : isKept ? 1 : 2;
+  const { planes, valueTensors, mask } = storedParts(recipe.binarizer, keptLevels);
   let bytes = rowGroups * lines * planes * 64;
-  bytes += structured
-    ? padded(rowGroups * blocks * valuesPerRowAndBlock * 16 * float16Bytes) + padded(blocks * 16)
-    : valuesPerRowAndBlock * padded(rowGroups * blocks * 16 * float16Bytes);
+  for (const values of valueTensors) bytes += padded(rowGroups * blocks * values * 16 * float16Bytes);
+  if (mask) bytes += padded(blocks * 16);
   if (columnScale) bytes += padded(linear.inFeatures * float32Bytes);
   if (linear.bias !== null) bytes += padded(linear.outFeatures * float32Bytes);
   return bytes;
@@ -103,10 +119,7 @@ function packageBytes({ architecture, recipe, embeddingBits, keptLevels }: Estim
   let other = 0;
   for (const block of architecture.blocks) {
     for (const stage of block.stages) {
-      const explicit =
-        recipe.transform.kind === 'ltdb' &&
-        (stage.name === 'attention-in' || stage.name === 'mlp-in') &&
-        (stage.foldableNorm === null || stage.foldableNorm.weight === null);
+      const explicit = storesColumnScale(recipe, stage);
       for (const linear of stage.linears) {
         linears += storedLinearBytes(linear, recipe, explicit, keptLevels);
         weights += linear.inFeatures * linear.outFeatures;

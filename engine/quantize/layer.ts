@@ -4,23 +4,43 @@ import { dequantize } from './dequantize.ts';
 import { maximumDamping } from './limits.ts';
 import type { QuantizedLinear } from './quantized-linear.ts';
 import type { Recipe } from './recipe.ts';
-import type { LayerReport } from './sink.ts';
 
 /** What the linears of a stage share: their input's Hessian and its factor. */
 export interface StageHessian {
-  /** H = 2/n XᵀX over the stage's input (after column scale and activation quantization), undamped, `[in, in]`. */
+  /**
+   * H = 2/n Σ w x xᵀ over the stage's input (after column scale and activation quantization; for grids before), undamped, `[in, in]`. Token weights w have
+   * mean 1.
+   */
   hessian: Float64Array;
-  /** U with H⁻¹ = UᵀU of the damped H, or null where no damping helped. */
+  /** U with H⁻¹ = UᵀU of the damped H, or null where no damping helped or none was asked for. */
   factor: Float32Array | null;
   /** 1 for an input column that was zero in every calibration token, `[in]`. */
   deadColumns: Uint8Array;
   notes: string[];
 }
 
+/** What a Gram matrix is multiplied by to give H. */
+export function hessianFactor(tokens: number): number {
+  return 2 / Math.max(1, tokens);
+}
+
 /**
- * Scales a Gram matrix to H = 2/n XᵀX (in place) and factorizes it. Damping that had to be raised, dead columns and few tokens are noted.
+ * Scales a Gram matrix to H = 2/n XᵀX, in place. The few tokens that went in are noted.
  *
- * @param gram Σ x xᵀ, `[size, size]`
+ * @param gram Σ w x xᵀ, `[size, size]`
+ * @param tokens how many x went in; their weights w have mean 1
+ */
+export function scaleToHessian(gram: Float64Array, size: number, tokens: number): StageHessian {
+  const factor = hessianFactor(tokens);
+  for (let index = 0; index < gram.length; index += 1) gram[index] = (gram[index] ?? 0) * factor;
+  const notes = tokens < size ? [`only ${tokens} calibration tokens for ${size} input columns`] : [];
+  return { hessian: gram, factor: null, deadColumns: new Uint8Array(size), notes };
+}
+
+/**
+ * Scales a Gram matrix to H (in place) and factorizes it. Damping that had to be raised, dead columns and few tokens are noted.
+ *
+ * @param gram Σ w x xᵀ, `[size, size]`
  * @param tokens how many x went in
  */
 export function prepareHessian(
@@ -29,8 +49,7 @@ export function prepareHessian(
   tokens: number,
   damping: number,
 ): StageHessian {
-  const factor = 2 / Math.max(1, tokens);
-  for (let index = 0; index < gram.length; index += 1) gram[index] = (gram[index] ?? 0) * factor;
+  const scaled = scaleToHessian(gram, size, tokens);
   const result = numerics.inverseCholesky(gram, size, { damping, maximumDamping });
   const notes: string[] = [];
   const deadCount = result.deadColumns.reduce((sum, dead) => sum + dead, 0);
@@ -39,41 +58,39 @@ export function prepareHessian(
       `${deadCount} of ${size} input columns were zero in all calibration tokens; their weights are set to zero`,
     );
   }
-  if (tokens < size) notes.push(`only ${tokens} calibration tokens for ${size} input columns`);
+  notes.push(...scaled.notes);
   if (result.factor === null) {
     notes.push('the Hessian could not be factorized at any damping; rounded without error compensation');
   } else if (result.dampingUsed > damping) {
     notes.push(`damping was raised from ${damping} to ${result.dampingUsed} of the mean diagonal`);
   }
-  return { hessian: gram, factor: result.factor, deadColumns: result.deadColumns, notes };
+  return { ...scaled, factor: result.factor, deadColumns: result.deadColumns, notes };
 }
 
 export interface QuantizedLayer {
   quantized: QuantizedLinear;
-  /** What the stored bits stand for, `[out, in]`, in the transformed space (before division by T). */
+  /** What the stored bits stand for, without column scale, `[out, in]`. */
   dequantized: Float32Array;
-  report: LayerReport;
+  notes: string[];
 }
 
 /**
- * Quantizes one linear by the recipe's binarizer and compensation.
+ * Quantizes one linear by the recipe's binarizer and compensation; grids are fitted stage by stage instead (grid-stage.ts).
  *
- * @param weight W·diag(T), `[out, in]`
+ * @param target what is to be quantized: W·diag(T) or what the recipe's targets gave, `[out, in]`
  * @param shared the stage's Hessian, or null for recipes that use none
- * @param transform T, `[in]`, or null: errors of weights are reported for the original W
  * @param columnScale c = 1/T where it was not folded into a norm, `[in]`, else null
  */
 export function quantizeLayer(
   linear: Linear,
-  weight: Float32Array,
+  target: Float32Array,
   bias: Float32Array | null,
   shared: StageHessian | null,
-  transform: Float32Array | null,
   columnScale: Float32Array | null,
   recipe: Recipe,
 ): QuantizedLayer {
   const { outFeatures, inFeatures } = linear;
-  const target = shared ? withoutDeadColumns(weight, shared.deadColumns, outFeatures, inFeatures) : weight;
+  const weight = shared ? withoutDeadColumns(target, shared.deadColumns, outFeatures, inFeatures) : target;
   const factor = shared?.factor ?? null;
   const base = { name: linear.name, outFeatures, inFeatures, bias, columnScale };
   const compensation = recipe.compensation.kind;
@@ -83,7 +100,7 @@ export function quantizeLayer(
   if (binarizer.kind === 'uniform') {
     const levels = 2 ** binarizer.bits;
     const { saturatedValues: saturated, ...stored } = numerics.quantizeUniform(
-      target,
+      weight,
       outFeatures,
       inFeatures,
       factor,
@@ -98,7 +115,7 @@ export function quantizeLayer(
   } else {
     const { kind: _, ...search } = binarizer;
     const { saturatedValues: saturated, ...stored } = numerics.quantizeStructured(
-      target,
+      weight,
       outFeatures,
       inFeatures,
       factor,
@@ -107,18 +124,12 @@ export function quantizeLayer(
     saturatedValues = saturated;
     quantized = { ...base, layout: 'structured', ...stored };
   }
-  const dequantized = dequantize(quantized);
   const notes = shared
     ? [...shared.notes]
     : ['no calibration: the relative error weighs all input columns equally'];
   if (saturatedValues > 0)
     notes.push(`${saturatedValues} scales or means were larger than fp16 can hold and were cut to ±65504`);
-  const report: LayerReport = {
-    name: linear.name,
-    ...relativeErrors(weight, dequantized, shared, transform, outFeatures, inFeatures),
-    notes,
-  };
-  return { quantized, dequantized, report };
+  return { quantized, dequantized: dequantize(quantized), notes };
 }
 
 function withoutDeadColumns(
@@ -137,14 +148,19 @@ function withoutDeadColumns(
   return result;
 }
 
-/** Both figures of LayerReport; without a Hessian all input columns weigh the same (H = identity). */
-function relativeErrors(
+/**
+ * Both figures of LayerReport; without a Hessian all input columns weigh the same (H = identity).
+ *
+ * @param weight W·diag(T), `[out, in]`, in the space of H
+ * @param dequantized what stands for it, `[out, in]`
+ * @param transform T, `[in]`, or null: errors of weights are reported for the original W
+ */
+export function relativeErrors(
   weight: Float32Array,
   dequantized: Float32Array,
   shared: StageHessian | null,
   transform: Float32Array | null,
-  outFeatures: number,
-  inFeatures: number,
+  { outFeatures, inFeatures }: { outFeatures: number; inFeatures: number },
 ): { relativeError: number; weightRelativeError: number } {
   let squaredError = 0;
   let squaredNorm = 0;

@@ -35,3 +35,9 @@ export const headDamping = 0.01;
 
 /** Sweeps of coordinate descent over a table's codes and scales; the third lowers the error by less than 1% of it. */
 export const tableSweeps = 3;
+
+/**
+ * A token's mean square counts as at least this share of the mean over all tokens: far below any real token (massive ones lie thousands of times above
+ * the others), so that only zeros are kept from weighing without bound.
+ */
+export const smallestTokenSquare = 1e-6;

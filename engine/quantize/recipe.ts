@@ -52,6 +52,9 @@ export const uniformBinarizerSchema = z.strictObject({
 /** Numbers of levels that a grid may have; packages store log2 of them in bits, three levels also in base 3. */
 export const gridLevels = [2, 3, 4, 8, 16] as const;
 
+/** Less than one column in a hundred is below what one block of 128 columns can tell. */
+export const minimumResidualPercent = 1;
+
 /** Salient columns beyond this share would cost more bits than the next larger grid. */
 export const maximumResidualPercent = 50;
 
@@ -102,7 +105,7 @@ export const targetsSchema = z.strictObject({
   tokenWeights: z.boolean(),
 });
 
-/** The layer's own weights, all tokens alike. Packages from before there were others do not name their targets. */
+/** The layer's own weights, all tokens alike: what a recipe without targets has, as recipes were before there were others. */
 export const ownTargets = { kind: 'own', damping: 0.05, tokenWeights: false } as const;
 
 /** Error compensation (method.md section 2). `none` is plain rounding. */
@@ -119,7 +122,8 @@ export const recipeSchema = z.strictObject({
   name: z.string(),
   transform: transformSchema,
   binarizer: binarizerSchema,
-  targets: targetsSchema.default(ownTargets),
+  /** Left out where they are `ownTargets`. */
+  targets: targetsSchema.optional(),
   compensation: compensationSchema,
   activationBits: activationBitsSchema,
   blockSize: z.int().min(1),
@@ -135,3 +139,8 @@ export type GridBinarizer = z.infer<typeof gridBinarizerSchema>;
 export type Targets = z.infer<typeof targetsSchema>;
 export type Compensation = z.infer<typeof compensationSchema>;
 export type Recipe = z.infer<typeof recipeSchema>;
+
+/** The recipe's targets, the plain ones included. */
+export function targetsOf(recipe: Recipe): Targets {
+  return recipe.targets ?? ownTargets;
+}

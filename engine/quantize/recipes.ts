@@ -1,10 +1,13 @@
 import type { FamilyName } from '../model/architecture.ts';
 import {
   type GridBinarizer,
+  gridLevels,
   type LtdbTransform,
-  ownTargets,
+  maximumResidualPercent,
+  minimumResidualPercent,
   type Recipe,
   type StructuredBinarizer,
+  type Targets,
 } from './recipe.ts';
 
 /**
@@ -54,7 +57,7 @@ export const gridDefaults: GridBinarizer = {
 /** 1% of the mean diagonal, as GPTQ and all its successors use. */
 const damping = 0.01;
 
-const common = { targets: ownTargets, activationBits: 8, blockSize: 128 } as const;
+const common = { activationBits: 8, blockSize: 128 } as const;
 
 export interface RecipeEntry {
   /** One line for lists and help texts. */
@@ -87,6 +90,22 @@ export function nominalBitsOf(binarizer: Recipe['binarizer']): number | null {
   if (binarizer.kind === 'grid' || binarizer.kind === 'as-is') return null;
   return binarizer.maximumSalientColumns === structuredDefaults.maximumSalientColumns ? 1.1 : null;
 }
+
+/** Brings the quantized residual stream back to the full-precision one, every token by its own scale. */
+export const gridTargets: Targets = { kind: 'residual', damping: 0.05, tokenWeights: true };
+
+const grid = (levels: GridBinarizer['levels']): RecipeEntry => ({
+  description: `grid of ${levels} levels with scales for rows and columns, fitted to bring the residual stream back to full precision`,
+  recipe: {
+    name: `grid-${levels}`,
+    transform: { kind: 'none' },
+    binarizer: { ...gridDefaults, levels },
+    compensation: { kind: 'column', damping, hessian: 'per-stage' },
+    ...common,
+    targets: gridTargets,
+    nominalBitsPerWeight: null,
+  },
+});
 
 const entries: RecipeEntry[] = [
   {
@@ -143,6 +162,7 @@ const entries: RecipeEntry[] = [
   uniform('gptq-2', 2, true),
   uniform('gptq-3', 3, true),
   uniform('gptq-4', 4, true),
+  ...gridLevels.map(grid),
   {
     description:
       'natively binary and ternary models (Q1_0, Q2_0, TQ1_0, TQ2_0, BitNet, floats of two or three levels) exactly as they are; needs no calibration',
@@ -161,3 +181,23 @@ export const recipes: ReadonlyMap<string, RecipeEntry> = new Map(
   entries.map((entry) => [entry.recipe.name, entry]),
 );
 export const recipeNames: readonly string[] = [...recipes.keys()];
+
+/** `grid-L+residual-P`: any grid, with a second, two-level grid over P percent of the columns. */
+const residualName = /^(grid-\d+)\+residual-(\d+(?:\.\d+)?)$/;
+
+/** How recipes that are not in the list may be named, for messages. */
+export const recipeNamePattern = 'grid-L+residual-P (P percent of the columns, 1 to 50)';
+
+/** The recipe of that name, or undefined where there is none. */
+export function findRecipe(name: string): RecipeEntry | undefined {
+  const match = residualName.exec(name);
+  if (!match) return recipes.get(name);
+  const entry = recipes.get(match[1] ?? '');
+  const residualPercent = Number(match[2]);
+  if (entry?.recipe.binarizer.kind !== 'grid') return undefined;
+  if (residualPercent < minimumResidualPercent || residualPercent > maximumResidualPercent) return undefined;
+  return {
+    description: `${entry.description}; ${residualPercent}% of the columns hold a second, two-level grid for what is left over`,
+    recipe: { ...entry.recipe, name, binarizer: { ...entry.recipe.binarizer, residualPercent } },
+  };
+}

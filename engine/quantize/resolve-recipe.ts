@@ -1,15 +1,17 @@
 import { DBellError } from '../contract/errors.ts';
-import type { FamilyName } from '../model/architecture.ts';
+import type { FamilyName, Stage } from '../model/architecture.ts';
 import { columnsPerBlock } from './quantized-linear.ts';
-import { type ActivationBits, type Recipe, recipeSchema } from './recipe.ts';
+import { type ActivationBits, type Recipe, recipeSchema, targetsOf } from './recipe.ts';
 import {
+  findRecipe,
   gridDefaults,
   ltdbDefaults,
   nominalBitsOf,
+  recipeNamePattern,
   recipeNames,
-  recipes,
   structuredDefaults,
 } from './recipes.ts';
+import { targetTap } from './target-tap.ts';
 
 /** What `--set` may change; everything else of a recipe follows from its name. */
 const settable: Record<string, string[]> = {
@@ -131,7 +133,7 @@ function allowedValues(issue: { code: string; message: string }): string {
 /**
  * The recipe of that name with a person's settings applied.
  *
- * @param name one of `recipeNames`
+ * @param name one of `recipeNames`, or `grid-L+residual-P`
  * @param overrides `--set key=value` pairs: key is a path or an unambiguous field name, value its text
  * @param activationBits bits of the quantized linears' inputs; undefined takes the recipe's default (8)
  * @param family decides what differs by family in `-reference` recipes
@@ -143,14 +145,17 @@ export function resolveRecipe(
   activationBits: ActivationBits | undefined,
   family: FamilyName,
 ): Recipe {
-  const entry = recipes.get(name);
+  const entry = findRecipe(name);
   if (!entry) {
     throw new DBellError(
       'invalid-input',
-      `there is no recipe "${name}"; recipes are: ${recipeNames.join(', ')}`,
+      `there is no recipe "${name}"; recipes are: ${recipeNames.join(', ')}, ${recipeNamePattern}`,
     );
   }
-  const draft: Record<string, unknown> = structuredClone({ ...entry.recipe });
+  const draft: Record<string, unknown> = structuredClone({
+    ...entry.recipe,
+    targets: targetsOf(entry.recipe),
+  });
   const familyOverrides = entry.familyOverrides?.[family] ?? {};
   for (const [path, value] of Object.entries(familyOverrides)) assign(draft, path, parseValue(value), path);
   // Kinds first: changing one replaces the whole part, whose other settings then apply to the new kind.
@@ -171,15 +176,18 @@ export function resolveRecipe(
       `recipe ${name}: ${found} is not possible; allowed: ${issue ? allowedValues(issue) : 'see the recipe schema'}`,
     );
   }
-  const { binarizer } = parsed.data;
+  const { targets, ...rest } = parsed.data;
+  const plain = targets?.kind === 'own' && !targets.tokenWeights;
   // The named recipe with settings changed is another recipe, and its name says so wherever it is shown or stored.
+  const before = { ...entry.recipe, targets: targetsOf(entry.recipe) };
   const changed = settings.filter(
-    ({ path }) => path !== 'activationBits' && valueAt(entry.recipe, path) !== valueAt(parsed.data, path),
+    ({ path }) => path !== 'activationBits' && valueAt(before, path) !== valueAt(parsed.data, path),
   );
   return checkCombination({
-    ...parsed.data,
+    ...rest,
+    ...(plain ? {} : { targets }),
     name: [name, ...changed.map(({ path, value }) => `${path}=${value}`)].join(' '),
-    nominalBitsPerWeight: nominalBitsOf(binarizer),
+    nominalBitsPerWeight: nominalBitsOf(rest.binarizer),
   });
 }
 
@@ -216,6 +224,9 @@ function checkCombination(recipe: Recipe): Recipe {
     );
   }
   checkTargets(recipe);
+  if (recipe.binarizer.kind === 'grid' && recipe.binarizer.residualPercent > 0) {
+    throw new DBellError('invalid-input', `recipe ${recipe.name}: residual columns cannot be fitted yet`);
+  }
   return recipe;
 }
 
@@ -224,7 +235,8 @@ function checkTargets(recipe: Recipe): void {
   const refuse = (setting: string, needs: string): never => {
     throw new DBellError('invalid-input', `recipe ${recipe.name}: ${setting} needs ${needs}`);
   };
-  const { binarizer, compensation, targets, transform } = recipe;
+  const { binarizer, compensation, transform } = recipe;
+  const targets = targetsOf(recipe);
   const setting =
     binarizer.kind === 'grid'
       ? 'binarizer.kind=grid'
@@ -241,6 +253,25 @@ function checkTargets(recipe: Recipe): void {
   }
 }
 
+/**
+ * Whether the package stores a multiplier of a stage's input: what could not be folded into a norm. A grid's c of o and down has no norm in front.
+ */
+export function storesColumnScale(recipe: Recipe, stage: Stage): boolean {
+  if (stage.foldableNorm !== null && stage.foldableNorm.weight !== null) return false;
+  if (recipe.binarizer.kind === 'grid') return recipe.binarizer.columnScale === 'free';
+  return recipe.transform.kind === 'ltdb' && (stage.name === 'attention-in' || stage.name === 'mlp-in');
+}
+
+/** Whether norms in front of linears may hold a scale of the linears' columns. */
+export function foldsIntoNorms({ transform, binarizer }: Recipe): boolean {
+  return transform.kind !== 'none' || (binarizer.kind === 'grid' && binarizer.columnScale !== 'none');
+}
+
+/** Whether a stage's linears have another bias than the model's (where it has one). */
+export function correctsBias(recipe: Recipe, stage: Stage): boolean {
+  return targetTap(recipe, stage.name) === 'sum';
+}
+
 /** Whether anything in the recipe looks at calibration text. */
 export function needsCalibration(recipe: Recipe): boolean {
   return usesFloatStream(recipe) || usesHessians(recipe);
@@ -248,7 +279,8 @@ export function needsCalibration(recipe: Recipe): boolean {
 
 /** Whether the float model's own activations are needed: for LTDB's start value, for targets and for token weights. */
 export function usesFloatStream(recipe: Recipe): boolean {
-  return recipe.transform.kind === 'ltdb' || recipe.targets.kind !== 'own' || recipe.targets.tokenWeights;
+  const targets = targetsOf(recipe);
+  return recipe.transform.kind === 'ltdb' || targets.kind !== 'own' || targets.tokenWeights;
 }
 
 /** Whether Hessians of the linears' inputs are needed: for compensation, or to rank columns. */

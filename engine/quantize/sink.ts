@@ -7,8 +7,10 @@ import type { TableMetric } from './table-metric.ts';
 /** Per-layer figures kept in quality.json and in the history. */
 export interface LayerReport {
   name: string;
-  /** tr((W−Q) H (W−Q)ᵀ) / tr(W H Wᵀ) over the layer's own calibration inputs, undamped H. */
+  /** tr((W−Q) H (W−Q)ᵀ) / tr(W H Wᵀ) over the layer's own calibration inputs, undamped H, with token weights where the recipe has them. */
   relativeError: number;
+  /** The same of what Q was fitted to instead of W; left out where that was W itself. */
+  targetRelativeError?: number;
   /** ‖W − Q‖² / ‖W‖². */
   weightRelativeError: number;
   /** What had to be done beyond the recipe (raised damping, plain rounding, dead columns …), in words; else empty. */

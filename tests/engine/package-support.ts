@@ -188,7 +188,6 @@ export const testRecipe: Recipe = {
   name: 'rtn-4',
   transform: { kind: 'none' },
   binarizer: { kind: 'uniform', bits: 4 },
-  targets: { kind: 'own', damping: 0.05, tokenWeights: false },
   compensation: { kind: 'none', damping: 0.01, hessian: 'per-stage' },
   activationBits: 8,
   blockSize: 128,

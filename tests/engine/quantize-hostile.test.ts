@@ -12,6 +12,9 @@ const recipes = [
   'gptq-1',
   'gptq-3',
   'rtn-1',
+  'grid-2',
+  'grid-3',
+  'grid-16',
 ];
 
 let folder: ReturnType<typeof temporaryFolder>;

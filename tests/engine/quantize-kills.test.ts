@@ -47,7 +47,10 @@ function hashes(folder: string): Record<string, string> {
   );
 }
 
-describe('a killed run', () => {
+describe.each([
+  { model: 'qwen2', recipe: 'billm' },
+  { model: 'opt-relu', recipe: 'grid-4' },
+])('a killed run of $recipe on $model', ({ model, recipe }) => {
   let folder: ReturnType<typeof temporaryFolder>;
   beforeEach(() => {
     folder = temporaryFolder();
@@ -55,8 +58,8 @@ describe('a killed run', () => {
   afterEach(() => folder.remove());
 
   const settings = (name: string, threads: number) => ({
-    model: tinyModelPath('qwen2'),
-    recipe: 'billm',
+    model: tinyModelPath(model),
+    recipe,
     windowCount: 4,
     context: 32,
     output: path.join(folder.path, name),

@@ -129,10 +129,12 @@ describe('grids and targets', () => {
     );
     expect(failure('gptq-2', { ...grid, residualPercent: '51' })).toMatch(/allowed: at most 50/);
     expect(failure('gptq-2', { levels: '4' })).toMatch(/binarizer is "uniform", which has no such setting/);
-    expect(resolve('gptq-2', { damping: '0.1', 'targets.damping': '0.2' })).toMatchObject({
-      targets: { damping: 0.2 },
-      compensation: { damping: 0.1 },
-    });
+    expect(resolve('gptq-2', { damping: '0.1', targets: 'shifted', 'targets.damping': '0.2' })).toMatchObject(
+      {
+        targets: { damping: 0.2 },
+        compensation: { damping: 0.1 },
+      },
+    );
   });
 
   it('refuse what the pipeline cannot gather for them', () => {
@@ -146,8 +148,10 @@ describe('grids and targets', () => {
     );
   });
 
-  it('are read from packages that do not name their targets', () => {
-    const { targets: _, ...before } = resolve('gptq-2');
-    expect(recipeSchema.parse(before)).toEqual(resolve('gptq-2'));
+  it('of their own are not named, so that recipes from before there were others keep their bytes', () => {
+    expect('targets' in resolve('gptq-2')).toBe(false);
+    const own = resolve('grid-2', { targets: 'own', tokenWeights: 'false' });
+    expect(own.targets).toBeUndefined();
+    expect(own.name).toBe('grid-2 targets.kind=own targets.tokenWeights=false');
   });
 });

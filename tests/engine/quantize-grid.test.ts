@@ -1,0 +1,144 @@
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createFloatEngine } from '../../engine/float/engine.ts';
+import { openModel } from '../../engine/model/open.ts';
+import { createPackageSink } from '../../engine/package/sink.ts';
+import { verifyPackage } from '../../engine/package/verify.ts';
+import { dequantize } from '../../engine/quantize/dequantize.ts';
+import { estimateQuantization } from '../../engine/quantize/estimate.ts';
+import { quantize } from '../../engine/quantize/pipeline.ts';
+import type { QuantizationProgress } from '../../engine/quantize/progress.ts';
+import { resolveRecipe } from '../../engine/quantize/resolve-recipe.ts';
+import { quantizeInMemory, randomWindows, temporaryFolder, tinyModelPath } from './quantize-support.ts';
+
+let folder: ReturnType<typeof temporaryFolder>;
+beforeEach(() => {
+  folder = temporaryFolder();
+});
+afterEach(() => folder.remove());
+
+describe('grid recipes', () => {
+  it.each([
+    ['llama-odd-widths', 'grid-3', 16, {}],
+    ['llama-mlp-bias', 'grid-2', 8, {}],
+    ['qwen3-attention-bias', 'grid-4', 6, { columnScale: 'none' }],
+    ['opt-relu', 'grid-8', 8, {}],
+    ['opt-no-affine', 'grid-4', 16, { targets: 'shifted' }],
+    ['opt-post-norm-projected', 'grid-16', 16, {}],
+    ['qwen2', 'gptq-3', 8, { targets: 'residual', tokenWeights: 'true' }],
+  ] as [string, string, 16 | 8 | 6, Record<string, string>][])(
+    'a package of %s by %s at A%i with %o is as large as estimated and verifies against its source',
+    async (name, recipeName, activationBits, set) => {
+      const source = await openModel(tinyModelPath(name));
+      const engine = await createFloatEngine(source, { threads: 1 });
+      const { architecture } = source;
+      const recipe = resolveRecipe(recipeName, set, activationBits, architecture.family);
+      const outputDirectory = path.join(folder.path, 'out');
+      const workDirectory = `${outputDirectory}.partial`;
+      const { summary } = await quantize({
+        source,
+        engine,
+        recipe,
+        windows: randomWindows(architecture.vocabularySize, 3, 24),
+        embeddingBits: 16,
+        sink: createPackageSink({ workDirectory, outputDirectory }),
+        workDirectory,
+        seed: 0,
+        threads: 1,
+      });
+      const estimate = estimateQuantization({
+        architecture,
+        recipe,
+        embeddingBits: 16,
+        windowCount: 3,
+        context: 24,
+        threads: 1,
+      });
+      expect(estimate.storedBitsPerWeight).toBe(summary.storedBitsPerWeight);
+      const { problems } = await verifyPackage(outputDirectory, { against: source });
+      expect(problems).toEqual([]);
+      await engine.close();
+      source.close();
+    },
+  );
+
+  it('share one column scale among the linears of a stage and fold it into the norm in front', async () => {
+    const { sink } = await quantizeInMemory(tinyModelPath('opt-relu'), {
+      recipe: 'grid-4',
+      windows: (source) => randomWindows(source.architecture.vocabularySize, 4, 24),
+    });
+    const source = await openModel(tinyModelPath('opt-relu'));
+    for (const block of source.architecture.blocks) {
+      const { linears, floatTensors } = sink.blocks.get(block.index)!;
+      for (const stage of block.stages) {
+        const stored = linears.filter(({ name }) => stage.linears.some((linear) => linear.name === name));
+        const norm = stage.foldableNorm;
+        if (!norm?.weight || !norm.bias) {
+          for (const { columnScale } of stored) expect(columnScale).not.toBeNull();
+          continue;
+        }
+        for (const { columnScale } of stored) expect(columnScale).toBeNull();
+        const before = source.readFloat32(norm.weight);
+        const scale = floatTensors.get(norm.weight)!.values.map((value, column) => value / before[column]!);
+        expect(new Set(scale).size).toBeGreaterThan(scale.length / 2);
+        const bias = source.readFloat32(norm.bias);
+        for (const [column, value] of floatTensors.get(norm.bias)!.values.entries())
+          expect(value).toBeCloseTo(bias[column]! * scale[column]!, 5);
+      }
+    }
+    source.close();
+  });
+
+  it('give the same codes whatever the number of threads', async () => {
+    const results = [];
+    for (const threads of [1, 2]) {
+      const { sink } = await quantizeInMemory(tinyModelPath('qwen3'), {
+        recipe: 'grid-3',
+        threads,
+        activationBits: 8,
+        windows: (source) => randomWindows(source.architecture.vocabularySize, 3, 32),
+      });
+      results.push([...sink.blocks.values()].map(({ linears, floatTensors }) => ({ linears, floatTensors })));
+    }
+    expect(results[1]).toEqual(results[0]);
+  });
+
+  it('survive one token of calibration, and say so', async () => {
+    const { sink } = await quantizeInMemory(tinyModelPath('opt-relu'), {
+      recipe: 'grid-2',
+      windows: (source) => randomWindows(source.architecture.vocabularySize, 1, 1),
+    });
+    for (const block of sink.blocks.values()) {
+      for (const report of block.reports) {
+        expect(report.notes.join()).toMatch(/only 1 calibration tokens/);
+        expect(Number.isFinite(report.relativeError)).toBe(true);
+        if (report.targetRelativeError !== undefined)
+          expect(Number.isFinite(report.targetRelativeError)).toBe(true);
+      }
+      for (const linear of block.linears) {
+        expect(dequantize(linear).every(Number.isFinite)).toBe(true);
+        expect(linear.bias!.every(Number.isFinite)).toBe(true);
+      }
+    }
+  });
+
+  it('report histograms and channels as the linears get them, and all of the estimated work', async () => {
+    const events: QuantizationProgress[] = [];
+    await quantizeInMemory(tinyModelPath('llama-plain'), {
+      recipe: 'grid-2',
+      collectHistograms: true,
+      windows: (source) => randomWindows(source.architecture.vocabularySize, 3, 16),
+      onProgress: (event) => events.push(event),
+    });
+    expect(events.at(-1)!.fraction).toBeGreaterThan(0.999);
+    const layers = events.filter((event) => event.step === 'quantize');
+    for (const { histograms } of layers) {
+      // Two levels a row and block; and what they stand for lies on both sides of zero.
+      expect(histograms!.quantized.minimum).toBeLessThan(0);
+      expect(histograms!.quantized.maximum).toBeGreaterThan(0);
+      expect(histograms!.original).not.toEqual(histograms!.transformed);
+    }
+    for (const { channelMaxima } of layers.filter(({ stage }) => stage === 'attention-in'))
+      expect(channelMaxima!.after).not.toEqual(channelMaxima!.before);
+  });
+});
