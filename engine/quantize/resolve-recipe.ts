@@ -214,10 +214,7 @@ function checkCombination(recipe: Recipe): Recipe {
       );
     }
   }
-  if (
-    recipe.binarizer.kind === 'as-is' &&
-    (recipe.transform.kind !== 'none' || recipe.targets.kind !== 'own' || needsCalibration(recipe))
-  ) {
+  if (recipe.binarizer.kind === 'as-is' && (recipe.transform.kind !== 'none' || needsCalibration(recipe))) {
     throw new DBellError(
       'invalid-input',
       `recipe ${recipe.name}: weights that are kept as they are can be neither transformed nor fitted; only activationBits can be set`,
