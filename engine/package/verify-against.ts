@@ -3,8 +3,8 @@ import { type ProblemList, quote } from '../model/problems.ts';
 import type { ModelSource } from '../model/source.ts';
 import { packing } from '../native/packing.ts';
 import { dequantize } from '../quantize/dequantize.ts';
-import { rowsPerGroup } from './layout.ts';
 import { correctsBias, foldsIntoNorms } from '../quantize/resolve-recipe.ts';
+import { rowsPerGroup } from './layout.ts';
 import {
   fittedScaleTolerance,
   foldedBiasTolerance,
