@@ -2,34 +2,31 @@ import { parseAs, toErrorPayload } from '../contract/error-payload.ts';
 import { DBellError } from '../contract/errors.ts';
 import { createTaskControl } from './tasks/control.ts';
 import { tasks } from './tasks/index.ts';
-import { type FromWorkProcess, type TaskKind, taskSchemas, toWorkProcessSchema } from './work-protocol.ts';
+import { electronParentPort, forkChannel, utilityChannel } from './work-channel.ts';
+import { type TaskKind, taskSchemas, toWorkProcessSchema } from './work-protocol.ts';
 
 /**
  * Entry of a work process. It does one task and ends: native code (onnxruntime, the addon) blocks or crashes only this process, and its peak
  * memory is the task's own.
  */
-if (!process.send) {
+const parentPort = electronParentPort();
+const found = parentPort ? await utilityChannel(parentPort) : forkChannel();
+if (!found) {
   process.stderr.write('This file is started by the service of DBell Studio and does nothing by itself.\n');
   process.exit(2);
 }
+const channel = found;
 
 // Ctrl-C reaches the whole process group; the service decides what becomes of the work.
 process.on('SIGINT', () => {});
 process.on('SIGHUP', () => {});
 // Without its service this process must not go on writing.
-process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));
+channel.onLost(() => process.kill(process.pid, 'SIGKILL'));
 
-/** Sends and, where `last`, ends when the message is on its way. */
-function send(message: FromWorkProcess, last = false): void {
-  process.send?.(message, undefined, undefined, () => {
-    if (last) process.exit(0);
-  });
-}
-
-const control = createTaskControl(send);
+const control = createTaskControl(channel.send);
 let running = false;
 
-process.on('message', (raw) => {
+channel.onMessage((raw) => {
   try {
     const message = parseAs(toWorkProcessSchema, raw, 'message of the service', 'internal');
     if (message.type === 'pause') control.pause();
@@ -51,7 +48,7 @@ async function run(kind: TaskKind, rawInput: unknown): Promise<void> {
     const task = await tasks[kind]();
     const result = await task(input as never, control);
     control.flush();
-    send({ type: 'result', result }, true);
+    channel.sendLast({ type: 'result', result });
   } catch (error) {
     fail(error);
   }
@@ -61,7 +58,7 @@ function fail(error: unknown): void {
   control.flush();
   const payload = toErrorPayload(error);
   if (payload.code === 'internal' && error instanceof Error) process.stderr.write(`${error.stack}\n`);
-  send({ type: 'error', error: payload }, true);
+  channel.sendLast({ type: 'error', error: payload });
 }
 
 process.on('uncaughtException', fail);

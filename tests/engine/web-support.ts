@@ -38,7 +38,7 @@ export async function startWebFixture(): Promise<WebFixture> {
   writeFileSync(path.join(folder, 'secret.html'), 'secret');
   const service = createService({ home, processHost: childProcessHost });
   const sessions = createSessions(randomBytes(32));
-  const server = await startWebServer({ service, sessions, files: loadStaticFiles(page) });
+  const server = await startWebServer({ service, sessions, files: await loadStaticFiles(page) });
   return {
     server,
     service,
@@ -62,7 +62,7 @@ export type Refusal = { closeCode: number } | { status: number };
 
 /** Opens a socket as a page of `origin` would, greets, and speaks the contract. Throws a Refusal. */
 export function openClient(
-  server: WebServer,
+  server: { origin: string },
   greeting: Greeting | string,
   headers: { origin?: string; host?: string; path?: string } = {},
 ): Promise<Opened> {

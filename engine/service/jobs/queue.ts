@@ -259,7 +259,9 @@ export class JobQueue {
         this.#changed(entry);
       },
       setResumable: (path) => {
+        if (job.resumable?.path === (path ?? undefined)) return;
         job.resumable = path === null ? null : { path };
+        this.#changed(entry);
       },
     };
   }

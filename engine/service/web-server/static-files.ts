@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { DBellError } from '../../contract/errors.ts';
 
@@ -23,21 +23,35 @@ export interface StaticFile {
 
 /**
  * The built page, read once: a request can name only what was there at the start, so that no path leads anywhere else. The keys are the paths of
- * addresses, `/` being index.html. Files of kinds that a page has no use for (source maps) are left out.
+ * addresses, `/` being index.html. Files of kinds that a page has no use for (source maps) are left out. Throws DBellError `not-found`.
  */
-export function loadStaticFiles(folder: string): ReadonlyMap<string, StaticFile> {
-  if (!existsSync(path.join(folder, 'index.html'))) {
+export async function loadStaticFiles(folder: string): Promise<ReadonlyMap<string, StaticFile>> {
+  const files = new Map<string, StaticFile>();
+  await addFolder(folder, '/', files);
+  const index = files.get('/index.html');
+  if (index === undefined) {
     throw new DBellError('not-found', `${folder} holds no built page; run: npm run build:renderer`);
   }
-  const files = new Map<string, StaticFile>();
-  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile()) continue;
-    const file = path.join(entry.parentPath, entry.name);
-    const contentType = contentTypes[path.extname(file)];
-    if (contentType === undefined) continue;
-    const address = `/${path.relative(folder, file).split(path.sep).join('/')}`;
-    const found = { bytes: readFileSync(file), contentType, immutable: address.startsWith('/assets/') };
-    files.set(address === '/index.html' ? '/' : address, found);
-  }
+  files.delete('/index.html');
+  files.set('/', index);
   return files;
+}
+
+/** Folder by folder, which works inside an archive too. */
+async function addFolder(folder: string, address: string, files: Map<string, StaticFile>): Promise<void> {
+  const names = await readdir(folder).catch(() => []);
+  for (const name of names) {
+    const full = path.join(folder, name);
+    if ((await stat(full)).isDirectory()) {
+      await addFolder(full, `${address}${name}/`, files);
+      continue;
+    }
+    const contentType = contentTypes[path.extname(name)];
+    if (contentType === undefined) continue;
+    files.set(`${address}${name}`, {
+      bytes: await readFile(full),
+      contentType,
+      immutable: address === '/assets/',
+    });
+  }
 }

@@ -24,7 +24,7 @@ let sessions: Sessions | null = null;
 const send = (message: FromWebProcess) => process.send?.(message);
 
 async function start(settings: Extract<ToWebProcess, { type: 'start' }>): Promise<void> {
-  const files = loadStaticFiles(settings.pageFolder);
+  const files = await loadStaticFiles(settings.pageFolder);
   const started = createService({ home: settings.home, processHost: childProcessHost });
   service = started;
   watchUnfinished(started, (paths) => send({ type: 'unfinished', paths }));

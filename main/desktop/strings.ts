@@ -1,0 +1,40 @@
+/** Everything that the desktop's own windows, menus and messages say. */
+export const strings = {
+  name: 'DBell Studio',
+  menu: {
+    file: 'File',
+    newRun: 'New Run',
+    openModel: 'Open Model …',
+    settings: 'Settings …',
+    view: 'View',
+    runs: 'Runs',
+    playground: 'Playground',
+    commandPalette: 'Command Palette …',
+    run: 'Run',
+    pause: 'Pause or Continue',
+    stop: 'Stop',
+    help: 'Help',
+    documentation: 'Documentation',
+    diagnostics: 'Copy Diagnostics',
+  },
+  quit: {
+    message: 'A run is going on.',
+    detail:
+      'It is stopped at the next safe point and can be resumed later; at most one block of work is lost.',
+    stop: 'Stop and Quit',
+    stay: 'Go On',
+  },
+  engine: {
+    restarted: 'The engine ended unexpectedly and was started again. A run that was going on is taken up.',
+    givenUp: 'The engine keeps ending unexpectedly.',
+    givenUpDetail: 'Unfinished runs can be resumed after the next start. What it said last:',
+  },
+  ended: {
+    quantize: { finished: 'Quantization finished', failed: 'Quantization failed' },
+    perplexity: { finished: 'Perplexity measured', failed: 'Measuring perplexity failed' },
+    quality: { finished: 'Quality measured', failed: 'Measuring quality failed' },
+    benchmark: { finished: 'Benchmark finished', failed: 'Benchmark failed' },
+    verify: { finished: 'Package checked', failed: 'Checking the package failed' },
+    generate: null,
+  },
+} as const;

@@ -1,0 +1,102 @@
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { beforeAll, expect, test, vi } from 'vitest';
+import { type Client, createClient } from '../../engine/contract/client.ts';
+import { createPortTransport, type Port } from '../../engine/contract/port.ts';
+import { bundled } from '../assets.ts';
+import { type Desktop, startFakeDesktop } from './desktop-support.ts';
+
+/** The way of a page's call in the desktop: preload, main, the service's process, a work process, and back. */
+
+let desktop: Desktop;
+beforeAll(async () => {
+  desktop = await startFakeDesktop();
+});
+
+async function openEngine(): Promise<{ client: Client; port: Port }> {
+  // As the page does: the service may not be there yet.
+  const port = await vi.waitFor(
+    async () => {
+      const opened = await desktop.api.openEngine();
+      if (opened === null) throw new Error('not yet');
+      return opened;
+    },
+    { timeout: 60_000, interval: 50 },
+  );
+  return { client: createClient(createPortTransport(port)), port };
+}
+
+test('a call of the page is answered by a work process', async () => {
+  const { client, port } = await openEngine();
+  const found = await client.call('inspect', { model: bundled.model });
+  expect(found).toMatchObject({ usable: true, family: expect.any(String) });
+  const entries = desktop.fake.processes.map(({ entry }) => path.basename(entry));
+  expect(entries).toEqual(['desktop-process.ts', 'work-process.ts']);
+  await expect(client.call('inspect', { model: '/nothing/there' })).rejects.toMatchObject({
+    code: 'not-found',
+  });
+  await expect(client.call('jobs.get', { jobId: 'none' })).rejects.toMatchObject({ code: 'not-found' });
+  port.close();
+});
+
+test('two windows hear the same events', async () => {
+  const first = await openEngine();
+  const second = await openEngine();
+  const heard = new Promise((resolve) => second.client.onEvent(resolve));
+  await first.client.call('settings.set', { theme: 'dark' });
+  expect(await heard).toMatchObject({ type: 'settings-changed', settings: { theme: 'dark' } });
+  first.port.close();
+  second.port.close();
+});
+
+test('while a job works the computer stays awake and the taskbar shows it', async () => {
+  const { client, port } = await openEngine();
+  const { jobId } = await client.call('verify', { package: '/nothing/there' });
+  await client.call('jobs.wait', { jobId });
+  const { windows, blockers, notifications } = desktop.fake;
+  await vi.waitFor(() => expect(windows[0]!.progress.at(-1)).toEqual({ value: -1, mode: 'normal' }));
+  expect(windows[0]!.progress.some(({ value }) => value !== -1)).toBe(true);
+  expect(blockers.size).toBe(0);
+  // The window has no focus in this test, so that a person hears of the end.
+  await vi.waitFor(() => expect(notifications).toHaveLength(1));
+  expect(notifications[0]).toMatchObject({ title: 'Checking the package failed' });
+  port.close();
+});
+
+test('a service that dies is started again, and the page is told that its port is dead', async () => {
+  const { client, port } = await openEngine();
+  const closed = new Promise<void>((resolve) => port.onClose(resolve));
+  const service = desktop.fake.processes.findLast(({ entry }) => entry.endsWith('desktop-process.ts'))!;
+  service.kill();
+  await closed;
+  await expect(client.call('jobs.list', {})).rejects.toMatchObject({ code: 'connection-lost' });
+  await vi.waitFor(() => expect(desktop.fake.windows[0]!.webContents.sent).toContainEqual(['engine:lost']));
+  const again = await openEngine();
+  await expect(again.client.call('jobs.list', {})).resolves.toEqual({ jobs: [] });
+  again.port.close();
+});
+
+test('a second start shows the window that is there and goes', async () => {
+  desktop.fake.windows[0]!.focused = false;
+  desktop.fake.app.emit('second-instance');
+  expect(desktop.fake.windows[0]!.focused).toBe(true);
+  const second = await startFakeDesktop((fake) => {
+    fake.app.hasLock = false;
+  });
+  expect(second.fake.app.quits).toBe(1);
+  expect(second.fake.windows).toEqual([]);
+  expect(second.fake.processes).toEqual([]);
+});
+
+test('closing keeps the window’s place; quitting ends the service first', async () => {
+  desktop.fake.windows[0]!.close();
+  const file = path.join(desktop.folder, 'user-data', 'window-state.json');
+  await vi.waitFor(() => expect(existsSync(file)).toBe(true));
+  expect(JSON.parse(readFileSync(file, 'utf8'))).toEqual({
+    bounds: { x: 10, y: 20, width: 1000, height: 700 },
+    maximized: false,
+  });
+  desktop.fake.app.quit();
+  expect(desktop.fake.app.quits).toBe(0);
+  await vi.waitFor(() => expect(desktop.fake.app.quits).toBe(1), { timeout: 20_000 });
+});
