@@ -1,18 +1,38 @@
 import { type Architecture, type Linear, linearsOf } from '../model/architecture.ts';
 import { type ExpectedTensor, expectedTensors } from '../model/expected-tensors.ts';
 import type { Family } from '../model/families/family.ts';
-import { blockCount, columnsPerBlock } from '../quantize/quantized-linear.ts';
+import {
+  alignment,
+  base3GroupBytes,
+  bytesPerLine,
+  lineCount,
+  padded,
+  planeCountOf,
+  residualLevels,
+  rowGroupCount,
+  rowsPerGroup,
+} from '../quantize/code-storage.ts';
+import { blockCount } from '../quantize/quantized-linear.ts';
 import type { TensorEntry } from './schema.ts';
 import type { PackedDtype } from './types.ts';
 
-/** The numbers of docs/format.md. */
-export const rowsPerGroup = 16;
-export const columnsPerLine = 32;
-export const bytesPerLine = 64;
+// The numbers of docs/format.md; those of codes and scales stand beside the quantizers, which estimate with them.
+export {
+  alignment,
+  base3GroupBytes,
+  bytesPerLine,
+  codeLayoutOf,
+  columnsPerLine,
+  lineCount,
+  padded,
+  planeCountOf,
+  residualLevels,
+  rowGroupCount,
+  rowsPerGroup,
+} from '../quantize/code-storage.ts';
+
 /** Columns of a table of 8, 6 or 4 bits that share a scale. */
 export const columnsPerTableGroup = 32;
-/** Every tensor, and the data section itself, begins at a multiple of this: a cache line, and what AVX-512 loads want. */
-export const alignment = 64;
 /** Values of a structured linear's row and block. */
 export const structuredLevelCount = 7;
 /** Bytes of a block's column mask: 128 bits. */
@@ -22,36 +42,9 @@ export const modelFileName = 'model.safetensors';
 
 export const elementBytes: Record<PackedDtype, number> = { U8: 1, I8: 1, I32: 4, F16: 2, F32: 4 };
 
-export const rowGroupCount = (outFeatures: number): number => Math.ceil(outFeatures / rowsPerGroup);
-export const lineCount = (inFeatures: number): number => Math.ceil(inFeatures / columnsPerLine);
 export const tableGroupCount = (columns: number): number => Math.ceil(columns / columnsPerTableGroup);
 /** Lines of 64 bytes that 16 rows × 32 columns of a table take. */
 export const tableLineCount = (bits: 6 | 4): number => bits;
-/** Planes that codes below `levels` take. */
-export const planeCountOf = (levels: number): number => Math.max(1, Math.ceil(Math.log2(levels)));
-export const padded = (bytes: number): number => Math.ceil(bytes / alignment) * alignment;
-
-/** A residual has two levels. */
-export const residualPlanes = 1;
-/** Base-3 digits in a byte: 3^5 = 243 values. */
-export const digitsPerByte = 5;
-/** Bytes of a row group's base-3 codes; the digits of a byte never leave its block of 128 columns. */
-export function base3GroupBytes(inFeatures: number): number {
-  const rest = inFeatures % columnsPerBlock;
-  const whole = (inFeatures - rest) / columnsPerBlock;
-  return (
-    rowsPerGroup * (whole * Math.ceil(columnsPerBlock / digitsPerByte) + Math.ceil(rest / digitsPerByte))
-  );
-}
-
-/** How the writer stores the codes of a grid: three levels in base 3 where that is smaller on disk, everything else in planes. */
-export function codeLayoutOf(levels: number, outFeatures: number, inFeatures: number): 'planes' | 'base-3' {
-  if (levels !== 3) return 'planes';
-  const rowGroups = rowGroupCount(outFeatures);
-  const planeBytes = rowGroups * lineCount(inFeatures) * planeCountOf(levels) * bytesPerLine;
-  return padded(rowGroups * base3GroupBytes(inFeatures)) < padded(planeBytes) ? 'base-3' : 'planes';
-}
-
 /** A tensor as it is to stand in model.safetensors. */
 export interface PlannedTensor {
   name: string;
@@ -113,7 +106,7 @@ export function plannedTensors(name: string, entry: TensorEntry): PlannedTensor[
     const count = entry.residual_columns;
     if (count !== undefined) {
       add('residual_columns', 'I32', count);
-      add('residual_planes', 'U8', rowGroups, lineCount(count), residualPlanes, bytesPerLine);
+      add('residual_planes', 'U8', rowGroups, lineCount(count), planeCountOf(residualLevels), bytesPerLine);
       add('residual_scales', 'F16', rowGroups, blockCount(count), rowsPerGroup);
     }
   } else {

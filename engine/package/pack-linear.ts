@@ -12,7 +12,7 @@ import {
   maskBytesPerBlock,
   planeCountOf,
   plannedTensors,
-  residualPlanes,
+  residualLevels,
   rowGroupCount,
   rowsPerGroup,
   structuredLevelCount,
@@ -131,7 +131,7 @@ function packResidual(linear: GridLinear, residual: GridResidual): Uint8Array[] 
   const count = residual.columns.length;
   return [
     bytesOf(residual.columns),
-    packing.packPlanes(residual.codes, outFeatures, count, residualPlanes),
+    packing.packPlanes(residual.codes, outFeatures, count, planeCountOf(residualLevels)),
     packRowValues(
       { name: linear.name, outFeatures, inFeatures: count },
       residual.scales,
@@ -148,8 +148,8 @@ function unpackResidual(
 ): GridResidual {
   return {
     columns: int32Of(part('residual_columns')),
-    levels: 2,
-    codes: packing.unpackPlanes(part('residual_planes'), outFeatures, count, residualPlanes),
+    levels: residualLevels,
+    codes: packing.unpackPlanes(part('residual_planes'), outFeatures, count, planeCountOf(residualLevels)),
     scales: unpackRowValues(halfsOf(part('residual_scales')), outFeatures, count, 1),
   };
 }

@@ -10,6 +10,7 @@ import {
   lineCount,
   maskBytesPerBlock,
   planeCountOf,
+  residualLevels,
   rowGroupCount,
   rowsPerGroup,
   tableLineCount,
@@ -134,7 +135,7 @@ export class ValueChecker {
       );
     }
     this.#tail(columns);
-    this.#planes(planes, { outFeatures, inFeatures: count }, 2);
+    this.#planes(planes, { outFeatures, inFeatures: count }, residualLevels);
     this.#tail(planes);
     this.#rowValues(
       { outFeatures, rowGroups: rowGroupCount(outFeatures), blocks: blockCount(count) },
