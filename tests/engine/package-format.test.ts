@@ -5,8 +5,10 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { linearsOf } from '../../engine/model/architecture.ts';
 import { openModel } from '../../engine/model/open.ts';
 import { SeededRandom } from '../../engine/model/seeded-random.ts';
+import { codeLayoutOf, planeCountOf } from '../../engine/package/layout.ts';
 import { openPackage } from '../../engine/package/open.ts';
 import { packLinear } from '../../engine/package/pack-linear.ts';
+import { storedBytesOf } from '../../engine/package/quality.ts';
 import { createPackageSink } from '../../engine/package/sink.ts';
 import { dequantize } from '../../engine/quantize/dequantize.ts';
 import type { GridLinear, GridResidual, QuantizedLinear } from '../../engine/quantize/quantized-linear.ts';
@@ -159,5 +161,78 @@ describe('a reader written from docs/format.md reads the same numbers', () => {
       `${opened.path}: model.layers.0.self_attn.q_proj and model.layers.0.self_attn.k_proj read the same input but have different column scales`,
     );
     opened.close();
+  });
+});
+
+describe('stored bits', () => {
+  /** Of linears `[rows, columns, whether c is stored]`, from the planned tensors with their padding. */
+  const storedBits = (levels: number, share: number, linears: [number, number, boolean][]): number => {
+    let bytes = 0;
+    let weights = 0;
+    for (const [rows, columns, columnScale] of linears) {
+      const residual = Math.round(share * columns);
+      const codes = codeLayoutOf(levels, rows, columns);
+      bytes += storedBytesOf('layer', {
+        ...{ layout: 'grid', shape: [rows, columns], levels, planes: planeCountOf(levels) },
+        ...(codes === 'base-3' ? { codes } : {}),
+        ...(residual > 0 ? { residual_columns: residual } : {}),
+        ...{ offsets: false, column_scale: columnScale, bias: false },
+      });
+      weights += rows * columns;
+    }
+    return (8 * bytes) / weights;
+  };
+
+  test('are those of the table in docs/format.md where nothing is padded', () => {
+    const square: [number, number, boolean][] = [[4096, 4096, false]];
+    expect(storedBits(2, 0, square)).toBe(1.125);
+    // 26 bytes for a row and 128 columns are 1.625 bits a weight.
+    expect(storedBits(3, 0, square)).toBe(1.75);
+    expect(storedBits(4, 0, square)).toBe(2.125);
+    expect(storedBits(3, 0, [[4096, 4096, true]])).toBe(1.75 + 32 / 4096);
+    const tenPercent = storedBits(2, 0.125, square) - 1.125;
+    expect(tenPercent).toBeCloseTo(0.125 * (1.125 + 32 / 4096), 10);
+  });
+
+  test('of three levels with scales stay below 1.8 in the shapes of small models', () => {
+    // SmolLM2-135M: 576 columns are four blocks and a half, whose scales cost 16 bits too. c of o and down is stored.
+    const smol: [number, number, boolean][] = [
+      ...[576, 192, 192].map((rows): [number, number, boolean] => [rows, 576, false]),
+      [576, 576, true],
+      ...[1536, 1536].map((rows): [number, number, boolean] => [rows, 576, false]),
+      [576, 1536, true],
+    ];
+    expect(storedBits(3, 0, smol)).toBeCloseTo(1.7795, 3);
+    expect(storedBits(2, 0, smol)).toBeCloseTo(1.1545, 3);
+    expect(storedBits(2, 0.1, smol)).toBeLessThan(1.3);
+    const stories: [number, number, boolean][] = [
+      ...[256, 128, 128].map((rows): [number, number, boolean] => [rows, 256, false]),
+      [256, 256, true],
+      ...[768, 768].map((rows): [number, number, boolean] => [rows, 256, false]),
+      [256, 768, true],
+    ];
+    expect(storedBits(3, 0, stories)).toBeCloseTo(1.7917, 3);
+  });
+
+  test('base 3 is taken where it is smaller on disk, and only there', () => {
+    const taken = [];
+    for (const rows of [1, 16, 17, 64])
+      for (const columns of [1, 5, 32, 33, 64, 128, 130]) {
+        const entry = {
+          layout: 'grid' as const,
+          shape: [rows, columns] as [number, number],
+          levels: 3,
+          planes: 2,
+        };
+        const rest = { offsets: false, column_scale: false, bias: false };
+        const planes = storedBytesOf('layer', { ...entry, ...rest });
+        const base3 = storedBytesOf('layer', { ...entry, codes: 'base-3', ...rest });
+        expect(codeLayoutOf(3, rows, columns), `${rows} × ${columns}`).toBe(
+          base3 < planes ? 'base-3' : 'planes',
+        );
+        taken.push(base3 < planes);
+      }
+    expect(new Set(taken).size).toBe(2);
+    expect(codeLayoutOf(4, 64, 128)).toBe('planes');
   });
 });

@@ -102,6 +102,7 @@ export function roundedLinear(
   outFeatures: number,
   inFeatures: number,
   levels: number,
+  residualShare = 0,
 ): { linear: QuantizedLinear & { layout: 'grid' }; dequantized: Float32Array } {
   const blocks = blockCount(inFeatures);
   const scales = new Float32Array(outFeatures * blocks);
@@ -129,19 +130,52 @@ export function roundedLinear(
     codes[index] = Math.min(levels - 1, Math.max(0, code));
     dequantized[index] = Math.fround(Math.fround(r[at]! * (codes[index]! - centre)) + m[at]!);
   }
+  const residual =
+    residualShare === 0
+      ? null
+      : roundedResidual(weight, dequantized, outFeatures, inFeatures, Math.ceil(residualShare * inFeatures));
   const linear = {
     ...{ name, outFeatures, inFeatures, bias: null, columnScale: null },
-    ...{ layout: 'grid' as const, levels, codes, scales: scaleBits, offsets: offsetBits, residual: null },
+    ...{ layout: 'grid' as const, levels, codes, scales: scaleBits, offsets: offsetBits, residual },
   };
   return { linear, dequantized };
+}
+
+/** Signs of what is left over in `count` columns, spread evenly, and its mean size in each row and 128 of them; `dequantized` gets it added. */
+function roundedResidual(
+  weight: Float32Array,
+  dequantized: Float32Array,
+  outFeatures: number,
+  inFeatures: number,
+  count: number,
+): GridResidual {
+  const columns = Int32Array.from({ length: count }, (_, k) => Math.floor((k * inFeatures) / count));
+  const blocks = blockCount(count);
+  const codes = new Uint8Array(outFeatures * count);
+  const scales = new Uint16Array(outFeatures * blocks);
+  for (let row = 0; row < outFeatures; row += 1)
+    for (let block = 0; block < blocks; block += 1) {
+      const part = columns.subarray(128 * block, 128 * (block + 1));
+      const indices = Array.from(part, (column) => row * inFeatures + column);
+      const rest = indices.map((index) => weight[index]! - dequantized[index]!);
+      const size = rest.reduce((sum, value) => sum + Math.abs(value), 0) / rest.length;
+      const scale = halfsFrom(Float32Array.of(2 * size));
+      scales[row * blocks + block] = scale[0]!;
+      const half = packing.halfsToFloats(scale)[0]! / 2;
+      indices.forEach((index, k) => {
+        codes[row * count + 128 * block + k] = rest[k]! > 0 ? 1 : 0;
+        dequantized[index]! += rest[k]! > 0 ? half : -half;
+      });
+    }
+  return { columns, levels: 2, codes, scales };
 }
 
 /** Quantizes every linear of a source by plain rounding, with T = 2^±1 folded into norms or kept as column scale where asked for. */
 export function roundedBlocks(
   source: ModelSource,
-  options: { levels?: number; transform?: boolean } = {},
+  options: { levels?: number; transform?: boolean; residualShare?: number } = {},
 ): QuantizedBlock[] {
-  const { levels = 16, transform = false } = options;
+  const { levels = 16, transform = false, residualShare = 0 } = options;
   return source.architecture.blocks.map((block) => {
     const result: QuantizedBlock = { index: block.index, linears: [], floatTensors: new Map(), reports: [] };
     for (const stage of block.stages) {
@@ -160,7 +194,14 @@ export function roundedBlocks(
       for (const { name, outFeatures, inFeatures, bias } of stage.linears) {
         const original = source.readFloat32(`${name}.weight`);
         const transformed = original.map((value, index) => value * scale[index % inFeatures]!);
-        const { linear, dequantized } = roundedLinear(name, transformed, outFeatures, inFeatures, levels);
+        const { linear, dequantized } = roundedLinear(
+          name,
+          transformed,
+          outFeatures,
+          inFeatures,
+          levels,
+          residualShare,
+        );
         let error = 0;
         let norm2 = 0;
         original.forEach((value, index) => {
@@ -199,6 +240,8 @@ export const testCalibration = { windowCount: 2, context: 64, fingerprint: 'a'.r
 export interface PackOptions {
   levels?: number;
   transform?: boolean;
+  /** Share of the columns that get a residual. */
+  residualShare?: number;
   embeddingBits?: 16 | 8 | 6 | 4;
   /** Called with each block before it is written. */
   edit?: (block: QuantizedBlock) => void;

@@ -81,6 +81,29 @@ describe('a sound package', () => {
     source.close();
   });
 
+  test.each([2, 3, 16])(
+    'of %d levels with residual columns; the residual makes the error smaller',
+    async (levels) => {
+      const source = await sourceOf('llama-odd-widths');
+      const errors: number[] = [];
+      for (const residualShare of [0, 0.3, 1]) {
+        const out = path.join(folder, `residual-${levels}-${residualShare}`);
+        await packTinyModel('llama-odd-widths', out, { levels, residualShare });
+        expect(await verifyPackage(out, { against: source })).toMatchObject({ ok: true, problems: [] });
+        const opened = await openPackage(out);
+        const linear = opened.linears.get('model.layers.0.mlp.down_proj');
+        if (linear?.layout !== 'grid') throw new Error('no grid');
+        expect(linear.codeLayout).toBe(levels === 3 ? 'base-3' : 'planes');
+        expect(linear.residual?.count ?? 0).toBe(Math.ceil(residualShare * 43));
+        errors.push(opened.quality.layers.find(({ name }) => name === linear.name)!.weightRelativeError);
+        opened.close();
+      }
+      expect(errors[1]!).toBeLessThan(errors[0]!);
+      expect(errors[2]!).toBeLessThan(errors[1]!);
+      source.close();
+    },
+  );
+
   test.each([8, 6, 4] as const)('with tables at %d bits', async (embeddingBits) => {
     const out = await packTinyModel('llama-untied', path.join(folder, `table-${embeddingBits}`), {
       embeddingBits,
@@ -275,6 +298,22 @@ describe('verify finds', () => {
     const { problems } = await verifyPackage(out, { against: source });
     expect(problems.map((problem) => problem.code)).toEqual(['weight-error']);
     expect(problems[0]!.message).toContain('model.layers.1.mlp.up_proj');
+    source.close();
+  });
+
+  test('residual codes that were swapped although all hashes fit', async () => {
+    const out = path.join(folder, 'swapped-residual');
+    const source = await sourceOf('qwen2');
+    const sink = createPackageSink({ workDirectory: `${out}.partial`, outputDirectory: out });
+    for (const block of roundedBlocks(source, { levels: 3, residualShare: 0.2 })) {
+      const linear = block.linears[6]!;
+      if (block.index === 1 && linear.layout === 'grid') linear.residual!.codes.reverse();
+      sink.writeBlock(block);
+    }
+    await sink.finish(finishOptions(source));
+    const { problems } = await verifyPackage(out, { against: source });
+    expect(problems.map((problem) => problem.code)).toEqual(['weight-error']);
+    expect(problems[0]!.message).toContain('model.layers.1.mlp.down_proj');
     source.close();
   });
 

@@ -20,10 +20,12 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 /** Two blocks of the bundled model, context 512: large enough for several chunks, cache segments and threads. */
 let grid: string;
 let structured: string;
+/** Three levels in base 3, and residual columns. */
+let ternary: string;
 beforeAll(async () => {
   const source = await openModel(bundled.model);
   const random = new SeededRandom(3);
-  for (const layout of ['grid', 'structured'] as const) {
+  for (const layout of ['grid', 'structured', 'ternary'] as const) {
     const out = path.join(folder, layout);
     const edit = (block: Parameters<NonNullable<Parameters<typeof packTinyModel>[2]>['edit'] & {}>[0]) => {
       if (layout === 'structured')
@@ -32,10 +34,12 @@ beforeAll(async () => {
           return made;
         });
     };
-    const options = { levels: 4, embeddingBits: layout === 'grid' ? (16 as const) : (8 as const), edit };
+    const kind = layout === 'ternary' ? { levels: 3, residualShare: 0.1 } : { levels: 4 };
+    const options = { ...kind, embeddingBits: layout === 'structured' ? (8 as const) : (16 as const), edit };
     await writeBlocks(source, out, options).finish(finishOptions(source, options));
     if (layout === 'grid') grid = out;
-    else structured = out;
+    else if (layout === 'structured') structured = out;
+    else ternary = out;
   }
   source.close();
 }, 60_000);
@@ -78,10 +82,10 @@ afterEach(() => {
 });
 
 describe.each([16, 8, 6, 4] as const)('activations of %d bits', (activationBits) => {
-  test.each(['grid', 'structured'])(
+  test.each(['grid', 'structured', 'ternary'])(
     '%s: tokens one by one, in pieces and at once give the same bits',
     async (layout) => {
-      const packagePath = layout === 'grid' ? grid : structured;
+      const packagePath = { grid, structured, ternary }[layout]!;
       for (const kernels of availableKernels()) {
         process.env.DBELL_FORCE_ISA = kernels;
         const length = kernels === 'generic' ? 12 : 300;
@@ -102,11 +106,12 @@ describe.each([16, 8, 6, 4] as const)('activations of %d bits', (activationBits)
     },
   );
 
-  test('the number of threads changes nothing', async () => {
+  test.each(['structured', 'ternary'])('%s: the number of threads changes nothing', async (layout) => {
+    const packagePath = { structured, ternary }[layout]!;
     const results = [];
     for (const threads of [1, 2, 3])
       results.push(
-        await withModel({ packagePath: structured, activationBits, threads }, async (model) => {
+        await withModel({ packagePath, activationBits, threads }, async (model) => {
           const session = await model.createSession();
           return { losses: await session.tokenLosses(ids), logits: (await session.feed(ids)).slice() };
         }),
@@ -116,18 +121,20 @@ describe.each([16, 8, 6, 4] as const)('activations of %d bits', (activationBits)
   });
 });
 
-test('instruction sets agree bit for bit where activations are integers, up to attention and norms', async () => {
-  const all = [];
-  for (const kernels of availableKernels().filter((name) => name !== 'generic')) {
-    process.env.DBELL_FORCE_ISA = kernels;
-    all.push(
-      await withModel({ packagePath: grid, activationBits: 8 }, (model) =>
-        logitsOf(model, [ids.subarray(0, 1)]),
-      ),
-    );
-  }
-  for (const logits of all) expect(logits).toEqual(all[0]);
-});
+test.each(['grid', 'ternary'])(
+  '%s: instruction sets agree bit for bit where activations are integers, up to attention and norms',
+  async (layout) => {
+    const packagePath = { grid, ternary }[layout]!;
+    const all = [];
+    for (const kernels of availableKernels().filter((name) => name !== 'generic')) {
+      process.env.DBELL_FORCE_ISA = kernels;
+      all.push(
+        await withModel({ packagePath, activationBits: 8 }, (model) => logitsOf(model, [ids.subarray(0, 1)])),
+      );
+    }
+    for (const logits of all) expect(logits).toEqual(all[0]);
+  },
+);
 
 test('an instruction set that does not exist is refused', async () => {
   process.env.DBELL_FORCE_ISA = 'avx9000';

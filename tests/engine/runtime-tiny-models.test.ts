@@ -36,6 +36,10 @@ const variants = [
     options: { levels: 5, transform: true, embeddingBits: 8 as const },
   },
   { label: '16 levels, 6-bit tables', options: { levels: 16, embeddingBits: 6 as const } },
+  {
+    label: '3 levels with residual columns, transformed',
+    options: { levels: 3, residualShare: 0.2, transform: true },
+  },
   { label: '3 levels, 4-bit tables', options: { levels: 3, embeddingBits: 4 as const } },
 ];
 
