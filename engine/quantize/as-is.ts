@@ -68,13 +68,13 @@ export function gridOf(linear: Linear, weight: LowBitWeight, bias: Float32Array 
 }
 
 /**
- * t is tried as each scale of the row itself, so that equal scales become 1, and as the power of two that brings the largest to between 1 and 2, so that scales
+ * t is tried as 1, as each scale of the row itself, so that equal scales become 1, and as the power of two that brings the largest to between 1 and 2, so that scales
  * of few digits come into fp16's range.
  */
 function rowScaleCandidates(scales: Float32Array): number[] {
   const nonZero = [...new Set(scales.map(Math.abs))].filter((scale) => scale > 0);
   const largest = Math.max(...nonZero);
-  return [...nonZero, 2 ** Math.floor(Math.log2(largest))];
+  return [1, ...nonZero, 2 ** Math.floor(Math.log2(largest))];
 }
 
 function ratioError(linear: Linear, row: number, scales: Float32Array): DBellError {

@@ -30,3 +30,16 @@ export function huggingFaceName(name: string): string {
     ? `${table[stem]}.${part}`
     : `model.layers.${Number(layer)}.${table[stem]}.${part}`;
 }
+
+const outerNames = new Map(Object.entries(outer).map(([gguf, name]) => [name, gguf]));
+const blockNames = new Map(Object.entries(inBlock).map(([gguf, name]) => [name, gguf]));
+
+/** GGUF name of a tensor of the LLaMA family's Hugging Face checkpoints, or null where GGUF has none. */
+export function ggufName(name: string): string | null {
+  const match = /^(?:model\.layers\.(\d+)\.)?(.+)\.(weight|bias)$/.exec(name);
+  if (match === null) return null;
+  const [, layer, module, part] = match as unknown as [string, string | undefined, string, string];
+  const stem = (layer === undefined ? outerNames : blockNames).get(module);
+  if (stem === undefined) return null;
+  return layer === undefined ? `${stem}.${part}` : `blk.${layer}.${stem}.${part}`;
+}

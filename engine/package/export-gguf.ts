@@ -1,0 +1,261 @@
+import { existsSync, statSync } from 'node:fs';
+import path from 'node:path';
+import { DBellError } from '../contract/errors.ts';
+import { AtomicFile } from '../files/atomic.ts';
+import { type Block, linearsOf } from '../model/architecture.ts';
+import { ggufName } from '../model/gguf/names.ts';
+import { deinterleave } from '../model/weight-location.ts';
+import { packing } from '../native/packing.ts';
+import {
+  alignedBytes,
+  exportBytes,
+  exportTypes,
+  type GgufExportType,
+  type GgufTensorPlan,
+  ggufHeader,
+} from './export-gguf-file.ts';
+import { encodeLinear, type LinearMapping, mapLinear } from './export-gguf-linear.ts';
+import { modelMetadata, ropeFactors } from './export-gguf-metadata.ts';
+import { tokenizerMetadata } from './export-gguf-tokenizer.ts';
+import { bytesOf } from './pack-linear.ts';
+import type { PackageSource, PackedTable } from './types.ts';
+
+/** Rows of a table that are converted at a time. */
+const rowsPerPiece = 1024;
+
+export interface GgufExportOptions {
+  /** Refuse rounding: where minima of four-bit blocks would be rounded to fp16, take the larger type that is exact, or say why not. */
+  exact?: boolean;
+  /** `general.name`; default: the package folder's name. */
+  name?: string;
+  onProgress?: (fraction: number) => void;
+  /** Asked between tensors; the file is given up where it answers true. */
+  stopRequested?: () => boolean;
+}
+
+export interface GgufExportResult {
+  path: string;
+  bytes: number;
+  /** Tensors by type. */
+  types: Partial<Record<GgufExportType, { tensors: number; bytes: number }>>;
+  /** What is not exactly the package's, in words. */
+  notes: string[];
+}
+
+interface PlannedTensor extends GgufTensorPlan {
+  /** Bytes of the tensor, in pieces. */
+  pieces: () => Iterable<Uint8Array>;
+}
+
+/**
+ * Writes a package as a GGUF file for llama.cpp. Everything that could be refused is looked at before the file is begun; it appears by rename when it is
+ * complete.
+ *
+ * @throws DBellError `unsupported-model` with what does not map and why, `output-exists`, `disk-full`, `disk-error`, `stopped`
+ */
+export async function exportGguf(
+  source: PackageSource,
+  file: string,
+  options: GgufExportOptions = {},
+): Promise<GgufExportResult> {
+  const target = path.resolve(file);
+  checkTarget(source, target);
+  const name = options.name ?? path.basename(source.path);
+  const { architecture, metadata, notes } = modelMetadata(source, name);
+  for (const [key, value] of tokenizerMetadata(source)) metadata.set(key, value);
+  const exact = options.exact ?? false;
+  const tensors = await planTensors(source, architecture, exact, notes, options);
+  const header = ggufHeader(metadata, tensors);
+  const output = new AtomicFile(target);
+  try {
+    output.write(header);
+    const total = tensors.reduce((sum, tensor) => sum + tensor.bytes, 0);
+    let done = 0;
+    for (const tensor of tensors) {
+      checkStopped(options);
+      const begin = output.position;
+      for (const piece of tensor.pieces()) output.write(piece);
+      const written = output.position - begin;
+      if (written !== tensor.bytes)
+        throw new DBellError('internal', `${tensor.name} has ${written} bytes instead of ${tensor.bytes}`);
+      output.write(new Uint8Array(alignedBytes(written) - written));
+      done += written;
+      // Planning reads every linear once, too.
+      options.onProgress?.(0.5 + (0.5 * done) / total);
+      await breathe();
+    }
+    const bytes = output.position;
+    output.commit();
+    return { path: target, bytes, types: countTypes(tensors), notes };
+  } catch (error) {
+    output.abort();
+    throw error;
+  }
+}
+
+function checkTarget(source: PackageSource, target: string): void {
+  if (existsSync(target))
+    throw new DBellError(
+      'output-exists',
+      `output ${target} exists already; choose another name or delete it`,
+    );
+  const folder = path.dirname(target);
+  if (!existsSync(folder) || !statSync(folder).isDirectory())
+    throw new DBellError(
+      'not-found',
+      `${folder}: there is no such folder to write ${path.basename(target)} into`,
+    );
+  if (folder === source.path || folder.startsWith(source.path + path.sep))
+    throw new DBellError(
+      'invalid-input',
+      `output ${target} lies inside of the package, whose files are all accounted for; choose another folder`,
+    );
+}
+
+async function planTensors(
+  source: PackageSource,
+  architecture: string,
+  exact: boolean,
+  notes: string[],
+  options: GgufExportOptions,
+): Promise<PlannedTensor[]> {
+  const { blocks, finalNorm, head, position } = source.architecture;
+  const planned: PlannedTensor[] = [planTable(source.embedding, source, 'token_embd.weight')];
+  const float = (name: string | null | undefined) => {
+    if (typeof name === 'string') planned.push(planFloat(source, name));
+  };
+  float(finalNorm?.weight);
+  if (!head.tied) planned.push(planTable(source.head, source, 'output.weight'));
+  const factors = ropeFactors(position);
+  if (factors !== null) planned.push(planFloats('rope_freqs.weight', [factors.length], () => factors));
+  let largestShift = 0;
+  for (const block of blocks) {
+    float(block.attentionNorm.weight);
+    float(block.queryNorm?.weight);
+    float(block.keyNorm?.weight);
+    float(block.mlpNorm.weight);
+    for (const linear of linearsOf(block)) {
+      checkStopped(options);
+      const order = rowOrder(source, architecture, linear.role);
+      const mapping = mapLinear(source.readLinear(linear.name), exact);
+      largestShift = Math.max(largestShift, mapping.largestShift);
+      planned.push(...planLinear(source, linear.name, mapping, order));
+      await breathe();
+    }
+    options.onProgress?.((0.5 * (block.index + 1)) / blocks.length);
+  }
+  if (largestShift > 0)
+    notes.push(
+      `Q4_1 stores the smallest value of a block in fp16: weights are shifted by up to ${largestShift.toPrecision(2)} of a grid step; --exact takes a larger type where one is exact`,
+    );
+  return planned;
+}
+
+/** Which of our rows stands in a row of the file: llama.cpp's LLaMA has the two elements of each rotary pair side by side. */
+function rowOrder(
+  source: PackageSource,
+  architecture: string,
+  role: Block['stages'][number]['linears'][number]['role'],
+): (row: number) => number {
+  if (architecture !== 'llama' || (role !== 'q' && role !== 'k')) return (row) => row;
+  const { headDimension } = source.architecture;
+  const fileRow = deinterleave(headDimension);
+  const ours = new Array<number>(headDimension);
+  for (let row = 0; row < headDimension; row += 1) ours[fileRow(row)] = row;
+  return (row) => row - (row % headDimension) + (ours[row % headDimension] ?? 0);
+}
+
+function planLinear(
+  source: PackageSource,
+  name: string,
+  mapping: LinearMapping,
+  sourceRow: (row: number) => number,
+): PlannedTensor[] {
+  const { outFeatures, inFeatures, bias } = source.linears.get(name)!;
+  const { type } = mapping;
+  const shape = [outFeatures, inFeatures];
+  const planned: PlannedTensor[] = [
+    {
+      name: nameOf(`${name}.weight`),
+      shape,
+      type,
+      bytes: exportBytes(type, shape),
+      pieces: () => [encodeLinear(source.readLinear(name), mapping, sourceRow)],
+    },
+  ];
+  if (bias !== null)
+    planned.push(
+      planFloats(nameOf(`${name}.bias`), [outFeatures], () => {
+        const values = source.readLinear(name).bias ?? new Float32Array(outFeatures);
+        return values.map((_, row) => values[sourceRow(row)] ?? 0);
+      }),
+    );
+  return planned;
+}
+
+/** An 8-bit table is Q8_0 as it is (groups of 32, fp16 scales); a 16-bit one F16. */
+function planTable(table: PackedTable, source: PackageSource, name: string): PlannedTensor {
+  const { rows, columns } = table;
+  const shape = [rows, columns];
+  const isBlocks = table.bits === 8 && columns % exportTypes.Q8_0.elements === 0;
+  const type: GgufExportType = table.bits === 16 ? 'F16' : isBlocks ? 'Q8_0' : 'F32';
+  return {
+    name,
+    shape,
+    type,
+    bytes: exportBytes(type, shape),
+    *pieces() {
+      if (isBlocks) {
+        const codes = source.readBytes(table.codes);
+        const scales = source.readBytes(table.scales);
+        const { elements, bytes } = exportTypes.Q8_0;
+        const target = new Uint8Array(exportBytes(type, shape));
+        for (let block = 0; block * bytes < target.length; block += 1) {
+          target.set(scales.subarray(2 * block, 2 * block + 2), block * bytes);
+          target.set(codes.subarray(elements * block, elements * (block + 1)), block * bytes + 2);
+        }
+        yield target;
+        return;
+      }
+      for (let begin = 0; begin < rows; begin += rowsPerPiece) {
+        const values = source.readRowsFloat32(table.name, begin, Math.min(rowsPerPiece, rows - begin));
+        yield type === 'F16' ? bytesOf(packing.floatsToHalfs(values).halfs) : bytesOf(values);
+      }
+    },
+  };
+}
+
+function planFloat(source: PackageSource, name: string): PlannedTensor {
+  const location = source.floats.get(name)!;
+  return planFloats(nameOf(name), location.shape, () => source.readFloat32(name));
+}
+
+function planFloats(name: string, shape: readonly number[], values: () => Float32Array): PlannedTensor {
+  const bytes = exportBytes('F32', shape);
+  return { name, shape, type: 'F32', bytes, pieces: () => [bytesOf(values())] };
+}
+
+function nameOf(name: string): string {
+  const translated = ggufName(name);
+  if (translated === null)
+    throw new DBellError('unsupported-model', `${name} cannot be exported: GGUF has no name for it`);
+  return translated;
+}
+
+function countTypes(tensors: readonly PlannedTensor[]): GgufExportResult['types'] {
+  const types: GgufExportResult['types'] = {};
+  for (const { type, bytes } of tensors) {
+    const { tensors: count, bytes: sum } = types[type] ?? { tensors: 0, bytes: 0 };
+    types[type] = { tensors: count + 1, bytes: sum + bytes };
+  }
+  return types;
+}
+
+function checkStopped({ stopRequested }: GgufExportOptions): void {
+  if (stopRequested?.()) throw new DBellError('stopped', 'stopped; nothing was written');
+}
+
+/** Lets messages (stop, progress) through between pieces of blocking work. */
+function breathe(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
