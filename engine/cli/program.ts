@@ -4,6 +4,7 @@ import type { AddCommand, Run } from './command.ts';
 import { benchmarkCommand } from './commands/benchmark.ts';
 import { environmentCommand } from './commands/environment.ts';
 import { estimateCommand } from './commands/estimate.ts';
+import { exportCommand } from './commands/export.ts';
 import { chatCommand, generateCommand } from './commands/generate.ts';
 import { historyCommand } from './commands/history.ts';
 import { inspectCommand } from './commands/inspect.ts';
@@ -21,6 +22,7 @@ const commands: AddCommand[] = [
   quantizeCommand,
   resumeCommand,
   verifyCommand,
+  exportCommand,
   generateCommand,
   chatCommand,
   perplexityCommand,

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import { environmentCalls } from './environment.ts';
+import { exportCalls } from './export.ts';
 import { folderCalls } from './folders.ts';
 import { generationCalls } from './generation.ts';
 import { historyCalls } from './history.ts';
@@ -21,6 +22,7 @@ export const calls = {
   ...environmentCalls,
   ...modelCalls,
   ...quantizationCalls,
+  ...exportCalls,
   ...generationCalls,
   ...measurementCalls,
   ...qualityCalls,

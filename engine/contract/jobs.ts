@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { bytesSchema, countSchema, durationMsSchema, identifierSchema, timeSchema } from './common.ts';
 import { errorPayloadSchema } from './error-payload.ts';
+import { exportResultSchema } from './export.ts';
 import { generationResultSchema } from './generation.ts';
 import { benchmarkResultSchema, perplexityResultSchema } from './measurement.ts';
 import { qualityResultSchema } from './quality.ts';
@@ -23,7 +24,7 @@ export type JobState = z.infer<typeof jobStateSchema>;
 
 /** Where a job stands. Comes about ten times a second at most; the newest replaces the ones before. */
 export const jobProgressSchema = z.object({
-  /** Which work of the job this is: `quantize`, `verify`, `perplexity`, `quality`, `benchmark`, `generate`. */
+  /** Which work of the job this is: `quantize`, `verify`, `export`, `perplexity`, `quality`, `benchmark`, `generate`. */
   task: z.string(),
   /** What is being done within the task, such as `calibrate` or `load`. */
   stage: z.string(),
@@ -59,6 +60,7 @@ const jobBase = {
 export const jobSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('quantize'), result: quantizeResultSchema.nullable(), ...jobBase }),
   z.object({ kind: z.literal('verify'), result: verifyResultSchema.nullable(), ...jobBase }),
+  z.object({ kind: z.literal('export'), result: exportResultSchema.nullable(), ...jobBase }),
   z.object({ kind: z.literal('generate'), result: generationResultSchema.nullable(), ...jobBase }),
   z.object({ kind: z.literal('perplexity'), result: perplexityResultSchema.nullable(), ...jobBase }),
   z.object({ kind: z.literal('quality'), result: qualityResultSchema.nullable(), ...jobBase }),

@@ -9,6 +9,7 @@ import {
 } from '../contract/common.ts';
 import { nativeEnvironmentSchema } from '../contract/environment.ts';
 import { errorPayloadSchema } from '../contract/error-payload.ts';
+import { exportInputSchema, exportResultSchema } from '../contract/export.ts';
 import { generationCalls, generationResultSchema } from '../contract/generation.ts';
 import { jobProgressSchema } from '../contract/jobs.ts';
 import {
@@ -72,6 +73,7 @@ export const taskSchemas = {
     result: packageCalls['packages.quality'].output,
   },
   verify: { input: quantizationCalls.verify.input, result: verifyResultSchema },
+  export: { input: exportInputSchema, result: exportResultSchema },
   perplexity: {
     input: perplexityInputSchema,
     result: perplexityResultSchema.omit({ runId: true }).extend(ofSource),

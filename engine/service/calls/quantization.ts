@@ -16,7 +16,7 @@ export function quantizationHandlers({
   history: { runs },
 }: HandlerContext): Pick<
   Handlers,
-  'recipes' | 'recipeSizes' | 'estimate' | 'quantize' | 'resume' | 'verify'
+  'recipes' | 'recipeSizes' | 'estimate' | 'quantize' | 'resume' | 'verify' | 'export'
 > {
   return {
     recipes: () => ({
@@ -43,6 +43,14 @@ export function quantizationHandlers({
         kind: 'verify',
         runId: null,
         run: ({ runTask }) => runTask('verify', input),
+      });
+      return { jobId, runId };
+    },
+    export: (input) => {
+      const { jobId, runId } = queue.add({
+        kind: 'export',
+        runId: null,
+        run: ({ runTask }) => runTask('export', input),
       });
       return { jobId, runId };
     },

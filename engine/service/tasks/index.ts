@@ -8,6 +8,7 @@ export const tasks: { [K in TaskKind]: () => Promise<TaskFunction<K>> } = {
   describePackages: async () => (await import('./describe-packages.ts')).describePackagesTask,
   environment: async () => (await import('./environment.ts')).environmentTask,
   estimate: async () => (await import('./estimate.ts')).estimateTask,
+  export: async () => (await import('./export.ts')).exportTask,
   generate: async () => (await import('./generate.ts')).generateTask,
   inspect: async () => (await import('./inspect.ts')).inspectTask,
   packageQuality: async () => (await import('./package-quality.ts')).packageQualityTask,

@@ -1,0 +1,58 @@
+import { Option } from 'commander';
+import type { AddCommand } from '../command.ts';
+import { formatBytes, formatCounted } from '../format.ts';
+import { filePath, withOutputOptions } from '../options.ts';
+import type { OutputOptions } from '../output.ts';
+
+interface ExportOptions extends OutputOptions {
+  format: 'gguf';
+  out: string;
+  exact?: boolean;
+}
+
+export const exportCommand: AddCommand = (program, run) => {
+  withOutputOptions(
+    program
+      .command('export')
+      .description('write a package as a GGUF file for llama.cpp')
+      .argument('<package>', 'folder that quantize wrote', filePath)
+      .addOption(
+        new Option('--format <format>', 'format of the file').choices(['gguf']).makeOptionMandatory(),
+      )
+      .requiredOption('--out <file>', 'file to write; must not exist', filePath)
+      .option('--exact', 'refuse rounding: take a larger type where that is exact'),
+  )
+    .addHelpText(
+      'after',
+      `
+Grids without a column scale map: 2 levels to Q1_0, 3 to Q2_0, 4 and 8 to Q4_0,
+16 to Q4_1 (with --exact to Q5_0); tables to F16 or Q8_0. What does not map is
+refused with the reason.
+
+Examples:
+  dbell export packed --format gguf --out packed.gguf
+  dbell export packed --format gguf --out packed.gguf --exact --json`,
+    )
+    .action((folder: string, options: ExportOptions) =>
+      run(options, async ({ client, output, followJob }) => {
+        const { format, out, exact } = options;
+        const { jobId } = await client.call('export', {
+          package: folder,
+          format,
+          out,
+          exact: exact ?? false,
+        });
+        const result = await followJob(jobId, 'export');
+        for (const note of result.notes) output.message(`note: ${note}`);
+        output.result(result, () =>
+          [
+            `${result.out}: ${formatBytes(result.bytes)}`,
+            ...Object.entries(result.types).map(
+              ([type, { tensors, bytes }]) =>
+                `  ${type}: ${formatCounted(tensors, 'tensor')}, ${formatBytes(bytes)}`,
+            ),
+          ].join('\n'),
+        );
+      }),
+    );
+};

@@ -1,0 +1,32 @@
+import { z } from 'zod';
+import { bytesSchema, countSchema, identifierSchema, pathSchema } from './common.ts';
+
+export const exportInputSchema = z.strictObject({
+  package: pathSchema,
+  /** What llama.cpp and programs built on it load. */
+  format: z.literal('gguf'),
+  out: pathSchema,
+  /** Refuse rounding: take a larger type that holds a linear exactly, or refuse. */
+  exact: z.boolean().default(false),
+});
+export type ExportInput = z.output<typeof exportInputSchema>;
+
+export const exportResultSchema = z.object({
+  package: pathSchema,
+  out: pathSchema,
+  format: z.literal('gguf'),
+  bytes: bytesSchema,
+  /** Tensors by ggml's type. */
+  types: z.record(z.string(), z.object({ tensors: countSchema, bytes: bytesSchema })),
+  /** What is not exactly the package's, in words. */
+  notes: z.array(z.string()),
+});
+export type ExportResult = z.infer<typeof exportResultSchema>;
+
+export const exportCalls = {
+  /** Starts a job that writes a package in another program's format. What does not map is refused with the reason. */
+  export: {
+    input: exportInputSchema,
+    output: z.object({ jobId: identifierSchema, runId: identifierSchema.nullable() }),
+  },
+};

@@ -1,0 +1,32 @@
+import { exportGguf } from '../../package/export-gguf.ts';
+import { openPackage } from '../../package/open.ts';
+import type { TaskFunction } from './control.ts';
+
+const task = 'export';
+
+/** A package as a GGUF file. */
+export const exportTask: TaskFunction<'export'> = async (input, control) => {
+  const startedAt = performance.now();
+  const source = await openPackage(input.package);
+  try {
+    const { path, bytes, types, notes } = await exportGguf(source, input.out, {
+      exact: input.exact,
+      stopRequested: () => control.stopRequested(),
+      onProgress: (fraction) => {
+        const elapsed = performance.now() - startedAt;
+        control.progress({
+          task,
+          stage: fraction < 0.5 ? 'check' : 'write',
+          fraction,
+          step: null,
+          item: null,
+          relativeError: null,
+          remainingMs: fraction > 0 ? (elapsed / fraction) * (1 - fraction) : null,
+        });
+      },
+    });
+    return { package: source.path, out: path, format: input.format, bytes, types, notes };
+  } finally {
+    source.close();
+  }
+};
