@@ -14,6 +14,13 @@ export interface GridFitOptions {
   columnRidge: number;
   /** `none`: c = 1. */
   columnScale: 'free' | 'none';
+  /** How many input columns get one more binary plane (salient residual columns); 0 where it is left out. Those that promise most are taken: c_j² Σ_i r² / [H⁻¹]_jj. */
+  residualColumns?: number;
+  /**
+   * Where c∘x is to be rounded to `bits` per token (of use with a free c only): a sample of the inputs x before c, `[tokens, in]`, and w_t, `[tokens]`, such that
+   * Σ_t w_t x_t x_tᵀ estimates `hessian`. Then Σ_t w_t s_t² / 12 · Σ_ij (r s)²_ij, s_t = max_j |c_j x_tj| / (2^(bits − 1) − 1), is part of the loss that everything is fitted to.
+   */
+  activations?: { inputs: Float32Array; weights: Float32Array; bits: number } | null;
 }
 
 export interface GridFit {
@@ -23,7 +30,7 @@ export interface GridFit {
   scales: Uint16Array;
   /** c, `[in]`; null where columnScale is `none`. */
   columnScale: Float32Array | null;
-  /** tr((W̃ − Ŵ) H (W̃ − Ŵ)ᵀ) under the damped H: of GPTQ's pass, behind each round, and of what is stored. */
+  /** tr((W̃ − Ŵ) H (W̃ − Ŵ)ᵀ), with the cost of activation rounding where there is a sample, under the damped H: of GPTQ's pass, behind each round, and of what is stored. */
   startLoss: number;
   losses: Float64Array;
   loss: number;
@@ -32,7 +39,8 @@ export interface GridFit {
   deadColumns: number;
   /** Scales that did not fit fp16 and were cut to 65504. */
   saturatedValues: number;
-  residual: null;
+  /** Ŵ_ij += c_j · r' · (q' − ½) for j = columns[k]: columns ascending, codes 0 and 1 `[out, count]`, r' as fp16 bits `[out, ceil(count / blockSize)]`. */
+  residual: { columns: Int32Array; codes: Uint8Array; scales: Uint16Array } | null;
 }
 
 /**
@@ -201,7 +209,7 @@ export interface NativeNumerics {
 
   /**
    * Fits a grid with scales of rows and columns to a target under H (docs/method.md, the grid family): Ŵ_ij = c_j · r_{i,block(j)} · (q_ij − (levels − 1)/2) with the least
-   * tr((W̃ − Ŵ) H (W̃ − Ŵ)ᵀ). The start is GPTQ's pass with the scale fixed at the weighted mean absolute value; each round solves for r, c and r again in closed form and
+   * tr((W̃ − Ŵ) H (W̃ − Ŵ)ᵀ). The start is GPTQ's pass with a scale searched for around the weighted mean absolute value; each round solves for r, c and r again in closed form and
    * runs `sweeps` sweeps of coordinate descent over the codes; then r is rounded to fp16 and one more sweep runs with the values as stored.
    * r and c are never negative. Rows of zeros stay exactly zero; a column with H_jj = 0 is fitted by the damping alone.
    *

@@ -335,6 +335,32 @@ Napi::Value solve_targets(const Napi::CallbackInfo& info) {
   });
 }
 
+/// The option `activations`: null or { inputs, weights, bits }.
+numerics::ActivationSample activation_sample(const Arguments& arguments, const Napi::Object& options,
+                                             std::size_t in_features) {
+  numerics::ActivationSample sample;
+  const Napi::Value value = options.Get("activations");
+  if (value.IsNull() || value.IsUndefined()) return sample;
+  if (!value.IsObject()) arguments.fail("activations must be an object or null");
+  const Napi::Object given = value.As<Napi::Object>();
+  sample.bits = static_cast<int>(arguments.integer(given, "bits", 2, 16));
+  const auto floats = [&](const char* name) {
+    const Napi::Value array = given.Get(name);
+    if (!array.IsTypedArray() || array.As<Napi::TypedArray>().TypedArrayType() != napi_float32_array)
+      arguments.fail(std::string("activations.") + name + " has the wrong type");
+    return array.As<Napi::Float32Array>();
+  };
+  const Napi::Float32Array inputs = floats("inputs"), weights = floats("weights");
+  sample.tokens = weights.ElementLength();
+  if (inputs.ElementLength() != sample.tokens * in_features)
+    arguments.fail("activations.inputs has " + std::to_string(inputs.ElementLength()) + " elements, but " +
+                   std::to_string(sample.tokens * in_features) + " are expected");
+  if (sample.tokens == 0) return {};
+  sample.inputs = inputs.Data();
+  sample.weights = weights.Data();
+  return sample;
+}
+
 Napi::Value fit_grid(const Napi::CallbackInfo& info) {
   const Arguments arguments(info, "fitGrid");
   const std::size_t out_features = arguments.count(2, "outFeatures", 1);
@@ -352,6 +378,10 @@ Napi::Value fit_grid(const Napi::CallbackInfo& info) {
   options.row_ridge = arguments.number(given, "rowRidge");
   options.column_ridge = arguments.number(given, "columnRidge");
   options.column_scale = arguments.word(given, "columnScale", {"none", "free"}) == 1;
+  if (!given.Get("residualColumns").IsUndefined())
+    options.residual_columns = arguments.integer(given, "residualColumns", 0, static_cast<double>(in_features));
+  if (options.residual_columns > 0 && options.rounds == 0) arguments.fail("residualColumns need at least one round");
+  options.activations = activation_sample(arguments, given, in_features);
   for (const double fraction : {options.damping, options.row_ridge, options.column_ridge})
     if (fraction < 0) arguments.fail("damping and ridges must not be negative");
   return guarded(arguments, info, [&]() -> Napi::Value {
@@ -369,7 +399,15 @@ Napi::Value fit_grid(const Napi::CallbackInfo& info) {
     object.Set("dampingUsed", fit.damping_used);
     object.Set("deadColumns", static_cast<double>(fit.dead_columns));
     object.Set("saturatedValues", static_cast<double>(fit.saturated));
-    object.Set("residual", info.Env().Null());
+    if (fit.residual_columns.empty()) {
+      object.Set("residual", info.Env().Null());
+    } else {
+      Napi::Object residual = Napi::Object::New(info.Env());
+      residual.Set("columns", to_array<Napi::Int32Array>(info.Env(), fit.residual_columns));
+      residual.Set("codes", to_array<Napi::Uint8Array>(info.Env(), fit.residual_codes));
+      residual.Set("scales", to_array<Napi::Uint16Array>(info.Env(), fit.residual_scales));
+      object.Set("residual", residual);
+    }
     return object;
   });
 }

@@ -22,10 +22,19 @@ void check_target(const float* target, std::size_t out_features, std::size_t in_
                                     " is not finite or larger than 1e15");
 }
 
-/// r as it is stored, which is what the last sweep works with.
-std::int64_t round_row_scales(GridLayer& layer, std::vector<std::uint16_t>& stored) {
-  std::int64_t saturated = 0;
-  stored.resize(layer.row_scale.size());
+void check_activations(const ActivationSample& sample, std::size_t in_features) {
+  for (std::size_t t = 0; t < sample.tokens; ++t) {
+    bool good = std::isfinite(sample.weights[t]) && sample.weights[t] >= 0;
+    for (std::size_t j = 0; j < in_features; ++j) good = good && std::isfinite(sample.inputs[t * in_features + j]);
+    if (!good)
+      throw std::invalid_argument("token " + std::to_string(t) +
+                                  " of the activations is not finite, or has a negative weight");
+  }
+}
+
+/// r as it is stored, which is what the last sweep works with; `[out, blocks]` fp16 bits.
+std::vector<std::uint16_t> round_row_scales(GridLayer& layer, std::int64_t& saturated) {
+  std::vector<std::uint16_t> stored(layer.row_scale.size());
   for (std::size_t k = 0; k < stored.size(); ++k) {
     float& scale = layer.row_scale[k];
     if (scale >= 65520.0f) {
@@ -35,7 +44,18 @@ std::int64_t round_row_scales(GridLayer& layer, std::vector<std::uint16_t>& stor
     stored[k] = float_to_half(scale);
     scale = half_to_float(stored[k]);
   }
-  return saturated;
+  return stored;
+}
+
+/// Columns first … first + width of a matrix.
+template <class Element>
+std::vector<Element> part_of(const std::vector<Element>& matrix, std::size_t rows, std::size_t columns,
+                             std::size_t first, std::size_t width) {
+  std::vector<Element> part(rows * width);
+  for (std::size_t i = 0; i < rows; ++i)
+    std::copy_n(matrix.begin() + static_cast<std::ptrdiff_t>(i * columns + first), width,
+                part.begin() + static_cast<std::ptrdiff_t>(i * width));
+  return part;
 }
 
 }  // namespace
@@ -43,32 +63,52 @@ std::int64_t round_row_scales(GridLayer& layer, std::vector<std::uint16_t>& stor
 GridFit fit_grid(const float* target, const double* hessian, std::size_t out_features, std::size_t in_features,
                  const GridFitOptions& options) {
   check_target(target, out_features, in_features);
-  const GridMetric metric = grid_metric(hessian, in_features, options.damping, options.maximum_damping);
+  check_activations(options.activations, in_features);
+  GridMetric metric = grid_metric(hessian, in_features, options.damping, options.maximum_damping);
   GridLayer layer;
   layer.target = target;
   layer.out_features = out_features;
-  layer.in_features = in_features;
-  layer.block_size = options.block_size;
-  layer.blocks = (in_features + options.block_size - 1) / options.block_size;
-  layer.levels = options.levels;
-  layer.metric = &metric;
+  layer.in_features = layer.columns = in_features;
+  for (std::size_t first = 0; first < in_features; first += options.block_size)
+    layer.blocks.push_back({first, std::min(options.block_size, in_features - first), options.levels});
+  const std::size_t main_blocks = layer.blocks.size();
+  layer.hessian = std::move(metric.hessian);
+  layer.diagonal = std::move(metric.diagonal);
+  layer.penalty.assign(in_features, 0.0f);
 
   GridFit fit;
   fit.damping_used = metric.damping_used;
   fit.dead_columns = metric.dead_columns;
-  fit.start_loss = metric.loss_scale * start_grid(layer);
+  fit.start_loss = metric.loss_scale * start_grid(layer, metric.factor);
+  // Weights in the units of the scaled H.
+  ActivationSample activations = options.column_scale ? options.activations : ActivationSample{};
+  std::vector<float> token_weights(activations.weights, activations.weights + activations.tokens);
+  for (float& weight : token_weights) weight = static_cast<float>(static_cast<double>(weight) / metric.loss_scale);
+  activations.weights = token_weights.data();
+
   for (int round = 0; round < options.rounds; ++round) {
     solve_row_scales(layer, options.row_ridge);
     if (options.column_scale) {
-      solve_column_scale(layer, options.column_ridge);
+      solve_column_scale(layer, options.column_ridge, activations);
       solve_row_scales(layer, options.row_ridge);
+    }
+    if (round == 0) {
+      add_residual_columns(layer, options.residual_columns, options.block_size, metric.factor);
+      metric.factor = {};
+      if (options.residual_columns > 0) solve_row_scales(layer, options.row_ridge);
     }
     fit.losses.push_back(metric.loss_scale * descend_grid_codes(layer, options.sweeps).loss);
   }
-  fit.saturated = round_row_scales(layer, fit.scales);
+  const std::vector<std::uint16_t> scales = round_row_scales(layer, fit.saturated);
   fit.loss = metric.loss_scale * descend_grid_codes(layer, 1).loss;
-  fit.codes = std::move(layer.codes);
-  fit.column_scale = std::move(layer.column_scale);
+
+  const std::size_t blocks = layer.blocks.size(), count = layer.columns - in_features;
+  fit.codes = part_of(layer.codes, out_features, layer.columns, 0, in_features);
+  fit.scales = part_of(scales, out_features, blocks, 0, main_blocks);
+  fit.column_scale = part_of(layer.column_scale, 1, layer.columns, 0, in_features);
+  fit.residual_columns.assign(layer.source.begin(), layer.source.end());
+  fit.residual_codes = part_of(layer.codes, out_features, layer.columns, in_features, count);
+  fit.residual_scales = part_of(scales, out_features, blocks, main_blocks, blocks - main_blocks);
   return fit;
 }
 

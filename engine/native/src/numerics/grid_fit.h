@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "numerics/grid_activation.h"
+
 namespace dbell::numerics {
 
 struct GridFitOptions {
@@ -16,6 +18,10 @@ struct GridFitOptions {
   double row_ridge = 1e-4, column_ridge = 1e-3;
   /// False: c = 1.
   bool column_scale = true;
+  /// How many columns get a residual column.
+  std::size_t residual_columns = 0;
+  /// Of use with a column scale only: without one nothing can be done about activation rounding.
+  ActivationSample activations;
 };
 
 struct GridFit {
@@ -25,7 +31,12 @@ struct GridFit {
   std::vector<std::uint16_t> scales;
   /// c ≥ 0, `[in]`.
   std::vector<float> column_scale;
-  /// tr((W̃ − Ŵ) H (W̃ − Ŵ)ᵀ) under the damped H of the start, of each round, and of what is stored.
+  /// Input columns with a residual column, ascending, `[count]`; their codes 0 and 1, `[out, count]`; their r' as fp16 bits, `[out, ceil(count / block size)]`:
+  /// Ŵ_ij += c_j · r' · (q' − ½).
+  std::vector<std::int32_t> residual_columns;
+  std::vector<std::uint8_t> residual_codes;
+  std::vector<std::uint16_t> residual_scales;
+  /// tr((W̃ − Ŵ) H (W̃ − Ŵ)ᵀ), with the cost of activation rounding where there is a sample, under the damped H of the start, of each round, and of what is stored.
   double start_loss = 0;
   std::vector<double> losses;
   double loss = 0;

@@ -95,21 +95,24 @@ struct GridRows {
   std::uint8_t* codes;
   std::size_t codes_stride;
   /// r of this block in the first row; the next row's stands `scales_stride` behind.
-  const float* scales;
+  float* scales;
   std::size_t scales_stride;
+};
+
+/// Where round_grid looks for a row's scale: each stage tries its factors times the best scale so far, with which the pass over the block makes the least error.
+struct ScaleSearch {
+  static constexpr std::size_t stages = 3;
+  const float* factors[stages];
+  std::size_t factors_per_stage[stages];
 };
 
 /// What coordinate descent over a block's codes works on.
 struct GridDescent {
-  /// G = (W̃ − Ŵ)H; the block's columns are kept up to date.
+  /// G, half the loss's slope in Ŵ, downhill; the block's columns are kept up to date.
   float* gradient;
   std::size_t gradient_stride;
   /// c, `[width]`.
   const float* column_scale;
-  /// p_j, the price of Ŵ_ij² in column j beside the error's (0 where there is none), `[width]`.
-  const float* penalty;
-  /// H_jj + p_j, `[width]`.
-  const float* curvature;
   /// H at [b0][b0].
   const float* hessian;
   std::size_t hessian_stride;
@@ -170,8 +173,9 @@ struct Loops {
   /// LTDB's losses of some rows under `scale` T `[columns]`; adds the gradient of `proportional` to `gradient` `[columns]`.
   LtdbSums (*ltdb_losses)(const LtdbRows& rows, const float* scale, LtdbLoss loss, double* gradient);
 
-  /// GPTQ's pass over one block with c = 1 and given r: codes, and E for the columns behind where `block.error` is not null.
-  void (*round_grid)(const BlockRows& block, const GridRows& grid);
+  /// GPTQ's pass over one block with c = 1: codes, and E for the columns behind where `block.error` is not null. Each row's r is first replaced by the one that a
+  /// search around it finds.
+  void (*round_grid)(const BlockRows& block, const GridRows& grid, const ScaleSearch& search);
   /// One sweep of coordinate descent over a block's codes, column by column; returns how many codes changed.
   std::int64_t (*descend_grid)(const GridRows& grid, const GridDescent& descent);
 

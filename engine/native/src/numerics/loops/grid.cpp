@@ -16,13 +16,6 @@ DBELL_INLINE FloatVector nearest_code(FloatVector position, FloatVector last_cod
   return truncated(minimum(maximum(position, broadcast(0.0f)), last_code) + 0.5f);
 }
 
-/// r of every lane; 0 behind the last row.
-DBELL_INLINE FloatVector load_scales(const GridRows& grid, std::size_t first_row, std::size_t rows) {
-  float values[lanes] = {};
-  for (std::size_t i = 0; i < rows; ++i) values[i] = grid.scales[(first_row + i) * grid.scales_stride];
-  return load(values);
-}
-
 void store_float_codes(const float* tile, const GridRows& grid, std::size_t first_row, std::size_t rows) {
   for (std::size_t i = 0; i < rows; ++i) {
     std::uint8_t* codes = grid.codes + (first_row + i) * grid.codes_stride;
@@ -36,34 +29,6 @@ void load_float_codes(float* tile, const GridRows& grid, std::size_t first_row, 
     for (std::size_t j = 0; j < grid.width; ++j)
       tile[j * lanes + i] = i < rows ? static_cast<float>(codes[j]) : 0.0f;
   }
-}
-
-void round_lanes(const BlockRows& block, const GridRows& grid, std::size_t first_row, std::size_t rows, float* tile,
-                 float* code_tile) {
-  load_tile(tile, block.weight + first_row * block.weight_stride, block.weight_stride, rows, block.width);
-  const FloatVector scale = load_scales(grid, first_row, rows);
-  const FloatVector last_code = broadcast(static_cast<float>(grid.levels - 1));
-  const FloatVector centre = last_code * 0.5f;
-  const IntVector meaningless = scale < broadcast(smallest_step);
-  for (std::size_t j = 0; j < block.width; ++j) {
-    float* column = tile + j * lanes;
-    const FloatVector weight = load(column);
-    const FloatVector position = select(meaningless, centre, weight / scale + centre);
-    const FloatVector code = nearest_code(position, last_code);
-    store(code_tile + j * lanes, code);
-    FloatVector error = weight - scale * (code - centre);
-    if (block.error != nullptr) {
-      const float* factor_row = block.factor + j * block.factor_stride;
-      error = error / broadcast(factor_row[j]);
-      for (std::size_t k = j + 1; k < block.width; ++k) {
-        float* at = tile + k * lanes;
-        store(at, load(at) - error * broadcast(factor_row[k]));
-      }
-    }
-    store(column, error);
-  }
-  store_float_codes(code_tile, grid, first_row, rows);
-  if (block.error != nullptr) store_tile(tile, block.error + first_row * block.width, block.width, rows, block.width);
 }
 
 /// True if any lane of a stored vector is not zero (a change of −0 counts and does no harm).
@@ -102,16 +67,75 @@ void carry_all(float* gradient, const FloatVector* changes, const float* const* 
   }
 }
 
+/// GPTQ's pass over a block's tile with one scale a lane: leaves E (without a factor: the plain error) in the tile and returns the sum of its squares.
+FloatVector round_tile(float* tile, float* code_tile, const BlockRows& block, int levels, FloatVector scale) {
+  const FloatVector last_code = broadcast(static_cast<float>(levels - 1));
+  const FloatVector centre = last_code * 0.5f;
+  const IntVector meaningless = scale < broadcast(smallest_step);
+  FloatVector sum = broadcast(0.0f);
+  for (std::size_t j0 = 0; j0 < block.width; j0 += columns_at_once) {
+    const std::size_t end = block.width - j0 < columns_at_once ? block.width : j0 + columns_at_once;
+    FloatVector errors[columns_at_once];
+    const float* factor_rows[columns_at_once];
+    for (std::size_t j = j0; j < end; ++j) {
+      const FloatVector weight = load(tile + j * lanes);
+      const FloatVector position = select(meaningless, centre, weight / scale + centre);
+      const FloatVector code = nearest_code(position, last_code);
+      store(code_tile + j * lanes, code);
+      FloatVector error = weight - scale * (code - centre);
+      if (block.factor != nullptr) {
+        const float* factor_row = block.factor + j * block.factor_stride;
+        error = error / broadcast(factor_row[j]);
+        errors[j - j0] = error;
+        factor_rows[j - j0] = factor_row;
+        carry<1>(tile, &error, &factor_row, j + 1, end);
+      }
+      sum += error * error;
+      store(tile + j * lanes, error);
+    }
+    if (block.factor != nullptr) carry_all(tile, errors, factor_rows, end - j0, end, block.width);
+  }
+  return sum;
+}
+
+void round_lanes(const BlockRows& block, const GridRows& grid, const ScaleSearch& search, std::size_t first_row,
+                 std::size_t rows, float* tile, float* code_tile) {
+  const float* weight = block.weight + first_row * block.weight_stride;
+  float* scales = grid.scales + first_row * grid.scales_stride;
+  float values[lanes] = {};
+  for (std::size_t i = 0; i < rows; ++i) values[i] = scales[i * grid.scales_stride];
+  FloatVector best = load(values), least = broadcast(0.0f);
+  for (std::size_t stage = 0; stage < search.stages; ++stage) {
+    const FloatVector centre = best;
+    for (std::size_t n = 0; n < search.factors_per_stage[stage]; ++n) {
+      const FloatVector scale = centre * broadcast(search.factors[stage][n]);
+      load_tile(tile, weight, block.weight_stride, rows, block.width);
+      const FloatVector sum = round_tile(tile, code_tile, block, grid.levels, scale);
+      const bool first = stage == 0 && n == 0;
+      const IntVector better = sum < least;
+      best = first ? scale : select(better, scale, best);
+      least = first ? sum : select(better, sum, least);
+    }
+  }
+  load_tile(tile, weight, block.weight_stride, rows, block.width);
+  round_tile(tile, code_tile, block, grid.levels, best);
+  store(values, best);
+  for (std::size_t i = 0; i < rows; ++i) scales[i * grid.scales_stride] = values[i];
+  store_float_codes(code_tile, grid, first_row, rows);
+  if (block.error != nullptr) store_tile(tile, block.error + first_row * block.width, block.width, rows, block.width);
+}
+
 std::int64_t descend_lanes(const GridRows& grid, const GridDescent& descent, std::size_t first_row, std::size_t rows,
                            float* gradient, float* code_tile, float* change_tile) {
   const std::size_t width = grid.width;
   float* gradient_rows = descent.gradient + first_row * descent.gradient_stride;
   load_tile(gradient, gradient_rows, descent.gradient_stride, rows, width);
   load_float_codes(code_tile, grid, first_row, rows);
-  const FloatVector scale = load_scales(grid, first_row, rows);
+  float scales[lanes] = {};
+  for (std::size_t i = 0; i < rows; ++i) scales[i] = grid.scales[(first_row + i) * grid.scales_stride];
+  const FloatVector scale = load(scales);
   const FloatVector zero = broadcast(0.0f);
   const FloatVector last_code = broadcast(static_cast<float>(grid.levels - 1));
-  const FloatVector centre = last_code * 0.5f;
   IntVector changed_codes = to_int(zero);
 
   for (std::size_t j0 = 0; j0 < width; j0 += columns_at_once) {
@@ -122,10 +146,9 @@ std::int64_t descend_lanes(const GridRows& grid, const GridDescent& descent, std
     for (std::size_t j = j0; j < end; ++j) {
       const FloatVector code = load(code_tile + j * lanes);
       const FloatVector step = scale * broadcast(descent.column_scale[j]);
-      const FloatVector weight = step * (code - centre);
-      const FloatVector curvature = broadcast(descent.curvature[j]);
-      // Half the slope of the loss in Ŵ_ij, downhill.
-      const FloatVector slope = load(gradient + j * lanes) - broadcast(descent.penalty[j]) * weight;
+      const float* hessian_row = descent.hessian + j * descent.hessian_stride;
+      const FloatVector curvature = broadcast(hessian_row[j]);
+      const FloatVector slope = load(gradient + j * lanes);
       FloatVector position = code + slope / (curvature * step);
       position = select(step < broadcast(smallest_step), code, position);
       FloatVector next = nearest_code(position, last_code);
@@ -138,7 +161,7 @@ std::int64_t descend_lanes(const GridRows& grid, const GridDescent& descent, std
       store(change_tile + j * lanes, change);
       if (!any_change(change_tile + j * lanes)) continue;
       changes[count] = change;
-      hessian_rows[count] = descent.hessian + j * descent.hessian_stride;
+      hessian_rows[count] = hessian_row;
       carry<1>(gradient, changes + count, hessian_rows + count, j0, end);
       ++count;
     }
@@ -165,10 +188,10 @@ void for_each_tile(std::size_t rows, Body body) {
 
 namespace DBELL_NUMERICS_SET {
 
-void round_grid(const BlockRows& block, const GridRows& grid) {
+void round_grid(const BlockRows& block, const GridRows& grid, const ScaleSearch& search) {
   float* tiles = new float[2 * block.width * lanes];
   for_each_tile(block.rows, [&](std::size_t row, std::size_t rows) {
-    round_lanes(block, grid, row, rows, tiles, tiles + block.width * lanes);
+    round_lanes(block, grid, search, row, rows, tiles, tiles + block.width * lanes);
   });
   delete[] tiles;
 }

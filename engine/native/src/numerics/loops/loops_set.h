@@ -13,7 +13,7 @@
   void split_errors(const SearchRows& search, const float* thresholds, std::size_t count, double* errors);            \
   RowsReport quantize_structured(const BlockRows& block, const StructuredPlan& plan, const StructuredOutput& output); \
   LtdbSums ltdb_losses(const LtdbRows& rows, const float* scale, LtdbLoss loss, double* gradient);                    \
-  void round_grid(const BlockRows& block, const GridRows& grid);                                                      \
+  void round_grid(const BlockRows& block, const GridRows& grid, const ScaleSearch& search);                           \
   std::int64_t descend_grid(const GridRows& grid, const GridDescent& descent);                                        \
   RowsReport quantize_table(const TableRows& table, const TableOutput& output, TableErrors& errors);                  \
   extern const std::size_t lane_count;                                                                                \
