@@ -79,11 +79,11 @@ test('hostile rows stay finite, constant rows give the constant and zero rows ex
         }
         if (name === 'beyond fp16' && width > 1) expect(native.saturatedValues, label).toBeGreaterThan(0);
         if (name === 'one giant among dwarfs' && width === 128 && bits > 1)
-          expect(values[64] as number, label).toBeCloseTo(1e3, -1);
+          expect(Math.abs((values[64] as number) - 1e3), label).toBeLessThanOrEqual(10);
       }
 });
 
-test('zero is one of the levels from 2 bits on, to within the rounding of the stored offset', () => {
+test('zero is one of the levels from 2 bits on: exactly up to 4 bits, to within the rounding of the offset at 8', () => {
   const weight = randomWeight(8, 256, 31).map((value, index) => (index < 256 ? Math.abs(value) : value));
   for (const bits of [2, 3, 4, 8]) {
     const options = { bits, compensation: 'none', blockSize: 128 } as const;
@@ -91,7 +91,8 @@ test('zero is one of the levels from 2 bits on, to within the rounding of the st
     for (let block = 0; block < native.scales.length; block++) {
       const grid = { scale: native.scales[block] as number, offset: native.offsets[block] as number };
       const zero = reference.dequantizedWeight(reference.codeOf(0, grid, 2 ** bits), grid, 2 ** bits);
-      expect(Math.abs(zero)).toBeLessThanOrEqual(Math.abs(halfToNumber(grid.offset)) * 2 ** -11);
+      const tolerance = bits <= 4 ? 0 : Math.abs(halfToNumber(grid.offset)) * 2 ** -11;
+      expect(Math.abs(zero)).toBeLessThanOrEqual(tolerance);
     }
   }
 });

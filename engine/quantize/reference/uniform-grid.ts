@@ -38,11 +38,21 @@ export function gridOfBlock(weights: Float32Array, levels: number): BlockGrid {
   const from = Math.min(low, 0);
   const to = Math.max(high, 0);
   const last = levels - 1;
-  const stored = storedHalf(low === high ? 0 : float(float(to - from) / last));
+  const full = storedHalf(low === high ? 0 : float(float(to - from) / last));
+  const stored = levels <= 16 ? shortened(full, levels) : full;
   const scale = halfToNumber(stored);
   if (scale === 0) return { scale: stored, offset: middle };
   const zeroPoint = Math.floor(float(Math.min(float(-from / scale), last) + 0.5));
   return { scale: stored, offset: storedHalf(float(scale * (last / 2 - zeroPoint))) };
+}
+
+/**
+ * An fp16 scale rounded to so few significant bits that its odd multiples by up to (levels − 1)/2 are fp16 numbers: then the offset, and with it the level for
+ * zero, is exact.
+ */
+function shortened(half: number, levels: number): number {
+  const unit = 2 ** Math.ceil(Math.log2(levels));
+  return Math.min(Math.floor((half + unit / 2) / unit) * unit, 0x7c00 - unit);
 }
 
 /** The nearest code for one weight. */

@@ -26,6 +26,26 @@ DBELL_INLINE Quantized quantize(FloatVector weight, const Grid& grid) {
   return {code, grid.scale * (code - grid.centre) + grid.offset};
 }
 
+/// Levels up to which scales are kept short, see `shortened`.
+constexpr int most_levels_with_exact_zero = 16;
+
+/// Rounds fp16 scales to so few significant bits that (levels − 1 − 2·zero point)/2 times a scale is an fp16 number, and with it the offset: only then is the
+/// level for zero exactly zero. For 16 levels the scale moves by at most 0.4%, a thirtieth of a step at the grid's ends.
+DBELL_INLINE FloatVector shortened(std::uint16_t* scales, std::size_t rows, std::size_t stride, int levels) {
+  unsigned unit = 1;
+  while (unit < static_cast<unsigned>(levels)) unit *= 2;
+  float values[lanes];
+  for (std::size_t i = 0; i < std::size_t(lanes); ++i) {
+    values[i] = 0.0f;
+    if (i >= rows) continue;
+    unsigned half = (scales[i * stride] + unit / 2) / unit * unit;
+    if (half >= 0x7c00u) half = 0x7c00u - unit;
+    scales[i * stride] = static_cast<std::uint16_t>(half);
+    values[i] = half_to_float(scales[i * stride]);
+  }
+  return load(values);
+}
+
 /// One bit: + where the weight is at least the mean, so that sign(0) = +1.
 DBELL_INLINE Quantized quantize_sign(FloatVector weight, const Grid& grid) {
   const FloatVector code = select(weight - grid.offset >= broadcast(0.0f), broadcast(1.0f), broadcast(0.0f));
@@ -68,6 +88,7 @@ RowsReport quantize_lanes(const BlockRows& block, std::size_t first_row, std::si
     // A constant row is its offset alone.
     const FloatVector range = select(least == greatest, zero, high - low);
     grid.scale = store_halves(range / grid.last_code, rows, scales, output.blocks_stride, report.saturated);
+    if (levels <= most_levels_with_exact_zero) grid.scale = shortened(scales, rows, output.blocks_stride, levels);
     FloatVector zero_point = select(grid.scale == zero, zero, (zero - low) / grid.scale);
     zero_point = truncated(minimum(zero_point, grid.last_code) + 0.5f);
     const FloatVector middle = greatest * 0.5f + least * 0.5f;
