@@ -3,6 +3,13 @@ import type { EmbeddingBits } from '../contract/common.ts';
 import { floatMemoryEstimate } from '../float/memory-estimate.ts';
 import type { FloatEngine } from '../float/types.ts';
 import { type Architecture, type Block, type Linear, linearsOf } from '../model/architecture.ts';
+import {
+  padded,
+  residualColumnCount,
+  storedCodeBytes,
+  storedResidualBytes,
+  storedRowValueBytes,
+} from './code-storage.ts';
 import { blockForwardOperations, blockOperations, stageWidth } from './cost-model.ts';
 import { baseProcessBytes } from './limits.ts';
 import { blockCount } from './quantized-linear.ts';
@@ -55,50 +62,44 @@ const measuredSpread = { low: 0.7, high: 1.8 };
 
 const float16Bytes = 2;
 const float32Bytes = 4;
-/** Every tensor of a package is padded to a multiple of this (docs/format.md). */
-const tensorAlignment = 64;
-
-function padded(bytes: number): number {
-  return Math.ceil(bytes / tensorAlignment) * tensorAlignment;
-}
-
-/** Planes, and fp16 values for each row and block, that a binarizer stores as tensors of their own. */
+/** Levels, and fp16 values for each row and block, that a binarizer stores as tensors of their own. */
 function storedParts(
   binarizer: Recipe['binarizer'],
   keptLevels: 2 | 3,
 ): {
-  planes: number;
+  levels: number;
   valueTensors: number[];
   mask: boolean;
 } {
   switch (binarizer.kind) {
     case 'structured':
-      return { planes: 2, valueTensors: [7], mask: true };
+      return { levels: 4, valueTensors: [7], mask: true };
     case 'uniform':
-      return { planes: binarizer.bits, valueTensors: [1, 1], mask: false };
+      return { levels: 2 ** binarizer.bits, valueTensors: [1, 1], mask: false };
     case 'grid':
-      return { planes: Math.ceil(Math.log2(binarizer.levels)), valueTensors: [1], mask: false };
+      return { levels: binarizer.levels, valueTensors: [1], mask: false };
     case 'as-is':
-      return { planes: keptLevels === 2 ? 1 : 2, valueTensors: [1], mask: false };
+      return { levels: keptLevels, valueTensors: [1], mask: false };
   }
 }
 
-/** Stored bytes of one quantized linear (docs/format.md: planes, scales or levels, masks, bias). */
+/** Stored bytes of one quantized linear (docs/format.md: codes, scales or levels, residual columns, masks, bias). */
 export function storedLinearBytes(
   linear: Linear,
   recipe: Recipe,
   columnScale: boolean,
   keptLevels: 2 | 3 = 3,
 ): number {
-  const rowGroups = Math.ceil(linear.outFeatures / 16);
-  const lines = Math.ceil(linear.inFeatures / 32);
-  const blocks = blockCount(linear.inFeatures);
-  const { planes, valueTensors, mask } = storedParts(recipe.binarizer, keptLevels);
-  let bytes = rowGroups * lines * planes * 64;
-  for (const values of valueTensors) bytes += padded(rowGroups * blocks * values * 16 * float16Bytes);
-  if (mask) bytes += padded(blocks * 16);
-  if (columnScale) bytes += padded(linear.inFeatures * float32Bytes);
-  if (linear.bias !== null) bytes += padded(linear.outFeatures * float32Bytes);
+  const { outFeatures, inFeatures } = linear;
+  const { binarizer } = recipe;
+  const { levels, valueTensors, mask } = storedParts(binarizer, keptLevels);
+  let bytes = storedCodeBytes(levels, outFeatures, inFeatures);
+  for (const values of valueTensors) bytes += storedRowValueBytes(outFeatures, inFeatures, values);
+  const residual = binarizer.kind === 'grid' ? residualColumnCount(binarizer.residualPercent, inFeatures) : 0;
+  if (residual > 0) bytes += storedResidualBytes(outFeatures, residual);
+  if (mask) bytes += padded(blockCount(inFeatures) * 16);
+  if (columnScale) bytes += padded(inFeatures * float32Bytes);
+  if (linear.bias !== null) bytes += padded(outFeatures * float32Bytes);
   return bytes;
 }
 
