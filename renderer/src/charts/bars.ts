@@ -85,7 +85,10 @@ export function barChart(settings: {
           splits: () => x,
           values: () => categories,
         }),
-        axis(colours, { size: 56, values: (_, ticks) => ticks.map((tick) => format(tick)) }),
+        axis(colours, {
+          size: 56,
+          values: (_, ticks) => ticks.map((tick) => (tick === 0 ? '0' : format(tick))),
+        }),
       ],
       series: [{}, ...series.map(() => ({ paths: () => null, points: { show: false } }))],
       hooks: {

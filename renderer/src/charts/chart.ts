@@ -38,6 +38,11 @@ export function axis(colours: ChartColours, more: Partial<uPlot.Axis> = {}): uPl
   };
 }
 
+/** Only whole powers of ten: the lines between them are noise at this size. */
+export function powersOfTen(_: uPlot, splits: number[]): (number | null)[] {
+  return splits.map((split) => (Math.abs(Math.log10(split) % 1) < 1e-9 ? split : null));
+}
+
 /** An axis below. */
 export function bottomAxis(colours: ChartColours, more: Partial<uPlot.Axis> = {}): uPlot.Axis {
   return axis(colours, { size: 26, grid: { show: false }, ...more });

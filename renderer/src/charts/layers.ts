@@ -2,7 +2,7 @@ import uPlot from 'uplot';
 import type { LayerDetail, LtdbSummary, WeightHistogram } from '../../../engine/contract/quantization.ts';
 import { count, percent, significant } from '../format/numbers.ts';
 import { strings } from '../strings/index.ts';
-import { axis, bottomAxis, type ChartSpecification, pointerCursor } from './chart.ts';
+import { axis, bottomAxis, type ChartSpecification, pointerCursor, powersOfTen } from './chart.ts';
 import { errorColour, withOpacity } from './theme.ts';
 
 const words = strings.charts;
@@ -50,7 +50,8 @@ export function layerErrorChart(
         }),
         axis(colours, {
           size: 52,
-          filter: (_, ticks) => ticks.map((tick) => (Math.abs(Math.log10(tick) % 1) < 1e-9 ? tick : null)),
+          filter: powersOfTen,
+          grid: { stroke: colours.grid, width: 1, filter: powersOfTen },
           values: (_, ticks) =>
             ticks.map((tick) =>
               tick === null ? '' : percent(tick, Math.max(0, -Math.floor(Math.log10(tick)) - 2)),

@@ -1,6 +1,6 @@
 import { bitsPerWeight, decimal, significant } from '../format/numbers.ts';
 import { strings } from '../strings/index.ts';
-import { axis, bottomAxis, type ChartSpecification, pointerCursor } from './chart.ts';
+import { axis, bottomAxis, type ChartSpecification, pointerCursor, powersOfTen } from './chart.ts';
 import { type ChartColours, withOpacity } from './theme.ts';
 
 /** One measured recipe. */
@@ -107,6 +107,8 @@ export function recipeScatter(
           }),
           axis(colours, {
             size: 40,
+            filter: powersOfTen,
+            grid: { stroke: colours.grid, width: 1, filter: powersOfTen },
             values: (_, ticks) => ticks.map((tick) => (tick === null ? '' : `${significant(tick, 1)}×`)),
           }),
         ],

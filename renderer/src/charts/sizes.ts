@@ -39,6 +39,7 @@ export function sizeChart(name: string, items: { name: string; bytes: number }[]
         }),
         bottomAxis(colours, {
           side: 2,
+          space: 84,
           grid: { stroke: colours.grid, width: 1 },
           values: (_, ticks) => ticks.map((tick) => bytes(tick)),
         }),

@@ -125,13 +125,14 @@ export function perplexity(value: Maybe): string {
   return value >= 1000 ? count(value) : decimal(value, value >= 100 ? 1 : 2);
 }
 
-/** 26 Nov 2026, 19:04. */
+/** 26 Nov 2026, 19:04; the year only where it is not this one. Day before month and 24 hours, as no reader takes wrongly. */
 export function dateTime(iso: string | null | undefined): string {
   if (!iso) return unknownFigure;
   const date = new Date(iso);
   if (Number.isNaN(date.getTime())) return unknownFigure;
-  return date.toLocaleString(locale, {
-    year: 'numeric',
+  const isThisYear = date.getFullYear() === new Date().getFullYear();
+  return date.toLocaleString(locale === 'en' ? 'en-GB' : locale, {
+    ...(isThisYear ? {} : { year: 'numeric' }),
     month: 'short',
     day: 'numeric',
     hour: '2-digit',

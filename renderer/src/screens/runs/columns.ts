@@ -14,16 +14,18 @@ export interface Column {
   sortBy: SortKey | null;
   text: (run: RunSummary) => string;
   tip?: string;
+  /** Left out where the window is narrow; the report has it. */
+  isExtra?: boolean;
 }
 
 const words = strings.runs.columns;
 
 /** The table of runs, from left to right. */
-export const columns: Column[] = [
+const columns: Column[] = [
   {
     id: 'model',
     label: words.model,
-    width: 'minmax(9rem, 1.4fr)',
+    width: 'minmax(8rem, 1.4fr)',
     isNumber: false,
     sortBy: 'modelName',
     text: (run) => run.modelName,
@@ -31,7 +33,7 @@ export const columns: Column[] = [
   {
     id: 'recipe',
     label: words.recipe,
-    width: 'minmax(7rem, 1fr)',
+    width: 'minmax(6rem, 1fr)',
     isNumber: false,
     sortBy: 'recipe',
     text: (run) => run.recipe?.split(' ')[0] ?? strings.runKinds[run.kind],
@@ -39,7 +41,7 @@ export const columns: Column[] = [
   {
     id: 'bits',
     label: words.bits,
-    width: '5.2rem',
+    width: '4.9rem',
     isNumber: true,
     sortBy: 'storedBitsPerWeight',
     text: (run) => bitsPerWeight(run.metrics.storedBitsPerWeight),
@@ -47,8 +49,9 @@ export const columns: Column[] = [
   },
   {
     id: 'activations',
+    isExtra: true,
     label: words.activations,
-    width: '3.2rem',
+    width: '2.6rem',
     isNumber: true,
     sortBy: null,
     text: (run) => (run.activationBits === null ? '–' : `A${run.activationBits}`),
@@ -56,8 +59,9 @@ export const columns: Column[] = [
   },
   {
     id: 'size',
+    isExtra: true,
     label: words.size,
-    width: '5.2rem',
+    width: '4.9rem',
     isNumber: true,
     sortBy: 'bytes',
     text: (run) => bytes(run.metrics.bytes ?? run.metrics.modelBytes),
@@ -65,7 +69,7 @@ export const columns: Column[] = [
   {
     id: 'perplexity',
     label: words.perplexity,
-    width: '5.6rem',
+    width: '5rem',
     isNumber: true,
     sortBy: 'perplexity',
     text: (run) => perplexity(run.metrics.perplexity),
@@ -73,7 +77,7 @@ export const columns: Column[] = [
   {
     id: 'ratio',
     label: words.ratio,
-    width: '4.2rem',
+    width: '4rem',
     isNumber: true,
     sortBy: null,
     text: (run) => ratio(run.metrics.perplexityRatio),
@@ -82,15 +86,16 @@ export const columns: Column[] = [
   {
     id: 'decode',
     label: words.decode,
-    width: '6rem',
+    width: '5.6rem',
     isNumber: true,
     sortBy: 'decodeTokensPerSecond',
     text: (run) => tokensPerSecond(run.metrics.decodeTokensPerSecond),
   },
   {
     id: 'memory',
+    isExtra: true,
     label: words.memory,
-    width: '5.2rem',
+    width: '4.9rem',
     isNumber: true,
     sortBy: 'peakRssBytes',
     text: (run) => bytes(run.metrics.peakRssBytes ?? run.metrics.runtimePeakRssBytes),
@@ -99,11 +104,20 @@ export const columns: Column[] = [
   {
     id: 'created',
     label: words.created,
-    width: '9.5rem',
+    width: '7rem',
     isNumber: true,
     sortBy: 'createdAt',
     text: (run) => dateTime(run.createdAt),
   },
 ];
 
-export const tracks = ['2.25rem', ...columns.map(({ width }) => width), '2.5rem'].join(' ');
+/** Window width from which all columns have room. */
+const wideEnough = 1180;
+
+export function columnsFor(windowWidth: number): Column[] {
+  return windowWidth >= wideEnough ? columns : columns.filter(({ isExtra }) => !isExtra);
+}
+
+export function tracksOf(shown: Column[]): string {
+  return ['1.5rem', ...shown.map(({ width }) => width), '1.25rem'].join(' ');
+}

@@ -155,10 +155,11 @@ export const appStrings = {
   },
   textSource: {
     names: {
-      general: 'General English prose (bundled)',
-      stories: 'Short stories (bundled)',
-      'stories-validation': 'Held-out short stories (bundled)',
+      general: 'general English prose',
+      stories: 'short stories',
+      'stories-validation': 'held-out short stories',
     } as Record<string, string>,
+    bundled: (name: string) => `${name.charAt(0).toUpperCase()}${name.slice(1)} (bundled)`,
     own: 'My own text…',
     path: 'Text file, .jsonl file or folder of them',
   },

@@ -127,6 +127,7 @@ export const measurementStrings = {
     stop: 'Stop',
     clear: 'Clear',
     waiting: 'Waiting for the other one: side by side they would slow each other down.',
+    waitingFor: (job: string) => `Waiting until the running job is done: ${job}.`,
     loading: 'Loading the model…',
     writing: (tokens: string) => `${tokens} tokens`,
     tokensWritten: (tokens: string) => `${tokens} tokens`,
