@@ -140,6 +140,7 @@ export const wizardStrings = {
       disk: 'Disk while it runs',
       diskTip: 'Checkpoint and package together, at the worst moment.',
       time: 'Time',
+      between: 'Between',
       timeMeasured: 'From the speed of one block of this model, timed on this machine just now.',
       timeAssumed: 'From a typical processor; this model could not be timed here.',
       of: (available: string) => `of ${available} free`,
