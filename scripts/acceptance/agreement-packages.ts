@@ -51,6 +51,11 @@ const allRecipes = [
   'gptq-2',
   'gptq-3',
   'gptq-4',
+  'grid-2',
+  'grid-3',
+  'grid-4',
+  'grid-8',
+  'grid-16',
 ] as const;
 
 const stories = { path: 'data/tinystories-sample/tinystories_sample.txt', separatorId: 1, context: 256 };

@@ -7,7 +7,7 @@ import { compareLogits, compareLosses, compareSteps } from '../../scripts/accept
 import { makePackage, windowsOf } from '../../scripts/acceptance/agreement-packages.ts';
 import { agreementLimits, stepFigures } from '../../scripts/acceptance/items/agreement.ts';
 import { asset } from '../assets.ts';
-import { tinyModels } from './package-support.ts';
+import { packTinyModel, tinyModels } from './package-support.ts';
 import { idWindows } from './quantize-support.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'dbell-agreement-'));
@@ -22,7 +22,10 @@ function idsOf(name: string): number[] {
   return (JSON.parse(text) as { ids: number[] }).ids;
 }
 
-const recipes = ['dbellquant', 'gptq-1', 'billm-reference', 'rtn-8', 'dbellquant-reference', 'gptq-3'];
+const recipes = [
+  ...['dbellquant', 'gptq-1', 'billm-reference', 'rtn-8', 'dbellquant-reference', 'gptq-3'],
+  ...['grid-3', 'grid-2', 'grid-8'],
+];
 /** Models whose norms take no column scale: a transform stays explicit there. */
 const withExplicitScales = ['opt-no-affine', 'opt-post-norm-projected'];
 
@@ -47,7 +50,8 @@ describe('tiny models of random weights: integers exactly, linears and blocks gi
     });
     const source = await openPackage(out);
     const hasExplicitScales = [...source.linears.values()].some((linear) => linear.columnScale !== null);
-    expect(hasExplicitScales).toBe(withExplicitScales.includes(name));
+    // A grid scales the columns of o and down too, which no norm in front can take over.
+    expect(hasExplicitScales).toBe(withExplicitScales.includes(name) || recipe.startsWith('grid-'));
     const window = Int32Array.from(ids).subarray(0, 24);
     const results = await compareSteps(source, {
       ...{ bits, ids: window, linearTokens: 24, integerTokens: 24, threads },
@@ -56,6 +60,30 @@ describe('tiny models of random weights: integers exactly, linears and blocks gi
     expect(stepFigures(results, bits).filter(({ pass }) => pass === false)).toEqual([]);
     source.close();
   });
+});
+
+test.each([
+  ['llama-odd-widths', 2],
+  ['qwen2', 3],
+  ['opt-post-norm-projected', 16],
+] as const)('residual columns beside the grid: %s, %i levels', async (name, levels) => {
+  const out = path.join(folder, `residual-${name}`);
+  await packTinyModel(name, out, { levels, residualShare: 0.2, transform: true });
+  const source = await openPackage(out);
+  const window = Int32Array.from(idsOf(name)).subarray(0, 24);
+  const options = { bits, ids: window, linearTokens: 24, integerTokens: 24, threads };
+  const results = await compareSteps(source, options);
+  const linears = source.architecture.blocks.flatMap((block) =>
+    block.stages.flatMap((stage) => stage.linears),
+  );
+  // One sum for each token, row, and block of the grid; and one for each block of the residual columns, of which there is one.
+  const sums = linears.reduce(
+    (sum, each) => sum + each.outFeatures * (Math.ceil(each.inFeatures / 128) + 1),
+    0,
+  );
+  expect(results.integers).toBe(sums * 24 * 2 * results.kernels.length);
+  expect(stepFigures(results, bits).filter(({ pass }) => pass === false)).toEqual([]);
+  source.close();
 });
 
 test('a weight that differs by a thousandth of the largest is noticed', async () => {
