@@ -7,7 +7,9 @@ import { Embedding } from './embedding.ts';
 import { PanelGramAccumulator } from './gram.ts';
 import { blockParameters } from './graphs/parameters.ts';
 import { Head } from './head.ts';
+import { HeadGram } from './head-input.ts';
 import type {
+  ActivationBits,
   BlockRunner,
   BlockWeights,
   CrossProductAccumulator,
@@ -55,6 +57,7 @@ class OnnxFloatEngine implements FloatEngine {
   private readonly embedding: Embedding;
   private readonly head: Head;
   private readonly crossProducts: CrossProducts;
+  private readonly headGrams = new Map<ActivationBits, HeadGram>();
   private readonly runners = new Map<number, OnnxBlockRunner>();
 
   constructor(source: ModelSource, threads: number) {
@@ -101,6 +104,15 @@ class OnnxFloatEngine implements FloatEngine {
     return this.crossProducts.accumulator(leftSize, rightSize);
   }
 
+  addHeadGram(hidden: Float32Array, gram: GramAccumulator, activationBits: ActivationBits): Promise<void> {
+    let headGram = this.headGrams.get(activationBits);
+    if (!headGram) {
+      headGram = new HeadGram(this.source, this.threads, activationBits);
+      this.headGrams.set(activationBits, headGram);
+    }
+    return headGram.add(hidden, gram);
+  }
+
   tokenLosses(hidden: Float32Array, ids: Int32Array): Promise<Float32Array> {
     return this.head.tokenLosses(hidden, ids);
   }
@@ -113,6 +125,8 @@ class OnnxFloatEngine implements FloatEngine {
     for (const runner of this.runners.values()) await runner.close();
     this.runners.clear();
     await this.crossProducts.close();
+    for (const headGram of this.headGrams.values()) await headGram.close();
+    this.headGrams.clear();
     await this.head.close();
   }
 }

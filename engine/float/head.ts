@@ -2,7 +2,7 @@ import { DBellError } from '../contract/errors.ts';
 import type { Architecture } from '../model/architecture.ts';
 import type { ModelSource } from '../model/source.ts';
 import { assertFinite } from './finite.ts';
-import { addFakeQuantization, addNorm } from './graphs/parts.ts';
+import { addHeadInput, headInputFeeds } from './head-input.ts';
 import { GraphBuilder, int } from './onnx/graph-builder.ts';
 import { type Feed, GraphSession } from './session.ts';
 import type { ActivationBits } from './types.ts';
@@ -26,21 +26,13 @@ export function buildHeadGraph(
   activationBits: ActivationBits,
 ): Uint8Array {
   const graph = new GraphBuilder('head');
-  const { hiddenSize, vocabularySize, finalNorm, head } = architecture;
-  const { embeddingSize, projectOut } = architecture.embedding;
-  let value = graph.input('hidden', 'float32', ['rows', hiddenSize]);
-  if (finalNorm) value = addNorm(graph, finalNorm, 'finalNorm', hiddenSize, value);
-  const transposed = { attributes: { transB: int(1) } };
-  if (projectOut)
-    value = graph.node(
-      'Gemm',
-      [value, graph.input('projectOut.weight', 'float32', [embeddingSize, hiddenSize])],
-      transposed,
-    );
-  value = addFakeQuantization(graph, activationBits, value);
+  const { hiddenSize, vocabularySize, head } = architecture;
+  const { embeddingSize } = architecture.embedding;
+  const hidden = graph.input('hidden', 'float32', ['rows', hiddenSize]);
+  const value = addHeadInput(graph, architecture, hidden, activationBits);
   const inputs = [value, graph.input('head.weight', 'float32', [vocabularySize, embeddingSize])];
   if (head.bias) inputs.push(graph.input('head.bias', 'float32', [vocabularySize]));
-  const logits = graph.node('Gemm', inputs, transposed);
+  const logits = graph.node('Gemm', inputs, { attributes: { transB: int(1) } });
   if (output === 'logits') {
     graph.output(logits, 'logits', 'float32', ['rows', vocabularySize]);
   } else {
@@ -141,16 +133,11 @@ export class Head {
   }
 
   private readWeights(): Record<string, Feed> {
-    const { hiddenSize, vocabularySize, finalNorm, head, embedding } = this.source.architecture;
-    const feeds: Record<string, Feed> = {};
-    const add = (input: string, tensor: string | null | undefined, ...shape: number[]): void => {
-      if (tensor) feeds[input] = { data: this.source.readFloat32(tensor), shape };
-    };
-    add('finalNorm.weight', finalNorm?.weight, hiddenSize);
-    add('finalNorm.bias', finalNorm?.bias, hiddenSize);
-    add('projectOut.weight', embedding.projectOut, embedding.embeddingSize, hiddenSize);
-    add('head.weight', head.weight, vocabularySize, embedding.embeddingSize);
-    add('head.bias', head.bias, vocabularySize);
+    const { vocabularySize, head, embedding } = this.source.architecture;
+    const feeds = headInputFeeds(this.source);
+    const weight = this.source.readFloat32(head.weight);
+    feeds['head.weight'] = { data: weight, shape: [vocabularySize, embedding.embeddingSize] };
+    if (head.bias) feeds['head.bias'] = { data: this.source.readFloat32(head.bias), shape: [vocabularySize] };
     return feeds;
   }
 }

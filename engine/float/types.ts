@@ -145,6 +145,11 @@ export interface FloatEngine {
   blockRunner(context: number): Promise<BlockRunner>;
   newGram(size: number): GramAccumulator;
   newCrossProduct(leftSize: number, rightSize: number): CrossProductAccumulator;
+  /**
+   * Adds XᵀX of the head's input (behind final norm, project_out and rounding to `activationBits`) for rows of the last block's output, `[rows, hiddenSize]`.
+   * The accumulator has the embedding's size.
+   */
+  addHeadGram(hidden: Float32Array, gram: GramAccumulator, activationBits: ActivationBits): Promise<void>;
   /** Final norm, project_out, head and losses: natural-log loss of ids[1…], `[ids.length − 1]`. */
   tokenLosses(hidden: Float32Array, ids: Int32Array): Promise<Float32Array>;
   /** Logits of the given rows of `hidden`, `[rows, vocabularySize]`. */

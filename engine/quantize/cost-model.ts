@@ -1,6 +1,8 @@
+import type { EmbeddingBits } from '../contract/common.ts';
 import { type Architecture, type Block, type Linear, linearsOf, type Stage } from '../model/architecture.ts';
+import { tableSweeps } from './limits.ts';
 import type { Recipe } from './recipe.ts';
-import { usesFloatStream, usesHessians } from './resolve-recipe.ts';
+import { compensatesTables, usesFloatStream, usesHessians } from './resolve-recipe.ts';
 import { targetTap } from './target-tap.ts';
 
 /**
@@ -96,4 +98,40 @@ export function blockOperations(
     total += windowCount * forward * (passes - (isLast ? out : 0));
   }
   return total;
+}
+
+/** One window's share of the Gram matrix of the head's input. */
+export function headGramOperations(architecture: Architecture, context: number): number {
+  return context * architecture.embedding.embeddingSize ** 2;
+}
+
+/** Fitting the head's table: products of every row with the metric for the start, each sweep and the errors. */
+export function tableFitOperations(architecture: Architecture): number {
+  const products = tableSweeps + 4;
+  return (
+    numericsWeight * 2 * products * architecture.vocabularySize * architecture.embedding.embeddingSize ** 2
+  );
+}
+
+/** All of the head's work where its table is fitted, the last block's outputs included, which nobody else needs; else nothing. */
+export function headOperations(
+  architecture: Architecture,
+  recipe: Recipe,
+  embeddingBits: EmbeddingBits,
+  windowCount: number,
+  context: number,
+): number {
+  const last = architecture.blocks.at(-1);
+  if (!last || !compensatesTables(recipe, embeddingBits)) return 0;
+  return (
+    windowCount *
+      (outputOperations(architecture, last, recipe, context) + headGramOperations(architecture, context)) +
+    tableFitOperations(architecture)
+  );
+}
+
+/** From the last stage's input to the block's output, as blockOperations counts it. */
+function outputOperations(architecture: Architecture, block: Block, recipe: Recipe, context: number): number {
+  const forward = blockForwardOperations(architecture, block, context);
+  return recipe.compensation.hessian === 'per-block' ? forward : forward / piecesPerBlock;
 }

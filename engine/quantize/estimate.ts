@@ -10,7 +10,7 @@ import {
   storedResidualBytes,
   storedRowValueBytes,
 } from './code-storage.ts';
-import { blockForwardOperations, blockOperations, stageWidth } from './cost-model.ts';
+import { blockForwardOperations, blockOperations, headOperations, stageWidth } from './cost-model.ts';
 import { baseProcessBytes } from './limits.ts';
 import { blockCount } from './quantized-linear.ts';
 import type { Recipe } from './recipe.ts';
@@ -199,7 +199,7 @@ export function estimateQuantization(inputs: EstimateInputs): QuantizationEstima
   const packageOnDisk = 2 * stored.bytes.total;
   const operations = architecture.blocks.reduce(
     (sum, each) => sum + blockOperations(architecture, each, recipe, windowCount, context),
-    0,
+    headOperations(architecture, recipe, inputs.embeddingBits, windowCount, context),
   );
   const speed = inputs.operationsPerSecond;
   const milliseconds = (operationsPerSecond: number): number => (1000 * operations) / operationsPerSecond;

@@ -16,16 +16,18 @@ import {
   type StreamName,
   statePathOf,
 } from './checkpoint.ts';
-import { blockOperations } from './cost-model.ts';
+import { blockOperations, headOperations, tableFitOperations } from './cost-model.ts';
 import { engineIdentity } from './engine-identity.ts';
+import { measureHead } from './head-stage.ts';
 import { WindowFile } from './hidden-states.ts';
 import { lockFolder } from './output-lock.ts';
 import { checkBeforeStart } from './preflight.ts';
 import type { QuantizationControl, QuantizationProgress } from './progress.ts';
 import { ProgressReporter, plainEvent } from './progress-reporter.ts';
 import type { Recipe } from './recipe.ts';
-import { needsCalibration, usesFloatStream, usesHessians } from './resolve-recipe.ts';
+import { compensatesTables, needsCalibration, usesFloatStream, usesHessians } from './resolve-recipe.ts';
 import type { PackageSummary, QuantizationSink } from './sink.ts';
+import type { TableMetric } from './table-metric.ts';
 import { restoreRetiredWork, retireWork, workDirectorySuffix } from './work-folder.ts';
 
 export interface QuantizeOptions {
@@ -126,7 +128,15 @@ async function runLocked(
   const resumedBlocks = state?.blocksDone ?? 0;
   const reporter = new ProgressReporter({
     blockCount,
-    totalOperations: sum(operations),
+    totalOperations:
+      sum(operations) +
+      headOperations(
+        architecture,
+        recipe,
+        options.embeddingBits,
+        windows?.windowCount ?? 0,
+        windows?.context ?? 0,
+      ),
     doneOperations: sum(operations.slice(0, resumedBlocks)),
     control: options.control,
     onProgress: options.onProgress,
@@ -161,7 +171,7 @@ async function runLocked(
       reporter.enterBlock(block.index);
       const next: 0 | 1 = state.generation === 0 ? 1 : 0;
       const inputs = streams.open(state);
-      const outputs = block.index + 1 < blockCount ? streams.create(next) : { float: null, quantized: null };
+      const outputs = block.index + 1 < blockCount ? streams.create(next) : streams.createLast(next);
       let hashes: StreamHashes;
       try {
         const quantized =
@@ -188,12 +198,25 @@ async function runLocked(
 
   reporter.enterBlock(blockCount);
   await reporter.advance(0, plainEvent('finish', windows?.windowCount ?? 0, windows?.windowCount ?? 0));
+  let tableMetric: TableMetric | null = null;
+  const headInputs = existsSync(outputDirectory) ? null : streams.openLast(state);
+  if (headInputs) {
+    try {
+      tableMetric = await measureHead(engine, architecture, headInputs, reporter);
+    } finally {
+      headInputs.close();
+    }
+    await reporter.advance(
+      tableFitOperations(architecture),
+      plainEvent('finish', headInputs.windowCount, headInputs.windowCount),
+    );
+  }
   const summary = await sink.finish({
     source,
     recipe,
     embeddingBits: options.embeddingBits,
     calibration: calibrationRecord(windows),
-    tableMetric: null,
+    tableMetric,
   });
   retireWork(workDirectory);
   return { summary, resumedBlocks, elapsedMs: earlierMs + reporter.elapsedMs };
@@ -235,6 +258,22 @@ class Streams {
       return WindowFile.open(filePath, windowCount, values, stored?.sha256 ?? '');
     };
     return { float: file('float'), quantized: file('quantized') };
+  }
+
+  /** Outputs of the last block: what enters the head, where its table is fitted to that. */
+  createLast(generation: 0 | 1): StreamFiles {
+    const { recipe, embeddingBits } = this.options;
+    if (!compensatesTables(recipe, embeddingBits)) return { float: null, quantized: null };
+    const quantized = WindowFile.create(this.folder.streamPath('quantized', generation), ...this.sizes());
+    return { float: null, quantized };
+  }
+
+  /** The same to read, or null where nobody needs it. */
+  openLast(state: CheckpointState): WindowFile | null {
+    const { recipe, embeddingBits } = this.options;
+    if (!compensatesTables(recipe, embeddingBits)) return null;
+    const filePath = this.folder.streamPath('quantized', state.generation);
+    return WindowFile.open(filePath, ...this.sizes(), state.quantizedStream?.sha256 ?? '');
   }
 
   /** Embeddings of all windows: both streams' inputs of block 0. */

@@ -1,3 +1,4 @@
+import type { EmbeddingBits } from '../contract/common.ts';
 import { DBellError } from '../contract/errors.ts';
 import type { FamilyName, Stage } from '../model/architecture.ts';
 import { columnsPerBlock } from './quantized-linear.ts';
@@ -288,4 +289,9 @@ export function usesHessians(recipe: Recipe): boolean {
     (recipe.binarizer.kind === 'structured' &&
       (recipe.binarizer.importance === 'hessian' || recipe.binarizer.searchOn !== 'weight'))
   );
+}
+
+/** Whether the head's table is fitted to the calibration: at 6 and 4 bits, by recipes that run the quantized model. At 8 bits rounding loses nothing. */
+export function compensatesTables(recipe: Recipe, embeddingBits: EmbeddingBits): boolean {
+  return embeddingBits < 8 && usesHessians(recipe);
 }
