@@ -8,7 +8,7 @@ import { randomWindows } from './quantize-support.ts';
 
 /**
  * One quantization run as a process of its own, for tests that kill it.
- * Arguments (JSON): model, recipe, output, windowCount, context, threads, and killAtOperation: which file operation ends the process (SIGKILL) just before it happens.
+ * Arguments (JSON): model, recipe, output, windowCount, context, threads, embeddingBits, and killAtOperation: which file operation ends the process (SIGKILL) just before it happens.
  */
 const settings = JSON.parse(process.argv[2] ?? '{}') as {
   model: string;
@@ -17,6 +17,7 @@ const settings = JSON.parse(process.argv[2] ?? '{}') as {
   windowCount: number;
   context: number;
   threads: number;
+  embeddingBits: 16 | 8 | 6 | 4;
   killAtOperation?: number;
 };
 
@@ -34,7 +35,7 @@ const result = await quantize({
   engine,
   windows: randomWindows(source.architecture.vocabularySize, settings.windowCount, settings.context),
   recipe: resolveRecipe(settings.recipe, {}, undefined, source.architecture.family),
-  embeddingBits: 8,
+  embeddingBits: settings.embeddingBits,
   sink: createPackageSink({ workDirectory, outputDirectory: settings.output }),
   workDirectory,
   seed: 0,

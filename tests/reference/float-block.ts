@@ -112,11 +112,18 @@ export class ReferenceModel {
     return { floatInputs, stageInputs, residual, sums, out };
   }
 
+  /** What the head multiplies: behind final norm and project_out. */
+  headInput(hidden: Matrix): Matrix {
+    const { finalNorm, embedding, hiddenSize } = this.architecture;
+    const rows = finalNorm ? this.norm(finalNorm, hidden) : hidden;
+    return embedding.projectOut
+      ? multiply(rows, toMatrix(this.tensor(embedding.projectOut), hiddenSize))
+      : rows;
+  }
+
   logits(hidden: Matrix): Matrix {
-    const { finalNorm, embedding, head, hiddenSize } = this.architecture;
-    let rows = finalNorm ? this.norm(finalNorm, hidden) : hidden;
-    if (embedding.projectOut) rows = multiply(rows, toMatrix(this.tensor(embedding.projectOut), hiddenSize));
-    return multiply(rows, toMatrix(this.tensor(head.weight), embedding.embeddingSize));
+    const { embedding, head } = this.architecture;
+    return multiply(this.headInput(hidden), toMatrix(this.tensor(head.weight), embedding.embeddingSize));
   }
 
   /** −log p of ids[1…]. */
