@@ -142,7 +142,7 @@ export interface NativeNumerics {
   };
 
   /**
-   * Embedding or head `[rows, columns]` at 4 or 6 bits in groups of 32 columns (method.md section 6): without a metric rounding at the scale of least squared error; with M
+   * Embedding or head `[rows, columns]` at 4 or 6 bits in groups of 32 columns (method.md section 9): without a metric rounding at the scale of least squared error; with M
    * `[columns, columns]` (symmetric, positive definite) and U (M⁻¹ = UᵀU; null: rounding) a start from left to right, then `sweeps` sweeps of coordinate descent over codes and
    * scales. Rows do not depend on each other. `firstOverflow` is the index of the first value that is not finite or too large for an fp16 scale, or −1; then the rest is empty.
    * Throws where compensation made a row infinite.

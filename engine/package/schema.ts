@@ -87,7 +87,7 @@ const layerQualitySchema = z.strictObject({
 /** Embedding table or LM head. */
 const tableQualitySchema = z.strictObject({
   name: z.string(),
-  /** `rounded`, or `compensated`: fitted to the metric of the head's inputs (method.md section 6). */
+  /** `rounded`, or `compensated`: fitted to the metric of the head's inputs (method.md section 9). */
   method: z.enum(['rounded', 'compensated']),
   /** tr(E M Eᵀ) / tr(W M Wᵀ); null where nothing was compensated. */
   relativeError: z.number().nullable(),

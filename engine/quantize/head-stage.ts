@@ -9,7 +9,7 @@ import { prepareTableMetric, type TableMetric } from './table-metric.ts';
 export const headActivationBits = 8;
 
 /**
- * The metric of the head's table from the outputs of the last block, all blocks quantized (method.md section 6). Null where there is nothing to weigh with.
+ * The metric of the head's table from the outputs of the last block, all blocks quantized (method.md section 9). Null where there is nothing to weigh with.
  *
  * @param stream hidden states behind the last block
  */

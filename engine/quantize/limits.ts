@@ -26,9 +26,9 @@ export const baseProcessBytes = 190 * 1024 * 1024;
 
 /**
  * λ of the head's metric where the embedding is the same table, against a mean diagonal of 1: how much plain closeness of a looked-up row counts beside the logits.
- * Measured in docs/method.md, section 6.
+ * Measured in docs/method.md, section 9.
  */
-export const tiedLookupWeight = 0.3;
+export const tiedLookupWeight = 1;
 
 /** λ where the head has a table of its own: keeps M positive definite, as the linears' damping does. */
 export const headDamping = 0.01;

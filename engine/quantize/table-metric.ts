@@ -1,7 +1,7 @@
 import { numerics } from '../native/numerics.ts';
 import { headDamping, maximumDamping, tiedLookupWeight } from './limits.ts';
 
-/** What an error of the head's table costs (method.md section 6). */
+/** What an error of the head's table costs (method.md section 9). */
 export interface TableMetric {
   /** M = H / mean(diag H) + λI, `[size, size]`; H = Σ x xᵀ over the inputs of the quantized model's head. */
   metric: Float32Array;

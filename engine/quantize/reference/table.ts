@@ -1,7 +1,7 @@
 import { halfToNumber, storedHalf } from './half-precision.ts';
 
 /**
- * Embedding and head tables of 6 and 4 bits (docs/method.md, section 6): W ≈ scale · code in groups of 32 columns, codes −2^(b−1) … 2^(b−1) − 1, scales of either sign. Plain and
+ * Embedding and head tables of 6 and 4 bits (docs/method.md, section 9): W ≈ scale · code in groups of 32 columns, codes −2^(b−1) … 2^(b−1) − 1, scales of either sign. Plain and
  * slow, float32 arithmetic in the order of the native code.
  */
 

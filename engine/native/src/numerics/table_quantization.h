@@ -19,7 +19,7 @@ struct QuantizedTable {
   std::size_t first_overflow = 0;
 };
 
-/// Embedding or head rows at 4 or 6 bits (docs/method.md, section 6): without a metric rounding to the scale of least squared error; with M `[columns, columns]` (symmetric, positive
+/// Embedding or head rows at 4 or 6 bits (docs/method.md, section 9): without a metric rounding to the scale of least squared error; with M `[columns, columns]` (symmetric, positive
 /// definite) a start from left to right with its factor U (M⁻¹ = UᵀU; null: rounding) and `sweeps` sweeps of coordinate descent over codes and scales. Rows are independent of
 /// each other. Throws std::invalid_argument where a weight becomes not finite by compensation; the message names the row.
 QuantizedTable quantize_table(const float* weight, std::size_t rows, std::size_t columns, int bits, const float* metric,
