@@ -100,7 +100,7 @@ describe('the table of the head', () => {
     expect(Math.abs(quality.relativeError! - error)).toBeLessThan(0.02 * error);
 
     const rounded = await openPackage(await pack(name, 'rtn-4', bits));
-    expect(error).toBeLessThan(0.75 * errorIn(rounded.readFloat32(head.weight)));
+    expect(error).toBeLessThan((head.tied ? 0.92 : 0.75) * errorIn(rounded.readFloat32(head.weight)));
     expect(rounded.quality.tables!.every(({ method }) => method === 'rounded')).toBe(true);
     // An embedding of its own is looked up, not multiplied: it is rounded.
     if (!head.tied) expect(opened.readFloat32(embedding.table)).toEqual(rounded.readFloat32(embedding.table));
