@@ -9,6 +9,7 @@ import { root, runItems } from './harness.ts';
 import { agreementItems } from './items/agreement.ts';
 import { cloneItems } from './items/clone.ts';
 import { costItems } from './items/cost.ts';
+import { exportItems } from './items/export.ts';
 import { fullPrecisionItems, greedyItems } from './items/full-precision.ts';
 import { gridFamilyItems } from './items/grid.ts';
 import { killItems } from './items/kills.ts';
@@ -32,6 +33,7 @@ const passed = await runItems(
     ...costItems,
     ...smollmItems,
     ...gridFamilyItems,
+    ...exportItems,
     ...agreementItems,
     ...killItems,
     ...robustnessItems,

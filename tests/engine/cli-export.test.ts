@@ -1,0 +1,72 @@
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { afterAll, expect, test } from 'vitest';
+import { openModel } from '../../engine/model/open.ts';
+import { SeededRandom } from '../../engine/model/seeded-random.ts';
+import { onlyJson, runCli } from './cli-run.ts';
+import { lowBitGguf } from './model-low-bit-support.ts';
+
+const folder = mkdtempSync(path.join(os.tmpdir(), 'dbell-cli-export-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+const environment = { DBELL_HOME: path.join(folder, 'home') };
+const at = (name: string) => path.join(folder, name);
+
+test('a natively binary GGUF is recognised, kept as it is, and exported again with the same weights', async () => {
+  writeFileSync(at('native.gguf'), lowBitGguf('Q1_0', new SeededRandom(21)));
+  const described = onlyJson(await runCli(['inspect', at('native.gguf'), '--json'], environment));
+  expect(described.lowBit).toEqual({ levels: 2, storedTypes: ['Q1_0'], isStored: true });
+  const shown = await runCli(['inspect', at('native.gguf')], environment);
+  expect(shown.stdout).toContain('binary weights in all linears; recipe as-is keeps them exactly');
+
+  const kept = await runCli(
+    ['quantize', at('native.gguf'), '--recipe', 'as-is', '--out', at('kept'), '--json'],
+    environment,
+  );
+  expect(onlyJson(kept)).toMatchObject({
+    recipe: 'as-is',
+    storedBitsPerWeight: 1.125,
+    calibration: null,
+    meanRelativeError: 0,
+  });
+  const verified = await runCli(
+    ['verify', at('kept'), '--against', at('native.gguf'), '--json'],
+    environment,
+  );
+  expect(onlyJson(verified)).toMatchObject({ ok: true, problems: [] });
+
+  const args = ['export', at('kept'), '--format', 'gguf', '--out', at('again.gguf'), '--exact', '--json'];
+  const exported = onlyJson(await runCli(args, environment));
+  expect(exported).toMatchObject({ out: at('again.gguf'), format: 'gguf', notes: [] });
+  expect(Object.keys(exported.types as object).sort()).toEqual(['F16', 'F32', 'Q1_0']);
+  const [before, after] = [await openModel(at('native.gguf')), await openModel(at('again.gguf'))];
+  for (const [name, { storedType }] of before.tensors) {
+    if (storedType !== 'Q1_0') continue;
+    expect(after.lowBitWeight!(name)).toEqual(before.lowBitWeight!(name));
+  }
+  before.close();
+  after.close();
+
+  const second = await runCli(args, environment);
+  expect(second.exitCode).toBe(1);
+  expect(onlyJson(second).error).toMatchObject({ code: 'output-exists' });
+});
+
+test('an export that does not map says why and writes nothing', async () => {
+  const model = path.resolve(import.meta.dirname, '../fixtures/model/tiny/llama-plain');
+  await runCli(['quantize', model, '--recipe', 'rtn-4', '--out', at('rounded'), '--json'], environment);
+  const result = await runCli(
+    ['export', at('rounded'), '--format', 'gguf', '--out', at('no.gguf'), '--json'],
+    environment,
+  );
+  expect(result.exitCode).toBe(1);
+  expect(onlyJson(result).error).toEqual({
+    code: 'unsupported-model',
+    message:
+      "model.layers.0.mlp.down_proj cannot be exported: its 48 columns are no multiple of 32, GGUF's block",
+  });
+  expect(readdirSync(folder).filter((name) => name.startsWith('no.gguf'))).toEqual([]);
+  expect(existsSync(at('rounded'))).toBe(true);
+  const wrong = await runCli(['export', at('rounded'), '--format', 'onnx', '--out', at('x')], environment);
+  expect(wrong.exitCode).toBe(2);
+});
