@@ -1,8 +1,9 @@
-import type { Stage } from '../model/architecture.ts';
+import type { Block, Stage } from '../model/architecture.ts';
 import { type ProblemList, quote } from '../model/problems.ts';
 import type { ModelSource } from '../model/source.ts';
 import { packing } from '../native/packing.ts';
 import { dequantize } from '../quantize/dequantize.ts';
+import { hiddenScale, relativeErrorUpToScale } from '../quantize/folding.ts';
 import { correctsBias, foldsIntoNorms } from '../quantize/resolve-recipe.ts';
 import { rowsPerGroup } from './layout.ts';
 import {
@@ -55,7 +56,7 @@ export async function compareWithSource(
   const blocks = opened.architecture.blocks;
   for (const block of blocks) {
     for (const stage of block.stages) {
-      compareStage(opened, source, stage, problems);
+      compareStage(opened, source, block, stage, problems);
       await new Promise((resolve) => setImmediate(resolve));
     }
     onProgress((block.index + 1) / blocks.length);
@@ -157,9 +158,17 @@ async function compareTableError(
 }
 
 /** Weight error of each linear of a stage, with the column scales that the package applies to its input. */
-function compareStage(opened: OpenedPackage, source: ModelSource, stage: Stage, problems: ProblemList): void {
+function compareStage(
+  opened: OpenedPackage,
+  source: ModelSource,
+  block: Block,
+  stage: Stage,
+  problems: ProblemList,
+): void {
+  const { recipe } = opened.quantization;
   const folded = foldedScale(opened, source, stage, problems);
-  for (const { name, bias } of stage.linears) {
+  for (const described of stage.linears) {
+    const { name, bias } = described;
     const linear = opened.readLinear(name);
     const weight = source.readFloat32(`${name}.weight`);
     const quantized = dequantize(linear);
@@ -170,7 +179,10 @@ function compareStage(opened: OpenedPackage, source: ModelSource, stage: Stage, 
       quantized,
       linear.inFeatures,
     );
-    const error = weightRelativeError(weight, quantized, scale);
+    const hidden = hiddenScale(recipe, opened.architecture, block, stage, described);
+    const error = hidden
+      ? relativeErrorUpToScale(weight, scaled(quantized, scale), linear.inFeatures, hidden)
+      : weightRelativeError(weight, quantized, scale);
     const stated =
       opened.quality.layers.find((layer) => layer.name === name)?.weightRelativeError ?? Number.NaN;
     const tolerance = fitted ? fittedScaleTolerance : weightErrorTolerance;
@@ -179,7 +191,8 @@ function compareStage(opened: OpenedPackage, source: ModelSource, stage: Stage, 
         'weight-error',
         `${quote(name)}: the weights differ from the source's by ${error.toPrecision(6)} (relative, squared), quality.json says ${stated.toPrecision(6)}`,
       );
-    if (bias !== null && linear.bias !== null && !correctsBias(opened.quantization.recipe, stage))
+    const ownBias = !correctsBias(recipe, stage) && hidden !== 'rows';
+    if (bias !== null && linear.bias !== null && ownBias)
       compareFloats(bias, linear.bias, source.readFloat32(bias), problems);
   }
 }
@@ -247,6 +260,11 @@ function effectiveScale(
     scale[column] = square === 0 ? 0 : product / square;
   }
   return { scale, fitted };
+}
+
+function scaled(quantized: Float32Array, scale: Float64Array): Float32Array {
+  const columns = scale.length;
+  return quantized.map((value, index) => value * (scale[index % columns] ?? 1));
 }
 
 /** ‖W − Q·diag(c)‖² / ‖W‖²; 0 for a layer of zeros that came back so. */

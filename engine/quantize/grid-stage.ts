@@ -1,6 +1,7 @@
 import type { Linear, Stage } from '../model/architecture.ts';
 import { type GridFit, numerics } from '../native/numerics.ts';
 import { stageWidth } from './cost-model.ts';
+import { type FoldSource, isTied, scaleOfColumns, scaleOfRows } from './folding.ts';
 import { maximumDamping } from './limits.ts';
 import { blockCount } from './quantized-linear.ts';
 import type { Recipe } from './recipe.ts';
@@ -19,26 +20,69 @@ export interface GridStageFit {
   notes: string[];
 }
 
+/** What a grid is fitted to. */
+export interface GridStageInputs {
+  /** W̃ of the linears, one below the other, `[Σ out, in]`. */
+  target: Float32Array;
+  /** H, undamped, `[in, in]`. */
+  hessian: Float64Array;
+}
+
 /**
  * Fits the recipe's grid to the targets of all linears of a stage as one matrix, so that they share one column scale (method.md section 8).
  *
- * @param target W̃ of the linears, one below the other, `[Σ out, in]`
- * @param hessian H, undamped, `[in, in]`
- * @param withColumnScale false where the recipe allows c, but not at this stage
+ * @param columnScale whether the stage may have a column scale: any, one that goes into the rows of the linear in front, or none
  */
 export function fitGridStage(
   stage: Stage,
-  target: Float32Array,
-  hessian: Float64Array,
+  inputs: GridStageInputs,
   recipe: Recipe,
-  withColumnScale: boolean,
+  columnScale: 'free' | 'none' | FoldSource,
 ): GridStageFit {
+  const { damping } = recipe.compensation;
+  const inFeatures = stageWidth(stage);
+  const fit = fitOnce(inputs, inFeatures, recipe, columnScale === 'none' ? 'none' : 'free');
+  if (typeof columnScale === 'string' || !isTied(columnScale) || !fit.columnScale) {
+    return {
+      linears: cutFit(stage, fit, inFeatures),
+      columnScale: fit.columnScale,
+      notes: notesOf(fit, inFeatures, damping),
+    };
+  }
+  // Columns that share a scale take the mean of those that they would have had for themselves; everything else is fitted again around it.
+  const tied = scaleOfColumns(columnScale, scaleOfRows(columnScale, fit.columnScale));
+  const again = fitOnce(inScaledSpace(inputs, tied), inFeatures, recipe, 'none');
+  return {
+    linears: cutFit(stage, again, inFeatures),
+    columnScale: tied,
+    notes: notesOf(again, inFeatures, damping),
+  };
+}
+
+/** W̃ diag(c)⁻¹ and diag(c) H diag(c): what a grid without c must be fitted to so that it is best with this c. */
+function inScaledSpace({ target, hessian }: GridStageInputs, scale: Float32Array): GridStageInputs {
+  const size = scale.length;
+  return {
+    target: target.map((value, index) => {
+      const divisor = scale[index % size] ?? 1;
+      return divisor > 0 ? value / divisor : 0;
+    }),
+    hessian: hessian.map(
+      (value, index) => value * (scale[Math.floor(index / size)] ?? 1) * (scale[index % size] ?? 1),
+    ),
+  };
+}
+
+function fitOnce(
+  { target, hessian }: GridStageInputs,
+  inFeatures: number,
+  recipe: Recipe,
+  columnScale: 'free' | 'none',
+): GridFit {
   const { binarizer, compensation, blockSize } = recipe;
   if (binarizer.kind !== 'grid') throw new Error('the recipe has no grid');
-  const inFeatures = stageWidth(stage);
-  const outFeatures = target.length / inFeatures;
   const { damping } = compensation;
-  const fit = numerics.fitGrid(target, hessian, outFeatures, inFeatures, {
+  return numerics.fitGrid(target, hessian, target.length / inFeatures, inFeatures, {
     levels: binarizer.levels,
     rounds: binarizer.rounds,
     sweeps: binarizer.sweeps,
@@ -47,13 +91,8 @@ export function fitGridStage(
     maximumDamping: Math.max(damping, maximumDamping),
     rowRidge: binarizer.rowRidge,
     columnRidge: binarizer.columnRidge,
-    columnScale: withColumnScale ? 'free' : 'none',
+    columnScale,
   });
-  return {
-    linears: cutFit(stage, fit, inFeatures),
-    columnScale: fit.columnScale,
-    notes: notesOf(fit, inFeatures, damping),
-  };
 }
 
 function cutFit(stage: Stage, fit: GridFit, inFeatures: number): GridLinearFit[] {

@@ -1,7 +1,21 @@
 import type { BlockWeights, ColumnScales } from '../float/types.ts';
-import { type Block, linearsOf, type Stage, type StageName } from '../model/architecture.ts';
+import {
+  type Architecture,
+  type Block,
+  linearsOf,
+  type Stage,
+  type StageName,
+} from '../model/architecture.ts';
 import { quantizeOperations } from './cost-model.ts';
 import { dequantize } from './dequantize.ts';
+import {
+  type FoldSource,
+  foldSource,
+  hiddenScale,
+  relativeErrorUpToScale,
+  scaleOfRows,
+  scaleRows,
+} from './folding.ts';
 import { fitGridStage } from './grid-stage.ts';
 import { channelMaxima, weightHistogram } from './histogram.ts';
 import {
@@ -36,6 +50,7 @@ export interface StageInputs {
 export class StageQuantizer {
   readonly weights: BlockWeights;
   readonly columnScales: ColumnScales = {};
+  private readonly architecture: Architecture;
   private readonly block: Block;
   private readonly recipe: Recipe;
   private readonly reporter: ProgressReporter;
@@ -50,6 +65,7 @@ export class StageQuantizer {
   private readonly reports: LayerReport[] = [];
 
   constructor(settings: {
+    architecture: Architecture;
     block: Block;
     weights: BlockWeights;
     recipe: Recipe;
@@ -57,6 +73,7 @@ export class StageQuantizer {
     windowCount: number;
     collectHistograms: boolean;
   }) {
+    this.architecture = settings.architecture;
     this.block = settings.block;
     this.weights = settings.weights;
     this.recipe = settings.recipe;
@@ -132,6 +149,9 @@ export class StageQuantizer {
         ...relativeErrors(weight, restored, inputs.hessian, transform?.scale ?? null, linear),
         notes: layer.notes,
       };
+      const hidden = hiddenScale(this.recipe, this.architecture, this.block, stage, linear);
+      if (hidden)
+        report.weightRelativeError = relativeErrorUpToScale(weight, restored, linear.inFeatures, hidden);
       if (solved) {
         report.targetRelativeError = relativeErrors(
           aim,
@@ -185,18 +205,22 @@ export class StageQuantizer {
     return { ...quantizeLayer(linear, target, bias, inputs.hessian, scale, this.recipe), columnScale: null };
   }
 
-  /** The grid's codes and scales of all linears of a stage; its column scale goes into the norm in front where that is allowed. */
+  /** The grid's codes and scales of all linears of a stage; its column scale goes into the norm or the linear in front where that is allowed. */
   private fitGrid(stage: Stage, target: Float32Array, shared: StageHessian): StageLayer[] {
     const { binarizer } = this.recipe;
     if (binarizer.kind !== 'grid') throw new Error('the recipe has no grid');
-    const folds = stage.foldableNorm !== null && stage.foldableNorm.weight !== null;
-    const wanted = binarizer.columnScale === 'free' || (binarizer.columnScale === 'folded' && folds);
-    const fit = fitGridStage(stage, target, shared.hessian, this.recipe, wanted);
+    const norm = stage.foldableNorm !== null && stage.foldableNorm.weight !== null;
+    const source =
+      binarizer.columnScale === 'folded' ? foldSource(this.architecture, this.block, stage) : null;
+    const kind = binarizer.columnScale === 'none' ? 'none' : norm ? 'free' : binarizer.columnScale;
+    const wanted = kind === 'folded' ? (source ?? 'none') : kind;
+    const fit = fitGridStage(stage, { target, hessian: shared.hessian }, this.recipe, wanted);
     const { columnScale } = fit;
     if (columnScale) {
-      // The block's own passes multiply the stage's input; the package has the norm do it where it can.
+      // The block's own passes multiply the stage's input; the package has what stands in front do it where it can.
       this.columnScales[stage.name] = columnScale;
-      if (folds) this.foldIntoNorm(stage, columnScale);
+      if (norm) this.foldIntoNorm(stage, columnScale);
+      else if (source) this.foldIntoRows(source, columnScale);
     }
     return fit.linears.map(({ linear, codes, scales }) => {
       const quantized: QuantizedLinear = {
@@ -205,7 +229,7 @@ export class StageQuantizer {
         outFeatures: linear.outFeatures,
         inFeatures: linear.inFeatures,
         bias: this.biasOf(linear.bias),
-        columnScale: folds ? null : columnScale,
+        columnScale: norm || source ? null : columnScale,
         levels: binarizer.levels,
         codes,
         scales,
@@ -219,6 +243,17 @@ export class StageQuantizer {
         notes: [...shared.notes, ...fit.notes],
       };
     });
+  }
+
+  /** The rows of a linear that is quantized already take a later stage's column scale. */
+  private foldIntoRows(source: FoldSource, columnScale: Float32Array): void {
+    const { name } = source.linear;
+    const linear = this.linears.find((each) => each.name === name);
+    const report = this.reports.find((each) => each.name === name);
+    if (linear?.layout !== 'grid' || !report) throw new Error(`${name} is not quantized as a grid`);
+    const saturated = scaleRows(linear, scaleOfRows(source, columnScale));
+    if (saturated > 0)
+      report.notes.push(`${saturated} scales were larger than fp16 can hold and were cut to ±65504`);
   }
 
   private foldIntoNorm(stage: Stage, columnScale: Float32Array): void {

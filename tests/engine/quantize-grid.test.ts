@@ -25,6 +25,11 @@ describe('grid recipes', () => {
     ['opt-relu', 'grid-8', 8, {}],
     ['opt-no-affine', 'grid-4', 16, { targets: 'shifted' }],
     ['opt-post-norm-projected', 'grid-16', 16, {}],
+    ['llama-odd-widths', 'grid-4', 8, { columnScale: 'folded' }],
+    ['llama-plain', 'grid-2', 16, { columnScale: 'folded', targets: 'own' }],
+    ['opt-relu', 'grid-3', 16, { columnScale: 'folded' }],
+    ['opt-gelu', 'grid-16', 16, { columnScale: 'folded' }],
+    ['opt-post-norm-projected', 'grid-4', 8, { columnScale: 'folded' }],
     ['qwen2', 'gptq-3', 8, { targets: 'residual', tokenWeights: 'true' }],
   ] as [string, string, 16 | 8 | 6, Record<string, string>][])(
     'a package of %s by %s at A%i with %o is as large as estimated and verifies against its source',
