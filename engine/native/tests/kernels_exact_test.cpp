@@ -4,113 +4,13 @@
 #include <limits>
 
 #include "cpu/kernel_choice.h"
-#include "packing.h"
+#include "kernel_checks.h"
 
 using namespace dbell_test;
 using dbell::KernelTable;
 using dbell::LinearLayout;
 
 namespace {
-
-const float kUntouched = 12345.0f;
-
-struct Result {
-  Exact<float> y;
-  Exact<std::int32_t> integers;
-};
-
-Result run(const KernelTable& kernels, const TestLinear& linear, const TestActivations& activations) {
-  const std::size_t stride = linear.packed.row_groups * 16;
-  const std::size_t per_block =
-      linear.packed.layout == LinearLayout::grid ? dbell::kGridIntegers : dbell::kStructuredIntegers;
-  Result result;
-  result.y = Exact<float>(activations.tokens * stride);
-  result.integers = Exact<std::int32_t>(activations.tokens * stride * linear.packed.blocks * per_block);
-  const auto function = linear.packed.layout == LinearLayout::grid ? kernels.grid : kernels.structured;
-  // In two calls, as threads would.
-  const std::size_t middle = linear.packed.row_groups / 2;
-  function(linear.packed, activations.view, 0, middle, result.y.values, stride, result.integers.values);
-  function(linear.packed, activations.view, middle, linear.packed.row_groups, result.y.values, stride,
-           result.integers.values);
-  return result;
-}
-
-/// Integers by the definition, from the codes; structured: ordinary A, B, AB, salient A, B, AB.
-void check_integers(const char* name, const TestLinear& linear, const TestActivations& activations,
-                    const Result& result) {
-  const dbell::PackedLinear& p = linear.packed;
-  for (std::size_t t = 0; t < activations.tokens; ++t) {
-    for (std::size_t i = 0; i < linear.out; ++i) {
-      double y = linear.bias[i], magnitude = std::fabs(linear.bias[i]);
-      for (std::size_t block = 0; block < p.blocks; ++block) {
-        long expected[6] = {}, block_sum = 0;
-        for (std::size_t j = 128 * block; j < linear.in && j < 128 * (block + 1); ++j) {
-          const long x = activations.rows[t * linear.in + j], code = linear.codes[i * linear.in + j];
-          block_sum += x;
-          y += static_cast<double>(activations.scales[t]) * static_cast<double>(weight(linear, i, j)) *
-               static_cast<double>(x);
-          magnitude +=
-              std::fabs(static_cast<double>(activations.scales[t]) * weight(linear, i, j) * static_cast<double>(x));
-          if (p.layout == LinearLayout::grid) {
-            expected[0] += 2 * code * x;
-          } else {
-            const std::size_t base = linear.salient[j] ? 3 : 0;
-            expected[base] += code & 1 ? x : 0;
-            expected[base + 1] += code & 2 ? x : 0;
-            expected[base + 2] += code == 3 ? x : 0;
-          }
-        }
-        const std::size_t count = p.layout == LinearLayout::grid ? 1 : 6;
-        if (p.layout == LinearLayout::grid) expected[0] -= (p.levels - 1) * block_sum;
-        for (std::size_t k = 0; k < count; ++k) {
-          const long got = result.integers[((t * p.row_groups * 16 + i) * p.blocks + block) * count + k];
-          CHECK(got == expected[k], "%s %zux%zu levels %d token %zu row %zu block %zu sum %zu: %ld, not %ld", name,
-                linear.out, linear.in, p.levels, t, i, block, k, got, expected[k]);
-        }
-      }
-      const double got = result.y[t * p.row_groups * 16 + i];
-      CHECK(std::fabs(got - y) <= 1e-6 * magnitude + 1e-12, "%s %zux%zu levels %d token %zu row %zu: y %.9g, not %.9g",
-            name, linear.out, linear.in, p.levels, t, i, got, y);
-    }
-  }
-}
-
-void check_linear(Random& random, LinearLayout layout, std::size_t out, std::size_t in, int levels, bool offsets,
-                  std::size_t tokens, Fill fill, bool is_base3 = false) {
-  TestLinear linear = make_linear(random, layout, out, in, levels, offsets);
-  if (is_base3) store_base3(linear);
-  const TestActivations activations = make_activations(random, linear, tokens, fill);
-  const Result reference = run(dbell::generic_kernels(), linear, activations);
-  check_integers("generic", linear, activations, reference);
-  for (const KernelTable* kernels : dbell::available_kernels()) {
-    const Result result = run(*kernels, linear, activations);
-    CHECK(std::memcmp(result.integers.values, reference.integers.values,
-                      reference.integers.count * sizeof(std::int32_t)) == 0,
-          "%s %zux%zu levels %d tokens %zu: integers differ", kernels->name, out, in, levels, tokens);
-    CHECK(std::memcmp(result.y.values, reference.y.values, reference.y.count * sizeof(float)) == 0,
-          "%s %zux%zu levels %d tokens %zu: floats differ from the reference", kernels->name, out, in, levels, tokens);
-    for (std::size_t group = 0; group < linear.packed.row_groups; ++group) {
-      for (std::size_t block = 0; block < linear.packed.blocks; ++block) {
-        Exact<float> tile(128 * 16);
-        for (std::size_t i = 0; i < tile.count; ++i) tile[i] = kUntouched;
-        kernels->expand(linear.packed, group, block, linear.mask.values ? linear.mask.values + 16 * block : nullptr,
-                        tile.values);
-        for (std::size_t k = 0; k < 128; ++k) {
-          for (std::size_t row = 0; row < 16; ++row) {
-            const std::size_t i = 16 * group + row, j = 128 * block + k;
-            CHECK(std::isfinite(tile[k * 16 + row]) && tile[k * 16 + row] != kUntouched, "%s: tile not filled",
-                  kernels->name);
-            if (i < out && j < in) {
-              CHECK(tile[k * 16 + row] == weight(linear, i, j), "%s %zux%zu: expanded weight %zu, %zu is %g, not %g",
-                    kernels->name, out, in, i, j, static_cast<double>(tile[k * 16 + row]),
-                    static_cast<double>(weight(linear, i, j)));
-            }
-          }
-        }
-      }
-    }
-  }
-}
 
 void check_linears() {
   Random random;
@@ -136,71 +36,6 @@ void check_linears() {
     check_linear(random, LinearLayout::grid, 16, 256, 256, true, 3, fill);
     check_linear(random, LinearLayout::grid, 20, 130, 2, false, dbell::kTokensPerPass + 5, fill);
     check_linear(random, LinearLayout::structured, 20, 130, 4, false, dbell::kTokensPerPass + 3, fill);
-  }
-}
-
-/// Base-3 codes give the integers, the floats and the weights of the same codes in planes, for every width of a last strip.
-void check_base3() {
-  Random random;
-  const Fill fills[] = {Fill::random, Fill::highest, Fill::lowest, Fill::alternating, Fill::zero};
-  for (std::size_t in = 1; in <= 130; ++in) {
-    const std::size_t out = 1 + random.below(40);
-    check_linear(random, LinearLayout::grid, out, in, 3, random.below(2) == 0, 1, fills[random.below(5)], true);
-    check_linear(random, LinearLayout::grid, out, in, 3, random.below(2) == 0, 2 + random.below(18),
-                 fills[random.below(5)], true);
-  }
-  for (const std::size_t in : {255u, 256u, 289u, 576u}) {
-    for (const std::size_t tokens : {std::size_t{1}, std::size_t{7}, dbell::kTokensPerPass + 5}) {
-      TestLinear linear = make_linear(random, LinearLayout::grid, 35, in, 3, false);
-      const TestActivations activations = make_activations(random, linear, tokens, Fill::random);
-      const Result planes = run(dbell::generic_kernels(), linear, activations);
-      store_base3(linear);
-      for (const KernelTable* kernels : dbell::available_kernels()) {
-        const Result base3 = run(*kernels, linear, activations);
-        CHECK(std::memcmp(base3.integers.values, planes.integers.values, planes.integers.count * 4) == 0,
-              "%s: integers of base 3 are not those of planes", kernels->name);
-        CHECK(std::memcmp(base3.y.values, planes.y.values, planes.y.count * 4) == 0,
-              "%s: floats of base 3 are not those of planes", kernels->name);
-      }
-    }
-  }
-  // Bytes that no writer makes give wrong numbers, but read and write nothing that isn't theirs (sanitizers watch).
-  for (const std::size_t in : {1u, 7u, 13u, 128u, 150u}) {
-    TestLinear linear = make_linear(random, LinearLayout::grid, 17, in, 3, false);
-    store_base3(linear);
-    for (std::size_t i = 0; i < linear.base3.count; ++i) linear.base3[i] = 255;
-    for (const std::size_t tokens : {1u, 5u}) {
-      const TestActivations activations = make_activations(random, linear, tokens, Fill::random);
-      for (const KernelTable* kernels : dbell::available_kernels()) run(*kernels, linear, activations);
-    }
-  }
-}
-
-/// Without a bias, what y holds stands in its place: y + (0.5·s)·acc, one multiplication and one addition.
-void check_adding() {
-  Random random;
-  for (const std::size_t tokens : {std::size_t{1}, std::size_t{6}, dbell::kTokensPerPass + 2}) {
-    for (const int levels : {2, 3, 16}) {
-      TestLinear linear = make_linear(random, LinearLayout::grid, 37, 150, levels, false);
-      if (levels == 3) store_base3(linear);
-      const TestActivations activations = make_activations(random, linear, tokens, Fill::random);
-      const std::size_t stride = linear.packed.row_groups * 16;
-      Exact<float> start(tokens * stride);
-      for (std::size_t i = 0; i < start.count; ++i) start[i] = random.uniform();
-      // Zero biases leave (0.5·s)·acc alone.
-      for (std::size_t i = 0; i < linear.bias.count; ++i) linear.bias[i] = 0.0f;
-      const Result product = run(dbell::generic_kernels(), linear, activations);
-      linear.packed.bias = nullptr;
-      for (const KernelTable* kernels : dbell::available_kernels()) {
-        Exact<float> y(start.count);
-        std::memcpy(y.values, start.values, y.count * sizeof(float));
-        kernels->grid(linear.packed, activations.view, 0, linear.packed.row_groups, y.values, stride, nullptr);
-        for (std::size_t i = 0; i < y.count; ++i) {
-          CHECK(y[i] == start[i] + product.y[i], "%s: %g is not %g + %g", kernels->name, static_cast<double>(y[i]),
-                static_cast<double>(start[i]), static_cast<double>(product.y[i]));
-        }
-      }
-    }
   }
 }
 
@@ -474,8 +309,6 @@ int main() {
   check_tables();
   check_packed_tables();
   check_linears();
-  check_base3();
-  check_adding();
   for (const KernelTable* kernels : dbell::available_kernels()) std::printf("checked %s\n", kernels->name);
   return 0;
 }

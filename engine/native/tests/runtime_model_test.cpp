@@ -259,8 +259,8 @@ ByteRange* any_range(Random& random, ModelDescription& description) {
   LinearDescription& linear = *linears[random.below(6)];
   std::vector<ByteRange*> ranges = {&linear.planes, &description.embedding.values, &description.head.values};
   for (auto* optional :
-       {&linear.residual_columns, &linear.residual_planes, &linear.residual_scales, &linear.scales, &linear.offsets, &linear.structured_values, &linear.salient_mask, &linear.column_scale,
-        &linear.bias, &block.attention_norm.weight, &description.embedding.scales, &description.head_bias}) {
+       {&linear.residual_columns, &linear.residual_planes, &linear.residual_scales, &linear.scales, &linear.offsets,
+        &linear.structured_values, &linear.salient_mask, &linear.column_scale, &linear.bias, &block.attention_norm.weight, &description.embedding.scales, &description.head_bias}) {
     if (*optional) ranges.push_back(&**optional);
   }
   return ranges[random.below(ranges.size())];

@@ -25,8 +25,9 @@ std::size_t row_bytes(std::size_t columns) {
          ceil_divide(columns % columns_per_block, digits_per_byte);
 }
 
-/// Calls visit(byte offset within the row group, first column, distance between the columns of a byte's digits, columns that end the block) for every byte of
-/// one row, in the order of strips; stops where it returns false. `row` is the one within its group.
+/// Calls visit(offset, first, step, end) for every byte of one row, in the order of strips, until it returns false: the byte stands
+/// at `offset` of its row group, its digits are those of the columns first, first + step …, the block ends at column `end`. `row` is
+/// the one within its group.
 template <typename Visit>
 void visit_row(std::size_t row, std::size_t columns, const Visit& visit) {
   std::size_t strip_offset = 0;

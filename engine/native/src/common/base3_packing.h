@@ -1,5 +1,6 @@
 #pragma once
-// The base-3 byte order of codes with three levels (docs/format.md) and the conversions around it. Results do not depend on the number of threads.
+// The base-3 byte order of codes with three levels (docs/format.md) and the conversions around it. Results do not depend on
+// the number of threads.
 #include <cstddef>
 #include <cstdint>
 
