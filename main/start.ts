@@ -1,7 +1,9 @@
 import { toErrorPayload } from '../engine/contract/error-payload.ts';
 import { defaultHome } from '../engine/service/home.ts';
 import { superviseWebService } from '../engine/service/web-server/supervise.ts';
+import { openInBrowser } from './open-in-browser.ts';
 import { buildPage, isPageStale, pageFolder } from './page-build.ts';
+import { findElectron, hasDisplay, startElectron, whyNoWindow } from './start-electron.ts';
 import { parseStartOptions, type StartOptions, startHelp } from './start-options.ts';
 
 /** `npm start`: the studio in its own window where that can be, else in browser mode. */
@@ -15,10 +17,17 @@ async function main(): Promise<void> {
     say('Building the page …');
     buildPage();
   }
+  const electron = findElectron();
+  const reason = options.browser ? null : whyNoWindow(electron, hasDisplay());
+  if (!options.browser && reason === null && electron !== null) {
+    process.exitCode = await startElectron(electron);
+    return;
+  }
+  if (reason !== null) say(`The studio opens in the browser: ${reason}.`);
   await startBrowserMode(options);
 }
 
-async function startBrowserMode({ host, port }: StartOptions): Promise<void> {
+async function startBrowserMode({ host, port, open }: StartOptions): Promise<void> {
   if (host !== '127.0.0.1') {
     say(
       `WARNING: the studio listens on ${host}. Everybody who reaches that address and learns the token can read and write files as you; the connection is not encrypted.`,
@@ -36,6 +45,8 @@ async function startBrowserMode({ host, port }: StartOptions): Promise<void> {
     },
   });
   say(`DBell Studio is at  ${await studio.createAddress()}`);
+  // In a terminal with a display, the person need not copy the address.
+  if (open && process.stdout.isTTY && hasDisplay()) openInBrowser(await studio.createAddress());
   say('The address works once, for one browser. Ctrl-C ends the studio.');
   if (process.stdin.isTTY) {
     say('Press Enter for the address of another browser.');

@@ -1,7 +1,7 @@
 import { type Dirent, existsSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { DBellError } from '../contract/errors.ts';
+import { resourcesFolder } from '../files/unpacked.ts';
 import { textLimits } from './limits.ts';
 
 export interface TextFile {
@@ -20,13 +20,7 @@ export interface TextFiles {
   files: TextFile[];
 }
 
-const bundledFolder = path.resolve(
-  path.dirname(fileURLToPath(import.meta.url)),
-  '..',
-  '..',
-  'resources',
-  'dbell-stories',
-);
+const bundledFolder = path.join(resourcesFolder(import.meta.dirname), 'dbell-stories');
 
 /** Texts that come with the product. */
 export const bundledTexts: Readonly<Record<string, string>> = {

@@ -1,16 +1,11 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { bundledTexts, findTextFiles } from '../calibration/text-files.ts';
 import type { Environment } from '../contract/environment.ts';
+import { resourcesFolder } from '../files/unpacked.ts';
 
 /** What comes with the product. */
-export const samplesFolder = path.resolve(
-  path.dirname(fileURLToPath(import.meta.url)),
-  '..',
-  '..',
-  'resources',
-);
+export const samplesFolder = resourcesFolder(import.meta.dirname);
 const modelNames = ['dbell-stories-7m'];
 
 /** Models and texts that come with the product and are there. */
