@@ -48,7 +48,7 @@ export function menuTemplate(
       label: menu.file,
       submenu: [
         item(menu.newRun, 'new-run', 'CmdOrCtrl+N'),
-        item(menu.openModel, 'open-model', 'CmdOrCtrl+O'),
+        item(menu.undoDelete, 'undo-delete'),
         ...(isMac ? [] : [separator, settings]),
         separator,
         isMac ? { role: 'close' } : { role: 'quit' },
@@ -58,8 +58,9 @@ export function menuTemplate(
     {
       label: menu.view,
       submenu: [
-        item(menu.runs, 'runs', 'CmdOrCtrl+2'),
-        item(menu.playground, 'playground', 'CmdOrCtrl+3'),
+        item(menu.runs, 'runs', 'CmdOrCtrl+Shift+2'),
+        item(menu.playground, 'playground', 'CmdOrCtrl+Shift+3'),
+        item(menu.benchmark, 'benchmark'),
         item(menu.commandPalette, 'command-palette', 'CmdOrCtrl+K'),
         separator,
         { role: 'resetZoom' },
@@ -71,15 +72,16 @@ export function menuTemplate(
     },
     {
       label: menu.run,
-      submenu: [item(menu.pause, 'pause', 'CmdOrCtrl+P'), item(menu.stop, 'stop', 'CmdOrCtrl+.')],
+      submenu: [
+        item(menu.pause, 'pause-job'),
+        item(menu.continue, 'continue-job'),
+        item(menu.stop, 'stop-job', 'CmdOrCtrl+.'),
+      ],
     },
     { role: 'windowMenu' },
     {
       role: 'help',
-      submenu: [
-        { label: menu.documentation, click: () => actions.openDocumentation() },
-        item(menu.diagnostics, 'copy-diagnostics'),
-      ],
+      submenu: [{ label: menu.documentation, click: () => actions.openDocumentation() }],
     },
   ];
 }

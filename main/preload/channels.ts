@@ -34,16 +34,17 @@ export type Channels = typeof channels;
 export type ChannelName = keyof Channels;
 export type ChannelInput<N extends ChannelName> = z.output<Channels[N]>;
 
-/** Commands of the menu that the page carries out. */
+/** Commands of the menu, by the names that the page's own commands have; `command-palette` shows these. */
 export const menuCommands = [
   'new-run',
-  'open-model',
-  'settings',
   'runs',
   'playground',
+  'benchmark',
+  'settings',
+  'pause-job',
+  'continue-job',
+  'stop-job',
+  'undo-delete',
   'command-palette',
-  'pause',
-  'stop',
-  'copy-diagnostics',
 ] as const;
 export type MenuCommand = (typeof menuCommands)[number];

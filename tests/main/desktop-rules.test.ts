@@ -350,6 +350,12 @@ test('the menu has every command once, with shortcuts that do not collide, on ev
   }
 });
 
+test('the page knows every command of the menu', () => {
+  const known = readFileSync(path.join(root, 'renderer', 'src', 'app', 'commands.ts'), 'utf8');
+  const ids = [...known.matchAll(/^ {4}id: '([a-z-]+)'/gm)].map((match) => match[1]);
+  expect(menuCommands.filter((name) => name !== 'command-palette' && !ids.includes(name))).toEqual([]);
+});
+
 test('a window is opened where it stood only if a person can take hold of it there', () => {
   const screens = [{ x: 0, y: 0, width: 1920, height: 1080 }];
   const at = (x: number, y: number) => ({ bounds: { x, y, width: 1000, height: 700 }, maximized: false });
