@@ -36,6 +36,7 @@ export const strings = {
     quality: { finished: 'Quality measured', failed: 'Measuring quality failed' },
     benchmark: { finished: 'Benchmark finished', failed: 'Benchmark failed' },
     verify: { finished: 'Package checked', failed: 'Checking the package failed' },
+    export: { finished: 'Export finished', failed: 'Export failed' },
     generate: null,
   },
 } as const;

@@ -56,6 +56,7 @@ export const appStrings = {
     perplexity: 'Measuring perplexity',
     quality: 'Judging quality',
     benchmark: 'Benchmark',
+    export: 'Exporting',
   },
   jobStates: {
     queued: 'Waiting',
