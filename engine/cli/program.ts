@@ -2,6 +2,7 @@ import { Command, type Help } from 'commander';
 import packageJson from '../../package.json' with { type: 'json' };
 import type { AddCommand, Run } from './command.ts';
 import { benchmarkCommand } from './commands/benchmark.ts';
+import { compareCommand } from './commands/compare.ts';
 import { environmentCommand } from './commands/environment.ts';
 import { estimateCommand } from './commands/estimate.ts';
 import { exportCommand } from './commands/export.ts';
@@ -27,6 +28,7 @@ const commands: AddCommand[] = [
   chatCommand,
   perplexityCommand,
   qualityCommand,
+  compareCommand,
   benchmarkCommand,
   historyCommand,
   recipesCommand,

@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { compareCalls } from './compare.ts';
 import { environmentCalls } from './environment.ts';
 import { exportCalls } from './export.ts';
 import { folderCalls } from './folders.ts';
@@ -26,6 +27,7 @@ export const calls = {
   ...generationCalls,
   ...measurementCalls,
   ...qualityCalls,
+  ...compareCalls,
   ...historyCalls,
   ...jobCalls,
   ...settingsCalls,

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { bytesSchema, countSchema, durationMsSchema, identifierSchema, timeSchema } from './common.ts';
+import { compareResultSchema } from './compare.ts';
 import { errorPayloadSchema } from './error-payload.ts';
 import { exportResultSchema } from './export.ts';
 import { generationResultSchema } from './generation.ts';
@@ -64,6 +65,7 @@ export const jobSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('generate'), result: generationResultSchema.nullable(), ...jobBase }),
   z.object({ kind: z.literal('perplexity'), result: perplexityResultSchema.nullable(), ...jobBase }),
   z.object({ kind: z.literal('quality'), result: qualityResultSchema.nullable(), ...jobBase }),
+  z.object({ kind: z.literal('compare'), result: compareResultSchema.nullable(), ...jobBase }),
   z.object({ kind: z.literal('benchmark'), result: benchmarkResultSchema.nullable(), ...jobBase }),
 ]);
 export type Job = z.infer<typeof jobSchema>;

@@ -36,6 +36,8 @@ export const limits = {
   compareRuns: 64,
   /** Folders that a person allows the page to look into, besides those that are there by themselves. */
   allowedFolders: 64,
+  /** Packages compared at once: columns of a table. */
+  compareSubjects: 16,
   /** Rows changed (deleted, annotated) by one call. */
   selectionRuns: 10_000,
   /** Seeds are unsigned 32-bit numbers, so that they mean the same in C++ and JavaScript. */

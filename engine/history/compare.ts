@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import type { RunDetail, runDifferenceSchema } from '../contract/history.ts';
+import { flatten } from '../files/flatten.ts';
 
 type Difference = z.infer<typeof runDifferenceSchema>;
 type Json = Difference['values'][number];
@@ -72,20 +73,6 @@ function differing(
     .filter((field) => group !== 'settings' || !placeFields.has(field))
     .map((field) => ({ group, field, values: flat.map((values) => values.get(field) ?? null) }))
     .filter(({ values }) => new Set(values.map((value) => JSON.stringify(value))).size > 1);
-}
-
-/** Members of nested objects by their path, joined with dots; arrays are values. */
-function flatten(
-  object: Record<string, Json>,
-  prefix = '',
-  into = new Map<string, Json>(),
-): Map<string, Json> {
-  for (const [key, value] of Object.entries(object)) {
-    if (typeof value === 'object' && value !== null && !Array.isArray(value))
-      flatten(value, `${prefix}${key}.`, into);
-    else into.set(prefix + key, value);
-  }
-  return into;
 }
 
 function at(object: Record<string, Json>, dotted: string): Json {

@@ -5,8 +5,10 @@ import {
   jsonObjectSchema,
   pathSchema,
   sha256Schema,
+  textSourceSchema,
   timeSchema,
 } from '../contract/common.ts';
+import { comparedMeasurementSchema, comparedSubjectSchema, compareInputSchema } from '../contract/compare.ts';
 import { nativeEnvironmentSchema } from '../contract/environment.ts';
 import { errorPayloadSchema } from '../contract/error-payload.ts';
 import { exportInputSchema, exportResultSchema } from '../contract/export.ts';
@@ -71,6 +73,22 @@ export const taskSchemas = {
   packageQuality: {
     input: packageCalls['packages.quality'].input,
     result: packageCalls['packages.quality'].output,
+  },
+  /** A subject of a comparison, and the windows that a text gives it. */
+  describeSubject: {
+    input: z.strictObject({
+      path: pathSchema,
+      wanted: z
+        .strictObject(
+          compareInputSchema.pick({ context: true, windows: true, documentSeparator: true }).shape,
+        )
+        .extend({ text: textSourceSchema })
+        .nullable(),
+    }),
+    result: z.object({
+      subject: comparedSubjectSchema,
+      windows: comparedMeasurementSchema.pick({ textSha256: true, context: true, windows: true }).nullable(),
+    }),
   },
   verify: { input: quantizationCalls.verify.input, result: verifyResultSchema },
   export: { input: exportInputSchema, result: exportResultSchema },

@@ -1,7 +1,8 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { CompareResult } from '../../engine/contract/compare.ts';
 import { asset, bundled } from '../assets.ts';
 import { type CliResult, onlyJson, runCli } from './cli-run.ts';
 
@@ -211,6 +212,70 @@ describe('quality', () => {
     );
     expect(idle.exitCode).toBe(2);
     expect(idle.stderr).toContain('--then-windows and --then-context say how');
+  });
+});
+
+describe('compare', () => {
+  const compare = async (...args: string[]) =>
+    onlyJson(await runCli(['compare', ...args, '--json'], environment));
+
+  test('packages beside their model: measures what is missing, once, and keeps it', async () => {
+    const args = [bundled.model, packages.two, packages.four, '--text', 'bundled:stories-validation'];
+    args.push('--context', '64', '--windows', '2');
+    const found = (await compare(...args)) as unknown as CompareResult;
+    const group = found.groups.find(({ context }) => context === 64)!;
+    expect(group).toMatchObject({ windows: 2, tokens: 2 * 63 });
+    const [model, two, four] = group.values;
+    expect(model).toMatchObject({ activationBits: 16, verdict: null });
+    expect(two!.perplexity! / two!.perplexityRatio!).toBeCloseTo(model!.perplexity!, 6);
+    expect(four!.perplexityRatio!).toBeLessThan(two!.perplexityRatio!);
+    expect(found.subjects.map(({ name }) => name)).toEqual(['dbell-stories-7m', 'two', 'four']);
+    expect(found.differences).toContainEqual({ field: 'binarizer.bits', values: [null, 2, 4] });
+    expect(found.differences).toContainEqual({ field: 'activation bits', values: [null, 16, 8] });
+
+    const before = (await runCli(['history', 'list', '--json'], environment)).stdout;
+    expect(await compare(...args)).toEqual(found);
+    expect((await runCli(['history', 'list', '--json'], environment)).stdout).toBe(before);
+    // Without a text it shows what the packages carry now.
+    const kept = (await compare(packages.two, packages.four)) as unknown as CompareResult;
+    expect(kept.groups.find(({ context }) => context === 64)!.values).toEqual([two, four]);
+  });
+
+  test('the parts of a package add up to its bytes', async () => {
+    const { subjects } = (await compare(packages.two, packages.four)) as unknown as CompareResult;
+    for (const { path: folderPath, bytes, bytesByPart, layers } of subjects) {
+      const files = readdirSync(folderPath).map((name) => statSync(path.join(folderPath, name)).size);
+      expect(bytes).toBe(files.reduce((sum, size) => sum + size, 0));
+      expect(bytesByPart.reduce((sum, part) => sum + part.bytes, 0)).toBe(bytes);
+      expect(bytesByPart.map(({ name }) => name)).toEqual([
+        ...['codes', 'scales', 'offsets', 'embedding and head', 'norms', 'header', 'tokenizer, config, card'],
+      ]);
+      expect(layers).toHaveLength(8 * 7);
+    }
+    const codes = (index: number) => subjects[index]!.bytesByPart[0]!.bytes;
+    // 6,291,456 weights at 2 and at 4 bits.
+    expect([codes(0), codes(1)]).toEqual([6_291_456 / 4, 6_291_456 / 2]);
+  });
+
+  test('for people: what differs first, and a warning where figures do not compare', async () => {
+    const copy = path.join(folder, 'copy', 'two');
+    cpSync(packages.two, copy, { recursive: true });
+    const fresh = JSON.parse(readFileSync(path.join(copy, 'quality.json'), 'utf8'));
+    expect(fresh.comparisons.length).toBeGreaterThan(0);
+    const { stdout, exitCode } = await runCli(['compare', packages.two, packages.four, copy], environment);
+    expect(exitCode).toBe(0);
+    expect(stdout).toMatch(/^DIFFERENCE +\S+\/two +four +copy\/two\nrecipe +gptq-2 +gptq-4 +gptq-2\n/);
+    expect(stdout).toContain('the same in all: ');
+    expect(stdout).toContain('LARGEST LAYER ERRORS');
+    expect(stdout).toMatch(/all files +\d/);
+    for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
+    expect(stdout).not.toContain('\u001b');
+  });
+
+  test('a package that is none is named', async () => {
+    const result = await runCli(['compare', packages.two, path.join(folder, 'none')], environment);
+    expect(result).toMatchObject({ exitCode: 1, stdout: '' });
+    expect(result.stderr).toContain(path.join(folder, 'none'));
   });
 });
 

@@ -12,7 +12,7 @@ const calibrationSchema = z.object({
   fingerprint: z.string(),
 });
 
-function calibrationOf(kept: Record<string, unknown>) {
+export function calibrationOf(kept: Record<string, unknown>) {
   const parsed = calibrationSchema.safeParse(kept);
   if (!parsed.success) return null;
   const { source, windowCount, context, fingerprint } = parsed.data;

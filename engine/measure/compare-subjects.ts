@@ -1,0 +1,147 @@
+import type { JsonObject } from '../contract/common.ts';
+import type { ComparedMeasurement, ComparedSubject, CompareResult } from '../contract/compare.ts';
+import { flatten } from '../files/flatten.ts';
+
+type Row = CompareResult['differences'][number];
+
+/**
+ * Packages side by side: settings in which they differ and agree, figures grouped so that only those of the same text and windows stand in one row, and in words what
+ * keeps figures from being compared. A pure function of what the subjects' files say.
+ */
+export function compareSubjects(subjects: ComparedSubject[]): Omit<CompareResult, 'subjects'> {
+  const complete = withOriginals(subjects);
+  const rows = settingRows(complete);
+  // A model in full precision has no recipe to differ in.
+  const differs = ({ values }: Row) => {
+    const present = values.filter((value, index) => value !== null || complete[index]!.isPackage);
+    return new Set(present.map((value) => JSON.stringify(value))).size > 1;
+  };
+  const groups = groupsOf(complete);
+  return {
+    differences: rows.filter(differs),
+    agreements: rows.filter((row) => !differs(row) && row.values.some((value) => value !== null)),
+    groups,
+    warnings: warningsOf(complete, groups),
+  };
+}
+
+/** A package's comparison with a model that is a subject too says the model's perplexity. */
+function withOriginals(subjects: ComparedSubject[]): ComparedSubject[] {
+  return subjects.map((subject) => {
+    if (subject.isPackage) return subject;
+    const known = new Set(subject.measurements.map(groupKey));
+    const measurements = [...subject.measurements];
+    for (const other of subjects)
+      for (const measured of other.measurements) {
+        if (measured.originalFingerprint !== subject.sourceFingerprint || known.has(groupKey(measured)))
+          continue;
+        if (measured.perplexity === null || measured.perplexityRatio === null) continue;
+        known.add(groupKey(measured));
+        const perplexity = measured.perplexity / measured.perplexityRatio;
+        measurements.push({ ...measured, ...nothingButPerplexity, activationBits: 16, perplexity });
+      }
+    return { ...subject, measurements };
+  });
+}
+
+const nothingButPerplexity = {
+  perplexityRatio: null,
+  topTokenAgreement: null,
+  klDivergenceNats: null,
+  verdict: null,
+  thresholds: null,
+  originalFingerprint: null,
+} as const;
+
+function settingRows(subjects: ComparedSubject[]): Row[] {
+  const named: [string, (subject: ComparedSubject) => Row['values'][number]][] = [
+    ['recipe', ({ recipe }) => recipe],
+    ['stored bits', ({ storedBitsPerWeight }) => storedBitsPerWeight],
+    ['bytes', ({ bytes }) => bytes],
+    ['bits per parameter', ({ bytes, parameters }) => (8 * bytes) / parameters],
+    ['activation bits', ({ isPackage, activationBits }) => (isPackage ? activationBits : null)],
+    ['embedding bits', ({ embeddingBits }) => embeddingBits],
+    [
+      'calibration',
+      ({ calibration }) =>
+        calibration && `${calibration.name}, ${calibration.windows} × ${calibration.context}`,
+    ],
+    ['mean layer error', ({ meanRelativeError }) => meanRelativeError],
+  ];
+  const rows = named.map(([field, of]) => ({ field, values: subjects.map(of) }));
+  const settings = subjects.map(({ recipeSettings }) => flatten(shownSettings(recipeSettings ?? {})));
+  const fields = [...new Set(settings.flatMap((values) => [...values.keys()]))];
+  for (const field of fields)
+    rows.push({ field, values: settings.map((values) => values.get(field) ?? null) });
+  return rows;
+}
+
+/** A recipe without what rows of their own say. */
+function shownSettings({
+  name: _,
+  activationBits: __,
+  nominalBitsPerWeight: ___,
+  ...rest
+}: JsonObject): JsonObject {
+  return rest;
+}
+
+function groupKey({ textSha256, context, windows }: ComparedMeasurement): string {
+  return JSON.stringify([textSha256, context, windows]);
+}
+
+/** How many subjects a group has figures of. */
+const coverage = ({ values }: CompareResult['groups'][number]) =>
+  values.filter((value) => value !== null).length;
+
+function groupsOf(subjects: ComparedSubject[]): CompareResult['groups'] {
+  const keys = new Map<string, ComparedMeasurement>();
+  for (const { measurements } of subjects)
+    for (const measured of measurements)
+      if (!keys.has(groupKey(measured))) keys.set(groupKey(measured), measured);
+  const groups = [...keys].map(([key, { textName, textSha256, context, windows, tokens }]) => ({
+    ...{ textName, textSha256, context, windows, tokens },
+    values: subjects.map((subject) => bestOf(subject, key)),
+  }));
+  return groups.sort(
+    (a, b) => coverage(b) - coverage(a) || b.tokens - a.tokens || (a.textName < b.textName ? -1 : 1),
+  );
+}
+
+/** Of several measurements of one group that at the subject's own activation bits, and a whole comparison before a mere perplexity. */
+function bestOf(subject: ComparedSubject, key: string): ComparedMeasurement | null {
+  const rank = (measured: ComparedMeasurement) =>
+    (measured.activationBits === subject.activationBits ? 2 : 0) + (measured.verdict === null ? 0 : 1);
+  const found = subject.measurements.filter((measured) => groupKey(measured) === key);
+  return found.sort((a, b) => rank(b) - rank(a))[0] ?? null;
+}
+
+function warningsOf(subjects: ComparedSubject[], groups: CompareResult['groups']): string[] {
+  const warnings: string[] = [];
+  const fingerprints = new Set(subjects.map(({ sourceFingerprint }) => sourceFingerprint));
+  if (fingerprints.size > 1)
+    warnings.push(
+      'these are not all of one model (the fingerprints of their sources differ): sizes and errors do not compare',
+    );
+  const measured = groups.filter((group) => coverage(group) > 0);
+  const whole = measured.filter((group) => coverage(group) === subjects.length);
+  if (subjects.length > 1 && whole.length === 0)
+    warnings.push(
+      measured.length === 0
+        ? 'nothing has been measured yet; --text measures it'
+        : 'there is no text on which all of them were measured: figures of different texts, contexts or numbers of windows do not compare; --text measures what is missing',
+    );
+  for (const { values, textName, windows, context } of measured) {
+    for (const [index, value] of values.entries()) {
+      const subject = subjects[index]!;
+      const what = `${textName}, ${windows} × ${context} tokens`;
+      if (value !== null && value.activationBits !== subject.activationBits)
+        warnings.push(
+          `${subject.name} was made for activations of ${subject.activationBits} bits, but measured with ${value.activationBits} (${what})`,
+        );
+      if (value?.originalFingerprint && value.originalFingerprint !== subject.sourceFingerprint)
+        warnings.push(`${subject.name} was judged against another model than its source (${what})`);
+    }
+  }
+  return warnings;
+}

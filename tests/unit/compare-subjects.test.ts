@@ -1,0 +1,122 @@
+import { describe, expect, test } from 'vitest';
+import type { ComparedMeasurement, ComparedSubject } from '../../engine/contract/compare.ts';
+import { compareSubjects } from '../../engine/measure/compare-subjects.ts';
+
+const fingerprint = (digit: string) => digit.repeat(64);
+
+function measured(changes: Partial<ComparedMeasurement> = {}): ComparedMeasurement {
+  return {
+    ...{ textName: 'wiki', textSha256: fingerprint('1'), context: 512, windows: 8, tokens: 8 * 511 },
+    ...{ activationBits: 8, perplexity: 30, perplexityRatio: null, topTokenAgreement: null },
+    ...{ klDivergenceNats: null, verdict: null, thresholds: null, originalFingerprint: null },
+    ...changes,
+  };
+}
+
+function packed(name: string, changes: Partial<ComparedSubject> = {}): ComparedSubject {
+  return {
+    ...{ path: `/packages/${name}`, name, isPackage: true, recipe: 'gptq-4', activationBits: 8 },
+    ...{ recipeSettings: { name: 'gptq-4', binarizer: { kind: 'uniform', bits: 4 } }, embeddingBits: 16 },
+    ...{ storedBitsPerWeight: 4.25, parameters: 1000, bytes: 600, bytesByPart: [], calibration: null },
+    ...{ sourceFingerprint: fingerprint('a'), meanRelativeError: 0.01, layers: [], measurements: [] },
+    ...changes,
+  };
+}
+
+const original = packed('model', {
+  ...{ isPackage: false, recipe: null, recipeSettings: null, activationBits: 16, embeddingBits: null },
+  ...{ storedBitsPerWeight: null, bytes: 2000, meanRelativeError: null },
+});
+
+describe('settings', () => {
+  test('that differ are told from those that agree; a model without them differs in size alone', () => {
+    const other = packed('three', {
+      recipe: 'gptq-3',
+      recipeSettings: { name: 'gptq-3', binarizer: { kind: 'uniform', bits: 3 } },
+      bytes: 500,
+    });
+    const { differences, agreements } = compareSubjects([original, packed('four'), other]);
+    expect(differences).toEqual([
+      { field: 'recipe', values: [null, 'gptq-4', 'gptq-3'] },
+      { field: 'bytes', values: [2000, 600, 500] },
+      { field: 'bits per parameter', values: [16, 4.8, 4] },
+      { field: 'binarizer.bits', values: [null, 4, 3] },
+    ]);
+    expect(agreements).toContainEqual({ field: 'binarizer.kind', values: [null, 'uniform', 'uniform'] });
+    expect(agreements.map(({ field }) => field)).not.toContain('calibration');
+  });
+
+  test('that only one recipe has are differences', () => {
+    const other = packed('b', { recipeSettings: { binarizer: { kind: 'uniform', bits: 4, extra: true } } });
+    expect(compareSubjects([packed('a'), other]).differences).toEqual([
+      { field: 'binarizer.extra', values: [null, true] },
+    ]);
+  });
+});
+
+describe('figures', () => {
+  test('of unlike texts, contexts or window counts never stand in one group, and it is said', () => {
+    const subjects = [
+      packed('a', { measurements: [measured()] }),
+      packed('b', { measurements: [measured({ textSha256: fingerprint('2') })] }),
+      packed('c', { measurements: [measured({ context: 256 })] }),
+      packed('d', { measurements: [measured({ windows: 4 })] }),
+    ];
+    const { groups, warnings } = compareSubjects(subjects);
+    expect(groups).toHaveLength(4);
+    for (const { values } of groups) expect(values.filter((value) => value !== null)).toHaveLength(1);
+    expect(warnings.join()).toContain('no text on which all of them were measured');
+  });
+
+  test('of one text stand side by side, the best covered group first, without a warning', () => {
+    const other = measured({ textSha256: fingerprint('2'), textName: 'other', tokens: 1e6 });
+    const { groups, warnings } = compareSubjects([
+      packed('a', { measurements: [other, measured({ perplexity: 31 })] }),
+      packed('b', { measurements: [measured({ perplexity: 32 })] }),
+    ]);
+    expect(groups.map(({ textName }) => textName)).toEqual(['wiki', 'other']);
+    expect(groups[0]!.values.map((value) => value?.perplexity)).toEqual([31, 32]);
+    expect(groups[1]!.values[1]).toBe(null);
+    expect(warnings).toEqual([]);
+  });
+
+  test('at the activation bits that a package was made for come before others, which are flagged', () => {
+    const at16 = measured({ activationBits: 16, perplexity: 29 });
+    const both = compareSubjects([packed('a', { measurements: [at16, measured()] })]);
+    expect(both.groups[0]!.values[0]).toMatchObject({ activationBits: 8, perplexity: 30 });
+    expect(both.warnings).toEqual([]);
+    const { warnings } = compareSubjects([packed('a', { measurements: [at16] })]);
+    expect(warnings).toEqual([
+      'a was made for activations of 8 bits, but measured with 16 (wiki, 8 × 512 tokens)',
+    ]);
+  });
+
+  test('a whole comparison comes before a mere perplexity', () => {
+    const judged = measured({ perplexityRatio: 1.5, verdict: 'degraded', topTokenAgreement: 0.7 });
+    const { groups } = compareSubjects([packed('a', { measurements: [measured(), judged] })]);
+    expect(groups[0]!.values[0]).toMatchObject({ verdict: 'degraded' });
+  });
+
+  test('the original gets its perplexity from comparisons with it, and only with it', () => {
+    const judged = (originalFingerprint: string) =>
+      packed('a', {
+        measurements: [measured({ perplexityRatio: 1.5, verdict: 'degraded', originalFingerprint })],
+      });
+    expect(compareSubjects([original, judged(fingerprint('a'))]).groups[0]!.values[0]).toMatchObject({
+      ...{ perplexity: 20, activationBits: 16, verdict: null },
+    });
+    const strange = compareSubjects([original, judged(fingerprint('b'))]);
+    expect(strange.groups[0]!.values[0]).toBe(null);
+    expect(strange.warnings).toContain(
+      'a was judged against another model than its source (wiki, 8 × 512 tokens)',
+    );
+  });
+
+  test('of packages of different models, and of none measured, are warned of', () => {
+    const { warnings } = compareSubjects([packed('a'), packed('b', { sourceFingerprint: fingerprint('b') })]);
+    expect(warnings).toEqual([
+      expect.stringContaining('not all of one model'),
+      'nothing has been measured yet; --text measures it',
+    ]);
+  });
+});
