@@ -5,15 +5,20 @@ import { createProgram } from './program.ts';
 
 /** Runs `dbell` with these arguments and returns its exit code. */
 export async function main(args: string[]): Promise<number> {
+  const readerGone = new AbortController();
   const streams: Streams = {
     stdin: process.stdin,
     stdout: process.stdout,
     stderr: process.stderr,
     environment: process.env,
+    outputClosed: readerGone.signal,
   };
-  // A reader that closes the pipe early (head, less) is no failure of ours.
+  // A reader that closes the pipe early (head, less) is no failure of ours; work in progress is stopped by the session.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(exitCodes.success);
+    if (error.code === 'EPIPE' || readerGone.signal.aborted) {
+      readerGone.abort();
+      return;
+    }
     process.stderr.write(`dbell: the output could not be written: ${error.message}\n`);
     process.exit(exitCodes.failure);
   });

@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
-import type { TextSource } from '../contract/common.ts';
+import { identifierSchema, type TextSource } from '../contract/common.ts';
 
 /** Parsers of option values. What they refuse is wrong usage, exit code 2; the contract checks everything again. */
 
@@ -77,6 +77,19 @@ export function textSource(text: string): TextSource {
 
 export function separator(text: string): number | 'none' {
   return text === 'none' ? 'none' : wholeNumber(0)(text);
+}
+
+/** A run of the history, by its id or the first characters of it. */
+export function runIdentifier(text: string): string {
+  if (!identifierSchema.safeParse(text).success)
+    throw new InvalidArgumentError(
+      'Runs are named by letters, digits, - and _ ("dbell history list" shows them).',
+    );
+  return text;
+}
+
+export function runIdentifiers(text: string, before: string[] | undefined): string[] {
+  return [...(before ?? []), runIdentifier(text)];
 }
 
 /** `--json` and `--events`, the same everywhere. */

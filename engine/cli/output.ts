@@ -10,6 +10,8 @@ export interface Streams {
   stdout: TerminalStream;
   stderr: TerminalStream;
   environment: NodeJS.ProcessEnv;
+  /** Aborted once nobody reads standard output any more. */
+  outputClosed: AbortSignal;
 }
 
 /** What `--json` and `--events` ask for. */

@@ -64,6 +64,16 @@ export async function runCommand(
   };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
 
+  // Work whose events or text nobody reads is stopped as by Ctrl-C; a result that is cut off has been reached.
+  const onOutputClosed = () => {
+    if (interrupted || currentJob === null) return;
+    interrupted = true;
+    display.clear();
+    output.message('Nobody reads the output any more; stopping at the next safe point …');
+    connection.client.call('jobs.stop', { jobId: currentJob }).catch(() => {});
+  };
+  streams.outputClosed.addEventListener('abort', onOutputClosed);
+
   connection.client.onEvent((event) => {
     if (event.type !== 'service-message') return;
     display.clear();
@@ -76,6 +86,7 @@ export async function runCommand(
     output,
     async followJob<K extends JobKind>(jobId: string, kind: K, onText?: (text: string) => void) {
       currentJob = jobId;
+      if (streams.outputClosed.aborted) onOutputClosed();
       const stopListening = connection.client.onEvent((event) => {
         if (event.type !== 'service-message') output.event(event);
         if (event.type === 'job-progress') display.show(event.progress);
@@ -117,6 +128,7 @@ export async function runCommand(
     }
     return exitCodeOf(payload.code);
   } finally {
+    streams.outputClosed.removeEventListener('abort', onOutputClosed);
     await connection.close();
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.off(signal, onSignal);
   }

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { DBellError, type ErrorCode, errorCodes } from './errors.ts';
+import { issueInWords } from './wording.ts';
 
 /** How an error crosses a process or a socket: its code and its message; a stack never leaves the process it arose in. */
 export const errorPayloadSchema = z.object({
@@ -45,7 +46,7 @@ export function fromErrorPayload(payload: ErrorPayload): DBellError {
   return new DBellError(payload.code, payload.message);
 }
 
-/** What a schema found, in one line: `windows: expected number, got string`. */
+/** What a schema found, in one line: `windows: expected a number, got "x"`. */
 export function describeIssues(error: z.ZodError): string {
   const issues = error.issues.slice(0, 5).map((issue) => {
     const where = issue.path.map(String).join('.');
@@ -62,7 +63,7 @@ export function parseAs<S extends z.ZodType>(
   what: string,
   code: ErrorCode = 'invalid-input',
 ): z.output<S> {
-  const result = schema.safeParse(value);
+  const result = schema.safeParse(value, { error: issueInWords });
   if (result.success) return result.data;
   throw new DBellError(code, `${what}: ${describeIssues(result.error)}`, { cause: result.error });
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { DBellError } from '../contract/errors.ts';
 import { type RunDetail, runDetailSchema } from '../contract/history.ts';
+import { issueInWords } from '../contract/wording.ts';
 import { canonicalJson } from '../files/json.ts';
 import { maximumImportBytes } from './limits.ts';
 
@@ -88,7 +89,7 @@ export function parseExport(bytes: Uint8Array, name: string): RunDetail[] {
       'invalid-input',
       `${name} was exported by a newer version of DBell Studio (version ${version}, this one reads ${exportVersion}); update DBell Studio`,
     );
-  const parsed = exportSchema.safeParse(value);
+  const parsed = exportSchema.safeParse(value, { error: issueInWords });
   if (parsed.success) return parsed.data.runs;
   const issue = parsed.error.issues[0];
   throw new DBellError(

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { DBellError } from '../contract/errors.ts';
+import { issueInWords } from '../contract/wording.ts';
 import { tokenizerLimits } from './tokenizer-limits.ts';
 
 /** A component of tokenizer.json (`normalizer`, `pre_tokenizer`, `decoder`); its fields are read by whoever builds it. */
@@ -75,7 +76,7 @@ function unsupported(message: string): DBellError {
  * `unsupported-model` where it uses a model type other than BPE.
  */
 export function parseTokenizerDefinition(json: Record<string, unknown>): ParsedTokenizer {
-  const result = tokenizerSchema.safeParse(json);
+  const result = tokenizerSchema.safeParse(json, { error: issueInWords });
   if (!result.success) {
     const issue = result.error.issues[0];
     throw invalid(`${issue?.path.join('.') || 'the file'}: ${issue?.message ?? 'malformed'}`);

@@ -1,5 +1,6 @@
 import { realpathSync, statSync } from 'node:fs';
 import { DBellError } from '../contract/errors.ts';
+import { issueInWords } from '../contract/wording.ts';
 import type { FileSource } from '../model/byte-source.ts';
 import { readTokenizerFiles } from '../model/huggingface-tokenizer-files.ts';
 import { MAX_CONFIG_BYTES } from '../model/limits.ts';
@@ -184,7 +185,7 @@ function readQuality(
 ): PackageQuality | null {
   const raw = folder.readJson('quality.json', maximumQualityBytes);
   if (raw === null) return null;
-  const parsed = packageQualitySchema.safeParse(raw);
+  const parsed = packageQualitySchema.safeParse(raw, { error: issueInWords });
   if (!parsed.success) {
     problems.error('quality-damaged', `quality.json: ${firstIssue(parsed.error)}`);
     return null;

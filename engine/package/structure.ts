@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { issueInWords } from '../contract/wording.ts';
 import type { Architecture } from '../model/architecture.ts';
 import type { ByteSource } from '../model/byte-source.ts';
 import { ConfigReader } from '../model/config-reader.ts';
@@ -63,7 +64,7 @@ export function readQuantizationConfig(
     );
     return null;
   }
-  const parsed = quantizationConfigSchema.safeParse(raw);
+  const parsed = quantizationConfigSchema.safeParse(raw, { error: issueInWords });
   if (parsed.success) return parsed.data;
   problems.error('config-damaged', `config.json: quantization_config: ${firstIssue(parsed.error)}`);
   return null;

@@ -4,6 +4,7 @@ import { describeIssues, parseAs, toErrorPayload } from '../contract/error-paylo
 import { DBellError } from '../contract/errors.ts';
 import type { ServiceEvent } from '../contract/events.ts';
 import { type Response, requestSchema } from '../contract/protocol.ts';
+import { issueInWords } from '../contract/wording.ts';
 import { machineConditions } from '../measure/conditions.ts';
 import type { Handlers } from './calls/handlers.ts';
 import { createHandlers } from './calls/index.ts';
@@ -62,7 +63,7 @@ export function createService({ home, processHost }: ServiceOptions): Service {
 
   return {
     async handle(message) {
-      const request = requestSchema.safeParse(message);
+      const request = requestSchema.safeParse(message, { error: issueInWords });
       if (!request.success) {
         const error = {
           code: 'invalid-input' as const,

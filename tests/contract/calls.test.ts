@@ -87,8 +87,56 @@ test('what is thrown without being an error still crosses', () => {
 
 test('a refusal names the field and what was expected there', () => {
   expect(() => parseAs(calls['jobs.get'].input, { jobId: 7 }, 'jobs.get')).toThrowError(
-    /^jobs\.get: jobId: .*expected string/,
+    'jobs.get: jobId: expected a text, got 7',
   );
+});
+
+test.each([
+  ['perplexity', { text: { bundled: 'general' } }, 'perplexity: model: is missing; expected a text'],
+  [
+    'perplexity',
+    { model: 'm', text: 7 },
+    'perplexity: text: has none of the forms that are possible here: 7',
+  ],
+  [
+    'perplexity',
+    { model: 'm', text: { bundled: 'x' }, context: 1 },
+    'perplexity: context: must be at least 2, got 1',
+  ],
+  [
+    'perplexity',
+    { model: 'm', text: { bundled: 'x' }, context: 2.5 },
+    'perplexity: context: expected a whole number, got 2.5',
+  ],
+  [
+    'perplexity',
+    { model: 'm', text: { bundled: 'x' }, kontext: 2 },
+    'perplexity: has fields that are not known here: kontext',
+  ],
+  ['perplexity', { model: '', text: { bundled: 'x' } }, 'perplexity: model: a path must not be empty'],
+  [
+    'perplexity',
+    { model: 'm', text: { bundled: 'x' }, remember: 'yes' },
+    'perplexity: remember: expected true or false, got "yes"',
+  ],
+  [
+    'history.list',
+    { kind: 'x' },
+    'history.list: kind: expected one of quantize, perplexity, quality, benchmark, got "x"',
+  ],
+  ['history.compare', { runIds: ['a'] }, 'history.compare: runIds: must have at least 2 entries, got 1'],
+  [
+    'generate',
+    { model: 'm', prompt: 'p', sampling: { kind: 'warm' } },
+    'generate: sampling.kind: expected one of greedy, sampled, got "warm"',
+  ],
+  [
+    'generate',
+    { model: 'm', prompt: 'p', sampling: null },
+    'generate: sampling: expected an object, got null',
+  ],
+] as const)('%s refuses %j in words of its own', (call, input, expected) => {
+  expect(() => parseAs(calls[call].input, input, call)).toThrowError(expected);
 });
 
 test('the client trusts neither the shape of a response nor that of an output or an event', async () => {

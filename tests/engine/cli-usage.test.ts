@@ -1,8 +1,11 @@
 import { spawnSync } from 'node:child_process';
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, rmSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { expect, test } from 'vitest';
-import { onlyJson, runCli } from './cli-run.ts';
+import { afterAll, describe, expect, test } from 'vitest';
+import { bundled } from '../assets.ts';
+import { onlyJson, runCli, startCli } from './cli-run.ts';
 
 const cli = fileURLToPath(new URL('../../engine/cli/dbell.js', import.meta.url));
 
@@ -77,3 +80,42 @@ test.runIf(process.platform === 'linux')(
     );
   },
 );
+
+test.each([
+  [['history', 'list', '--kind', 'quantise'], 'Allowed choices are quantize, perplexity, quality, benchmark'],
+  [['history', 'list', '--sort-by', 'size'], 'Allowed choices are createdAt'],
+  [['history', 'show', '../x'], 'Runs are named by letters'],
+  [['history', 'compare', 'abc'], 'give two runs or more to compare'],
+  [['history', 'export', '--out', 'x.json', '--format', 'pdf'], 'Allowed choices are json, markdown, html'],
+])('%j says what is possible, in its own words', async (args, expected) => {
+  const result = await runCli(args, { DBELL_HOME: '/nowhere/dbell' });
+  expect(result).toMatchObject({ exitCode: 2, stdout: '' });
+  expect(result.stderr).toContain(expected);
+});
+
+describe('a reader that closes the pipe', () => {
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'dbell-cli-pipe-'));
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  test('before the work is done stops it, with the code of an interrupt and how to go on', async () => {
+    const running = startCli(
+      [
+        ...['quantize', bundled.model, '--recipe', 'gptq-4', '--calibration', 'bundled:stories'],
+        ...['--windows', '16', '--context', '256', '--out', path.join(folder, 'packed'), '--events'],
+      ],
+      { DBELL_HOME: path.join(folder, 'home') },
+    );
+    await running.until('job-layer');
+    running.child.stdout!.destroy();
+    const { exitCode, stderr } = await running.done;
+    expect(stderr).toContain('Nobody reads the output any more');
+    expect(stderr).toContain('Go on with: npx dbell resume');
+    expect(exitCode).toBe(130);
+  });
+
+  test('of a result that is there already is no failure', async () => {
+    const running = startCli(['recipes', '--json']);
+    running.child.stdout!.destroy();
+    expect(await running.done).toMatchObject({ exitCode: 0, stderr: '' });
+  });
+});

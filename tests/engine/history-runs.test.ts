@@ -280,7 +280,7 @@ describe('the table of runs', () => {
     [
       'another JSON',
       '{"format": "x"}',
-      'x.json is not an exported history: format: Invalid input: expected "dbell-history"',
+      'x.json is not an exported history: format: expected dbell-history, got "x"',
     ],
     [
       'a newer version',

@@ -54,17 +54,17 @@ const rows: Row[] = [
   {
     name: 'an absurd version',
     make: config((quantization) => (quantization.format_version = 'one')),
-    message: 'config.json: quantization_config: format_version: Invalid input: expected 1',
+    message: 'config.json: quantization_config: format_version: expected 1, got "one"',
   },
   {
     name: 'an unknown field',
     make: config((quantization) => (quantization.zeros = true)),
-    message: 'config.json: quantization_config: Unrecognized key: "zeros"',
+    message: 'config.json: quantization_config: has fields that are not known here: zeros',
   },
   {
     name: 'a missing field',
     make: config((quantization) => delete quantization.embedding_bits),
-    message: 'config.json: quantization_config: embedding_bits: Invalid input',
+    message: 'config.json: quantization_config: embedding_bits: is missing',
   },
   {
     name: 'an unknown family',
@@ -114,12 +114,12 @@ const rows: Row[] = [
   {
     name: 'an unknown layout',
     make: entry(k, { layout: 'trellis' }),
-    message: `config.json: quantization_config: tensors.${k}.layout: Invalid discriminator value. Expected 'grid' | 'structured' | 'table' | 'float'`,
+    message: `config.json: quantization_config: tensors.${k}.layout: expected one of grid, structured, table, float, got "trellis"`,
   },
   {
     name: 'too many levels',
     make: entry(k, { levels: 257 }),
-    message: `config.json: quantization_config: tensors.${k}.levels: Too big: expected number to be <=256`,
+    message: `config.json: quantization_config: tensors.${k}.levels: must be at most 256, got 257`,
   },
   {
     name: 'planes that do not fit the levels',
@@ -362,7 +362,7 @@ const rows: Row[] = [
     name: 'a negative count in quality.json',
     make: (copy) =>
       editJson(path.join(copy, 'quality.json'), (value) => ((value.total as Json).parameters = -1)),
-    message: 'quality.json: total.parameters: Too small: expected number to be >=0',
+    message: 'quality.json: total.parameters: must be at least 0, got -1',
   },
   {
     name: 'no tokenizer',

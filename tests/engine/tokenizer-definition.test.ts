@@ -24,7 +24,7 @@ const broken: [what: string, change: (json: Json) => void, message: string][] = 
     (json) => {
       delete (json as Record<string, unknown>).model;
     },
-    'invalid-model: tokenizer.json: model: Invalid input: expected object, received undefined',
+    'invalid-model: tokenizer.json: model: is missing; expected an object',
   ],
   [
     'an empty vocabulary',
@@ -150,7 +150,7 @@ const broken: [what: string, change: (json: Json) => void, message: string][] = 
     (json) => {
       json.added_tokens = [{ id: 1, content: '' }];
     },
-    'invalid-model: tokenizer.json: added_tokens.0.content: Too small: expected string to have >=1 characters',
+    'invalid-model: tokenizer.json: added_tokens.0.content: must have at least 1 characters, got 0',
   ],
   [
     'sequences nested without end',

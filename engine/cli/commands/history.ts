@@ -1,13 +1,27 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { JsonObject } from '../../contract/common.ts';
 import { DBellError } from '../../contract/errors.ts';
-import { type RunDetail, type RunSummary, sortKeySchema } from '../../contract/history.ts';
+import {
+  exportFormatSchema,
+  type RunDetail,
+  type RunSummary,
+  runKindSchema,
+  runStateSchema,
+  sortKeySchema,
+} from '../../contract/history.ts';
 import { limits } from '../../contract/limits.ts';
 import { qualityResultSchema } from '../../contract/quality.ts';
 import { verdictSentence } from '../../contract/verdict.ts';
 import type { AddCommand, Run } from '../command.ts';
 import { formatBytes, formatCounted, significant } from '../format.ts';
-import { collect, filePath, wholeNumber, withOutputOptions } from '../options.ts';
+import {
+  collect,
+  filePath,
+  runIdentifier,
+  runIdentifiers,
+  wholeNumber,
+  withOutputOptions,
+} from '../options.ts';
 import { cut, pairs, table, wrap } from '../table.ts';
 
 export const historyCommand: AddCommand = (program, run) => {
@@ -22,12 +36,12 @@ function list(history: Command, run: Run): void {
     history
       .command('list')
       .description('list runs, newest first; bits are those stored, PPL is the perplexity')
-      .option('--kind <kind>', 'quantize, perplexity, quality or benchmark')
-      .option('--state <state>', 'running, finished, failed, stopped or interrupted')
+      .addOption(new Option('--kind <kind>', 'only these').choices(runKindSchema.options))
+      .addOption(new Option('--state <state>', 'only these').choices(runStateSchema.options))
       .option('--recipe <name>')
       .option('--tag <tag>')
       .option('--text <text>', 'found in model, recipe, note or tags')
-      .option('--sort-by <key>', `one of ${sortKeySchema.options.join(', ')} (default: createdAt)`)
+      .addOption(new Option('--sort-by <key>', 'default: createdAt').choices(sortKeySchema.options))
       .option('--ascending', 'smallest or oldest first')
       .option('--limit <count>', 'default: 50', wholeNumber(1, limits.pageRows))
       .option('--offset <count>', 'default: 0', wholeNumber(0)),
@@ -94,7 +108,7 @@ function show(history: Command, run: Run): void {
     history
       .command('show')
       .description('show all that is known of a run')
-      .argument('<run>', 'its id, or the first characters of it'),
+      .argument('<run>', 'its id, or the first characters of it', runIdentifier),
   ).action((runId: string, options) =>
     run(options, async ({ client, output }) => {
       const { run: found } = await client.call('history.show', { runId });
@@ -169,9 +183,10 @@ function compare(history: Command, run: Run): void {
     history
       .command('compare')
       .description('put runs side by side, what differs first')
-      .argument('<runs...>', 'two ids or more, or their first characters'),
+      .argument('<runs...>', 'two ids or more, or their first characters', runIdentifiers),
   ).action((runIds: string[], options) =>
     run(options, async ({ client, output }) => {
+      if (runIds.length < 2) throw new DBellError('invalid-input', 'give two runs or more to compare');
       const found = await client.call('history.compare', { runIds });
       output.result(found, () => {
         const width = Math.max(10, Math.floor(52 / found.runs.length));
@@ -206,7 +221,7 @@ function remove(history: Command, run: Run): void {
     history
       .command('delete')
       .description('delete runs from the history (packages stay); "history undo" takes it back')
-      .argument('<runs...>', 'ids'),
+      .argument('<runs...>', 'ids', runIdentifiers),
   ).action((runIds: string[], options) =>
     run(options, async ({ client, output }) => {
       const result = await client.call('history.delete', { runIds });
@@ -234,7 +249,7 @@ function annotate(history: Command, run: Run): void {
     history
       .command('annotate')
       .description('give a run a note or tags')
-      .argument('<run>', 'its id')
+      .argument('<run>', 'its id', runIdentifier)
       .option('--note <text>')
       .option('--tag <tag>', 'replaces the tags there were; may be repeated', collect),
   ).action((runId: string, options) =>
@@ -256,15 +271,15 @@ function exportRuns(history: Command, run: Run): void {
     history
       .command('export')
       .description('write runs to a file: json (can be imported again), markdown or html')
-      .argument('[runs...]', 'ids (default: all)')
+      .argument('[runs...]', 'ids (default: all)', runIdentifiers)
       .requiredOption('--out <file>', 'must not exist yet', filePath)
-      .option('--format <format>', 'json, markdown or html (default: json)'),
-  ).action((runIds: string[], options) =>
+      .addOption(new Option('--format <format>', 'default: json').choices(exportFormatSchema.options)),
+  ).action((runIds: string[] | undefined, options) =>
     run(options, async ({ client, output }) => {
       const result = await client.call('history.export', {
         path: options.out,
         format: options.format,
-        runIds: runIds.length > 0 ? runIds : undefined,
+        runIds: runIds !== undefined && runIds.length > 0 ? runIds : undefined,
       });
       output.result(
         result,

@@ -1,0 +1,81 @@
+import type { z } from 'zod';
+
+/** Values of a list that a message names; more would hide the rest of it. */
+const namedValues = 20;
+
+/**
+ * What a schema refuses, in this program's words; messages that schemas bring themselves come before these. For `safeParse(value, { error: issueInWords })`.
+ * Undefined leaves the library's own words for what is not foreseen here.
+ */
+export function issueInWords(issue: z.core.$ZodRawIssue): string | undefined {
+  switch (issue.code) {
+    case 'invalid_type':
+      return issue.input === undefined
+        ? `is missing; expected ${typeInWords(issue.expected)}`
+        : `expected ${typeInWords(issue.expected)}, got ${shown(issue.input)}`;
+    case 'invalid_value':
+      return issue.input === undefined
+        ? `is missing; expected ${oneOf(issue.values)}`
+        : `expected ${oneOf(issue.values)}, got ${shown(issue.input)}`;
+    case 'too_small':
+      return `must ${sizeInWords(issue.origin, issue.inclusive ? 'at least' : 'more than', issue.minimum)}, got ${sized(issue.input)}`;
+    case 'too_big':
+      return `must ${sizeInWords(issue.origin, issue.inclusive ? 'at most' : 'less than', issue.maximum)}, got ${sized(issue.input)}`;
+    case 'unrecognized_keys':
+      return `has fields that are not known here: ${issue.keys.join(', ')}`;
+    case 'invalid_union':
+      if (issue.input === undefined) return 'is missing';
+      return Array.isArray(issue.options) && issue.options.length > 0
+        ? `expected ${oneOf(issue.options)}, got ${shown(discriminated(issue))}`
+        : `has none of the forms that are possible here: ${shown(issue.input)}`;
+    default:
+      return undefined;
+  }
+}
+
+/** The value by which the forms of a union are told apart. */
+function discriminated({ input, discriminator }: { input?: unknown; discriminator?: unknown }): unknown {
+  return typeof input === 'object' && input !== null && typeof discriminator === 'string'
+    ? Reflect.get(input, discriminator)
+    : input;
+}
+
+const types: Readonly<Record<string, string>> = {
+  array: 'a list',
+  boolean: 'true or false',
+  int: 'a whole number',
+  never: 'nothing',
+  null: 'null',
+  number: 'a number',
+  object: 'an object',
+  record: 'an object',
+  string: 'a text',
+};
+
+function typeInWords(type: string): string {
+  return types[type] ?? type;
+}
+
+function oneOf(values: readonly unknown[]): string {
+  const texts = values.slice(0, namedValues).map(String);
+  const more = values.length > namedValues ? ` and ${values.length - namedValues} more` : '';
+  return values.length === 1 ? texts[0]! : `one of ${texts.join(', ')}${more}`;
+}
+
+function sizeInWords(origin: string, bound: string, limit: number | bigint): string {
+  if (origin === 'string') return `have ${bound} ${limit} characters`;
+  if (origin === 'array' || origin === 'set') return `have ${bound} ${limit} entries`;
+  return `be ${bound} ${limit}`;
+}
+
+function sized(input: unknown): string {
+  return typeof input === 'string' || Array.isArray(input) ? String(input.length) : shown(input);
+}
+
+/** A value in a message: short, and on one line. */
+function shown(value: unknown): string {
+  if (Array.isArray(value)) return 'a list';
+  if (typeof value === 'object' && value !== null) return 'an object';
+  const text = typeof value === 'string' ? JSON.stringify(value) : String(value);
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
+}
