@@ -25,12 +25,23 @@ export function issueInWords(issue: z.core.$ZodRawIssue): string | undefined {
       return `has fields that are not known here: ${issue.keys.join(', ')}`;
     case 'invalid_union':
       if (issue.input === undefined) return 'is missing';
-      return Array.isArray(issue.options) && issue.options.length > 0
-        ? `expected ${oneOf(issue.options)}, got ${shown(discriminated(issue))}`
+      if (Array.isArray(issue.options) && issue.options.length > 0)
+        return `expected ${oneOf(issue.options)}, got ${shown(discriminated(issue))}`;
+      return literalsOf(issue.errors).length > 0
+        ? `expected ${oneOf(literalsOf(issue.errors))}, got ${shown(issue.input)}`
         : `has none of the forms that are possible here: ${shown(issue.input)}`;
     default:
       return undefined;
   }
+}
+
+/** The values of a union whose forms are single values; empty for any other. */
+function literalsOf(errors: readonly (readonly z.core.$ZodIssue[])[]): unknown[] {
+  const values = errors.map((issues) => {
+    const [issue] = issues;
+    return issue?.code === 'invalid_value' && issue.path.length === 0 ? issue.values : null;
+  });
+  return values.every((list) => list !== null) ? values.flat() : [];
 }
 
 /** The value by which the forms of a union are told apart. */

@@ -321,7 +321,8 @@ const rows: Row[] = [
     name: 'a table of 5 bits',
     base: 'four-bits',
     make: entry('model.embed_tokens.weight', { bits: 5 }),
-    message: 'config.json: quantization_config: tensors.model.embed_tokens.weight.bits: Invalid input',
+    message:
+      'config.json: quantization_config: tensors.model.embed_tokens.weight.bits: expected one of 16, 8, 6, 4, got 5',
   },
   {
     name: 'a table of 6 bits that says 4',
