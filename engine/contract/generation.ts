@@ -38,6 +38,11 @@ const generationSettings = {
   activationBits: activationBitsSchema.optional(),
   context: contextSchema.optional(),
   threads: threadsSchema.default(0),
+  /**
+   * Whether the model stays in memory for the next call of the same model, activation bits and threads: until another job begins, the service ends, or minutes
+   * have passed.
+   */
+  keepLoaded: z.boolean().default(false),
   /** Text at which generation stops, besides the model's own end-of-text ids. */
   stop: z.array(z.string().min(1).max(limits.nameLength)).max(16).default([]),
 } as const;

@@ -6,6 +6,8 @@ export const serviceLimits = {
   progressIntervalMs: 100,
   /** Streamed text: thirty pieces a second read like a stream. */
   textIntervalMs: 33,
+  /** How long a model of a conversation stays loaded: longer than a person reads and types, shorter than memory should be held for nothing. */
+  keptModelMs: 10 * 60_000,
   /** Ended jobs kept in memory for `jobs.list`; the history keeps the rest. */
   keptJobs: 200,
   /** Models that the studio offers again. */

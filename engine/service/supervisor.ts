@@ -1,5 +1,6 @@
 import { fromErrorPayload, parseAs } from '../contract/error-payload.ts';
 import { DBellError } from '../contract/errors.ts';
+import { type AttachableProcess, startProcess } from './kept-process.ts';
 import { serviceLimits } from './limits.ts';
 import type { ProcessEnd, ProcessHost } from './process-host.ts';
 import {
@@ -27,14 +28,25 @@ export interface RunningTask<K extends TaskKind> {
   kill(): void;
 }
 
-/** Starts a work process for one task and watches over it to its end. */
+/** How a task's process lives beyond the task. */
+export interface ProcessReuse {
+  /** A process that was kept; by default a fresh one is started. */
+  process?: AttachableProcess;
+  /** Gets the process when the task has given its result; without it the process ends. */
+  keep: (process: AttachableProcess) => void;
+}
+
+/**
+ * Starts a work process for one task and watches over it to its end. A process that is to be kept, and ends well, goes to `reuse.keep` instead; one that fails ends.
+ */
 export function startTask<K extends TaskKind>(
   host: ProcessHost,
   task: K,
   input: TaskInput<K>,
   onReport: (report: Report) => void = () => {},
+  reuse?: ProcessReuse,
 ): RunningTask<K> {
-  const worker = host.start();
+  const worker = reuse?.process ?? startProcess(host);
   let stopping = false;
   let killTimer: NodeJS.Timeout | undefined;
   const send = (message: ToWorkProcess) => worker.send(message);
@@ -42,30 +54,35 @@ export function startTask<K extends TaskKind>(
   const done = new Promise<TaskResult<K>>((resolve, reject) => {
     /** What the task ended with; delivered when the process is gone, so that its files and memory are free by then. */
     let outcome: { result: TaskResult<K> } | { error: unknown } | null = null;
-    worker.onMessage((raw) => {
+    const onMessage = (raw: unknown) => {
       try {
         const message = parseAs(fromWorkProcessSchema, raw, 'message of the work process', 'internal');
         if (message.type === 'result') {
           const result = parseAs(taskSchemas[task].result, message.result, `result of ${task}`, 'internal');
           outcome = { result: result as TaskResult<K> };
+          if (reuse === undefined || message.isLast || stopping) return;
+          clearTimeout(killTimer);
+          reuse.keep(worker);
+          resolve(outcome.result);
         } else if (message.type === 'error') outcome = { error: fromErrorPayload(message.error) };
         else onReport(message);
       } catch (error) {
         outcome = { error };
         worker.kill();
       }
-    });
-    worker.onEnd((end) => {
+    };
+    const onEnd = (end: ProcessEnd) => {
       clearTimeout(killTimer);
       if (outcome && 'result' in outcome) resolve(outcome.result);
       else if (outcome) reject(outcome.error);
       else if (stopping) reject(new DBellError('stopped', 'stopped'));
       else reject(deathOf(worker.pid, end, worker.lastOutput()));
-    });
+    };
+    worker.attach({ onMessage, onEnd });
   });
   // Whoever started the task awaits `done` sooner or later; until then a rejection is not unhandled.
   done.catch(() => {});
-  send({ type: 'run', task, input });
+  send({ type: 'run', task, input, keep: reuse !== undefined });
   return {
     pid: worker.pid,
     done,

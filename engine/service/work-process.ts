@@ -6,7 +6,7 @@ import { electronParentPort, forkChannel, utilityChannel } from './work-channel.
 import { type TaskKind, taskSchemas, toWorkProcessSchema } from './work-protocol.ts';
 
 /**
- * Entry of a work process. It does one task and ends: native code (onnxruntime, the addon) blocks or crashes only this process, and its peak
+ * Entry of a work process. It does one task and ends, unless it is kept: native code (onnxruntime, the addon) blocks or crashes only this process, and its peak
  * memory is the task's own.
  */
 const parentPort = electronParentPort();
@@ -23,7 +23,8 @@ process.on('SIGHUP', () => {});
 // Without its service this process must not go on writing.
 channel.onLost(() => process.kill(process.pid, 'SIGKILL'));
 
-const control = createTaskControl(channel.send);
+/** Of the task in work, or of the one before while none is. */
+let control = createTaskControl(channel.send);
 let running = false;
 
 channel.onMessage((raw) => {
@@ -32,23 +33,27 @@ channel.onMessage((raw) => {
     if (message.type === 'pause') control.pause();
     else if (message.type === 'continue') control.continue();
     else if (message.type === 'stop') control.stop();
-    else if (running) throw new DBellError('internal', 'a work process does one task');
+    else if (running) throw new DBellError('internal', 'a work process does one task at a time');
     else {
       running = true;
-      void run(message.task, message.input);
+      control = createTaskControl(channel.send);
+      void run(message.task, message.input, message.keep);
     }
   } catch (error) {
     fail(error);
   }
 });
 
-async function run(kind: TaskKind, rawInput: unknown): Promise<void> {
+async function run(kind: TaskKind, rawInput: unknown, keep: boolean): Promise<void> {
   try {
     const input = parseAs(taskSchemas[kind].input, rawInput, `input of ${kind}`);
     const task = await tasks[kind]();
     const result = await task(input as never, control);
     control.flush();
-    channel.sendLast({ type: 'result', result });
+    running = false;
+    // What was to be stopped is not wanted any more.
+    if (keep && !control.stopRequested()) channel.send({ type: 'result', result, isLast: false });
+    else channel.sendLast({ type: 'result', result, isLast: true });
   } catch (error) {
     fail(error);
   }

@@ -40,7 +40,7 @@ const ofSource = { sourceFingerprint: sha256Schema };
  * What the service and a work process say to each other. Both check what they receive: a work process reads hostile files, and its memory is
  * no more to be trusted than they are.
  *
- * A work process does one task: `run`, then reports, then `result` or `error`, then its end.
+ * A work process does one task: `run`, then reports, then `result` or `error`, then its end. One that is kept waits for the next `run` after a result.
  */
 export const taskSchemas = {
   /** What native code finds on this machine. */
@@ -115,6 +115,8 @@ export const toWorkProcessSchema = z.discriminatedUnion('type', [
     type: z.literal('run'),
     task: z.enum(Object.keys(taskSchemas) as [TaskKind, ...TaskKind[]]),
     input: z.unknown(),
+    /** Whether the process waits for another task after a result. */
+    keep: z.boolean().default(false),
   }),
   z.strictObject({ type: z.literal('pause') }),
   z.strictObject({ type: z.literal('continue') }),
@@ -146,7 +148,8 @@ export type AcceptedReport = Extract<Report, { type: 'accepted' }>;
 
 export const fromWorkProcessSchema = z.discriminatedUnion('type', [
   ...reportSchema.options,
-  z.strictObject({ type: z.literal('result'), result: z.unknown() }),
+  /** After the last one the process ends; after another it waits for its next task. */
+  z.strictObject({ type: z.literal('result'), result: z.unknown(), isLast: z.boolean() }),
   z.strictObject({ type: z.literal('error'), error: errorPayloadSchema }),
 ]);
 export type FromWorkProcess = z.infer<typeof fromWorkProcessSchema>;

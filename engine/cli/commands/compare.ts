@@ -131,7 +131,7 @@ function agreementText(
   columns: Parameters<typeof table>[0],
 ): string {
   if (agreements.length === 0) return '';
-  if (subjects.length > 1) return `the same in all: ${sameInWords(agreements)}`;
+  if (subjects.length > 1) return sameInWords(agreements);
   return table(
     columns,
     agreements.map(({ field, values }) => [field, shownValue(field, values[0] ?? null)]),
@@ -144,7 +144,7 @@ function sameInWords(rows: CompareResult['agreements']): string {
       ({ field, values }) => `${field} ${shownValue(field, values.find((value) => value !== null) ?? null)}`,
     )
     .join(', ');
-  return wrap(text, 76).replaceAll('\n', '\n  ');
+  return wrap(`the same in all: ${text}`, 76).replaceAll('\n', '\n  ');
 }
 
 function shownValue(field: string, value: CompareResult['differences'][number]['values'][number]): string {

@@ -156,7 +156,11 @@ Examples:
         if (options.system !== undefined) messages.push({ role: 'system', content: options.system });
         const answer = async (content: string): Promise<GenerationResult> => {
           messages.push({ role: 'user', content });
-          const { jobId } = await client.call('chat', { ...settingsOf(model, options), messages });
+          const { jobId } = await client.call('chat', {
+            ...settingsOf(model, options),
+            messages,
+            keepLoaded: options.prompt === undefined,
+          });
           const result = await followJob(jobId, 'generate', (text) => output.stream(text));
           messages.push({ role: 'assistant', content: result.text });
           return result;

@@ -54,8 +54,9 @@ export function createUtilityProcessHost(send: (message: FromDesktopService) => 
       port.on('message', (event: unknown) => {
         const message = dataOf(event);
         for (const listener of worker.messageListeners) listener(message);
-        const { type } = message as { type?: unknown };
-        if (type === 'result' || type === 'error') port.postMessage({ type: 'end' });
+        const { type, isLast } = message as { type?: unknown; isLast?: unknown };
+        // A process that is kept has more results to give.
+        if (type === 'error' || (type === 'result' && isLast !== false)) port.postMessage({ type: 'end' });
       });
       port.on('close', () => {
         worker.port = null;

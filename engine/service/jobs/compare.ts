@@ -34,7 +34,14 @@ export function compareJob(runs: RunStore, input: CompareInput): JobDefinition<'
           original,
           windows: textWindows[index]!,
         });
-        if (measured !== null) subject.measurements.unshift(measured);
+        if (measured === null) continue;
+        // What is kept changes the package, and is then read from it like all the rest.
+        if (input.remember && subject.isPackage)
+          subjects[index] = (
+            await job.runTask('describeSubject', { path: subject.path, wanted: null })
+          ).subject;
+        const { measurements } = subjects[index]!;
+        if (!measurements.some((known) => isSameMeasurement(known, measured))) measurements.unshift(measured);
       }
       return { subjects, ...compareSubjects(subjects) };
     },
@@ -90,4 +97,14 @@ async function measureMissing(
     thresholds: null,
     originalFingerprint: null,
   };
+}
+
+function isSameMeasurement(a: ComparedMeasurement, b: ComparedMeasurement): boolean {
+  return (
+    a.textSha256 === b.textSha256 &&
+    a.context === b.context &&
+    a.windows === b.windows &&
+    a.activationBits === b.activationBits &&
+    a.originalFingerprint === b.originalFingerprint
+  );
 }

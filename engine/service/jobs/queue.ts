@@ -4,6 +4,7 @@ import { DBellError } from '../../contract/errors.ts';
 import type { ServiceEvent } from '../../contract/events.ts';
 import type { Job, JobDetails, JobKind, JobProgress } from '../../contract/jobs.ts';
 import { coalesce } from '../coalesce.ts';
+import { KeptProcess } from '../kept-process.ts';
 import { serviceLimits } from '../limits.ts';
 import type { ProcessHost } from '../process-host.ts';
 import { type RunningTask, startTask } from '../supervisor.ts';
@@ -30,6 +31,7 @@ export class JobQueue {
   readonly #host: ProcessHost;
   readonly #emit: (event: ServiceEvent) => void;
   readonly #entries = new Map<string, Entry>();
+  readonly #kept = new KeptProcess(serviceLimits.keptModelMs);
   #running: Entry | null = null;
   #closed = false;
 
@@ -130,12 +132,14 @@ export class JobQueue {
     const entries = [...this.#entries.values()].filter(({ job }) => !finalStates.includes(job.state));
     for (const { job } of entries) this.stop(job.jobId);
     await Promise.all(entries.map((entry) => entry.ended));
+    await this.#kept.end();
   }
 
   /** Ends every work process at once, for a service that must go now. */
   terminate(): void {
     this.#closed = true;
     for (const { task } of this.#entries.values()) task?.kill();
+    void this.#kept.end();
   }
 
   #find(jobId: string): Entry {
@@ -240,7 +244,19 @@ export class JobQueue {
       onAccepted?: (report: AcceptedReport) => void,
     ): Promise<TaskResult<K>> => {
       if (entry.stopRequested) throw new DBellError('stopped', 'stopped');
-      const running = startTask(this.#host, task, input, (report) => onReport(report, onAccepted));
+      const key = keptKey(input);
+      const process = (await this.#kept.take(key)) ?? undefined;
+      if (entry.stopRequested) {
+        process?.kill();
+        throw new DBellError('stopped', 'stopped');
+      }
+      const running = startTask(
+        this.#host,
+        task,
+        input,
+        (report) => onReport(report, onAccepted),
+        key === null ? undefined : { process, keep: (used) => this.#kept.keep(key, used) },
+      );
       entry.task = running as unknown as RunningTask<TaskKind>;
       // Paused between two tasks: the new one starts paused.
       if (job.state === 'paused') running.pause();
@@ -273,3 +289,12 @@ export class JobQueue {
     }
   }
 }
+
+/** What a task's process would have to hold already to be of use to it; null for tasks whose process ends with them. */
+function keptKey(input: object): string | null {
+  if (!('keepLoaded' in input) || input.keepLoaded !== true || !('model' in input)) return null;
+  const { model, activationBits, threads } = input as KeepingInput;
+  return JSON.stringify([model, activationBits ?? null, threads]);
+}
+
+type KeepingInput = TaskInput<'generate'>;

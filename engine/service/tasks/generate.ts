@@ -1,13 +1,32 @@
 import { generate } from '../../measure/generate.ts';
 import { renderChat } from '../../model/chat-template.ts';
-import type { TaskFunction } from './control.ts';
-import { openSubject } from './subject.ts';
+import type { TaskInput } from '../work-protocol.ts';
+import type { TaskControl, TaskFunction } from './control.ts';
+import { openSubject, type Subject } from './subject.ts';
 
 const task = 'generate';
 
+/** What the task before left loaded in a process that is kept. */
+let loaded: { key: string; subject: Subject } | null = null;
+
+function keyOf({ model, activationBits, threads }: TaskInput<'generate'>): string {
+  return JSON.stringify([model, activationBits ?? null, threads]);
+}
+
+/** The model, from the task before where that is the same; the service gives a kept process only such tasks. */
+async function subjectOf(input: TaskInput<'generate'>, control: TaskControl): Promise<Subject> {
+  const key = keyOf(input);
+  const before = loaded;
+  loaded = null;
+  if (before?.key === key) return { ...before.subject, loadMs: 0 };
+  await before?.subject.close();
+  return openSubject(task, input.model, input, control);
+}
+
 /** Plain continuation of a prompt, or the answer to a chat by the model's own template. */
 export const generateTask: TaskFunction<'generate'> = async (input, control) => {
-  const subject = await openSubject(task, input.model, input, control);
+  const subject = await subjectOf(input, control);
+  let isDone = false;
   const { model, tokenizer, architecture } = subject;
   try {
     const chat =
@@ -31,6 +50,7 @@ export const generateTask: TaskFunction<'generate'> = async (input, control) => 
       border: () => control.pauseBorder(),
       stopRequested: () => control.stopRequested(),
     });
+    isDone = true;
     return {
       ...generated,
       model: subject.path,
@@ -42,6 +62,7 @@ export const generateTask: TaskFunction<'generate'> = async (input, control) => 
       warnings,
     };
   } finally {
-    await subject.close();
+    if (isDone && input.keepLoaded) loaded = { key: keyOf(input), subject };
+    else await subject.close();
   }
 };
