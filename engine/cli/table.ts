@@ -30,7 +30,7 @@ export function pairs(entries: [name: string, value: string | null | undefined][
   const width = Math.max(0, ...shown.map(([name]) => name.length));
   const indent = ' '.repeat(width + 2);
   return shown
-    .map(([name, value]) => `${name.padEnd(width)}  ${value.split('\n').join(`\n${indent}`)}`)
+    .map(([name, value]) => `${name.padEnd(width)}  ${value.replaceAll(/\n(?!\n|$)/g, `\n${indent}`)}`)
     .join('\n');
 }
 

@@ -159,9 +159,11 @@ function shownValue(field: string, value: CompareResult['differences'][number]['
 function bytesTable(subjects: ComparedSubject[], columns: Parameters<typeof table>[0]): string {
   const packed = subjects.filter(({ isPackage }) => isPackage);
   if (packed.length === 0) return '';
-  // The longest list has the order; parts that only others have come last.
-  const longest = [...packed].sort((a, b) => b.bytesByPart.length - a.bytesByPart.length);
-  const parts = [...new Set(longest.flatMap(({ bytesByPart }) => bytesByPart.map(({ name }) => name)))];
+  // All lists are in one order; a part that a list before did not have follows its neighbour.
+  const parts: string[] = [];
+  for (const { bytesByPart } of packed)
+    for (const [index, { name }] of bytesByPart.entries())
+      if (!parts.includes(name)) parts.splice(parts.indexOf(bytesByPart[index - 1]?.name ?? '') + 1, 0, name);
   const of = (subject: ComparedSubject, part: string) => {
     const bytes = subject.bytesByPart.find(({ name }) => name === part)?.bytes;
     return bytes === undefined ? absent : formatBytes(bytes);
