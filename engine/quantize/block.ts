@@ -8,6 +8,7 @@ import type {
   StageState,
 } from '../float/types.ts';
 import type { Architecture, Block, Linear, Stage, StageName } from '../model/architecture.ts';
+import { ActivationSample } from './activation-sample.ts';
 import {
   blockForwardOperations,
   factorOperations,
@@ -140,7 +141,7 @@ class BlockRun {
   async quantizeLinears(inputs: BlockInputs, outputs: BlockOutputs): Promise<void> {
     if (!inputs.quantized) {
       for (const stage of this.block.stages) {
-        await this.quantizer.quantize(stage, { hessian: null, tokens: 0, targets: null });
+        await this.quantizer.quantize(stage, { hessian: null, tokens: 0, targets: null, sample: null });
       }
     } else if (this.job.recipe.compensation.hessian === 'per-block') {
       await this.quantizeFromBlockHessians(inputs.quantized, outputs.quantized);
@@ -176,12 +177,16 @@ class BlockRun {
       for (const stage of block.stages) {
         const gram = engine.newGram(stageWidth(stage));
         const targets = StageTargets.of(engine, stage, block.index, recipe, this.taps);
+        const sample = this.wantsSample
+          ? new ActivationSample(windowCount, context, stageWidth(stage))
+          : null;
         const operations = gramOperations(stage, context) + targetOperations(stage, recipe, context);
         for (let window = 0; window < windowCount; window += 1) {
           const state = states.load(previous, window);
           if (previous === 'attention-in') await this.enter('attention-in', window, state, undefined);
           await this.enter(stage.name, window, state, gram);
           await targets?.add(window, state);
+          sample?.add(window, state, this.taps?.tokenWeights(stage.name, window)?.weights ?? null);
           states.save(stage.name, window, state);
           await reporter.advance(passOperations + operations, {
             ...plainEvent('calibrate', window + 1, windowCount),
@@ -192,7 +197,7 @@ class BlockRun {
         this.taps?.drop(stage.name);
         const { tokens } = gram;
         const hessian = await this.hessian(stage, gram.matrix(), tokens);
-        await this.quantizer.quantize(stage, { hessian, tokens, targets });
+        await this.quantizer.quantize(stage, { hessian, tokens, targets, sample });
         previous = stage.name;
       }
       if (!output) return;
@@ -226,7 +231,7 @@ class BlockRun {
       if (!gram) throw new Error('a stage has no Gram matrix');
       const { tokens } = gram;
       const hessian = await this.hessian(stage, gram.matrix(), tokens);
-      await this.quantizer.quantize(stage, { hessian, tokens, targets: null });
+      await this.quantizer.quantize(stage, { hessian, tokens, targets: null, sample: null });
     }
     if (!output) return;
     for (let window = 0; window < windowCount; window += 1) {
@@ -268,6 +273,12 @@ class BlockRun {
       stage: stage.name,
     });
     return hessian;
+  }
+
+  /** A grid's column scale can know what rounding the stage's inputs costs. */
+  private get wantsSample(): boolean {
+    const { activationBits, binarizer } = this.job.recipe;
+    return activationBits < 16 && binarizer.kind === 'grid' && binarizer.columnScale !== 'none';
   }
 
   private get weights(): BlockWeights {

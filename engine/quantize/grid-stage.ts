@@ -1,9 +1,10 @@
 import type { Linear, Stage } from '../model/architecture.ts';
 import { type GridFit, numerics } from '../native/numerics.ts';
+import { residualColumnCount, residualLevels } from './code-storage.ts';
 import { stageWidth } from './cost-model.ts';
 import { type FoldSource, isTied, scaleOfColumns, scaleOfRows } from './folding.ts';
 import { maximumDamping } from './limits.ts';
-import { blockCount } from './quantized-linear.ts';
+import { blockCount, type GridResidual } from './quantized-linear.ts';
 import type { Recipe } from './recipe.ts';
 
 /** Codes and scales of one linear of a stage, cut out of the fit of all of them. */
@@ -11,6 +12,7 @@ export interface GridLinearFit {
   linear: Linear;
   codes: Uint8Array;
   scales: Uint16Array;
+  residual: GridResidual | null;
 }
 
 export interface GridStageFit {
@@ -26,6 +28,8 @@ export interface GridStageInputs {
   target: Float32Array;
   /** H, undamped, `[in, in]`. */
   hessian: Float64Array;
+  /** Inputs and weights of some tokens, where the stage's inputs are to be rounded; else null. */
+  sample: { inputs: Float32Array; weights: Float32Array } | null;
 }
 
 /**
@@ -63,6 +67,8 @@ export function fitGridStage(
 function inScaledSpace({ target, hessian }: GridStageInputs, scale: Float32Array): GridStageInputs {
   const size = scale.length;
   return {
+    // Only a c that is still free can make rounding cheaper.
+    sample: null,
     target: target.map((value, index) => {
       const divisor = scale[index % size] ?? 1;
       return divisor > 0 ? value / divisor : 0;
@@ -74,7 +80,7 @@ function inScaledSpace({ target, hessian }: GridStageInputs, scale: Float32Array
 }
 
 function fitOnce(
-  { target, hessian }: GridStageInputs,
+  { target, hessian, sample }: GridStageInputs,
   inFeatures: number,
   recipe: Recipe,
   columnScale: 'free' | 'none',
@@ -92,6 +98,8 @@ function fitOnce(
     rowRidge: binarizer.rowRidge,
     columnRidge: binarizer.columnRidge,
     columnScale,
+    residualColumns: residualColumnCount(binarizer.residualPercent, inFeatures),
+    activations: sample && columnScale === 'free' ? { ...sample, bits: recipe.activationBits } : null,
   });
 }
 
@@ -104,10 +112,27 @@ function cutFit(stage: Stage, fit: GridFit, inFeatures: number): GridLinearFit[]
       linear,
       codes: fit.codes.slice(row * inFeatures, end * inFeatures),
       scales: fit.scales.slice(row * blocks, end * blocks),
+      residual: fit.residual && cutResidual(fit.residual, row, end),
     };
     row = end;
     return part;
   });
+}
+
+/** The rows [begin, end) of a residual; its columns are those of the whole stage. */
+function cutResidual(
+  { columns, codes, scales }: NonNullable<GridFit['residual']>,
+  begin: number,
+  end: number,
+): GridResidual {
+  const count = columns.length;
+  const blocks = blockCount(count);
+  return {
+    columns,
+    levels: residualLevels,
+    codes: codes.slice(begin * count, end * count),
+    scales: scales.slice(begin * blocks, end * blocks),
+  };
 }
 
 function notesOf(fit: GridFit, inFeatures: number, damping: number): string[] {

@@ -222,9 +222,6 @@ function checkCombination(recipe: Recipe): Recipe {
     );
   }
   checkTargets(recipe);
-  if (recipe.binarizer.kind === 'grid' && recipe.binarizer.residualPercent > 0) {
-    throw new DBellError('invalid-input', `recipe ${recipe.name}: residual columns cannot be fitted yet`);
-  }
   return recipe;
 }
 

@@ -6,6 +6,7 @@ import {
   type Stage,
   type StageName,
 } from '../model/architecture.ts';
+import type { ActivationSample } from './activation-sample.ts';
 import { quantizeOperations } from './cost-model.ts';
 import { dequantize } from './dequantize.ts';
 import {
@@ -41,6 +42,8 @@ export interface StageInputs {
   tokens: number;
   /** Null where the weights are fitted to themselves. */
   targets: StageTargets | null;
+  /** Null where the stage's inputs are not rounded, or nothing can be made of it. */
+  sample: ActivationSample | null;
 }
 
 /**
@@ -131,7 +134,7 @@ export class StageQuantizer {
     const targets = target ? cutRows(stage, target) : own;
     const layers =
       this.recipe.binarizer.kind === 'grid' && target && inputs.hessian
-        ? this.fitGrid(stage, target, inputs.hessian)
+        ? this.fitGrid(stage, target, inputs.hessian, inputs.sample)
         : stage.linears.map((linear, index) => this.quantizeOne(stage, linear.name, targets[index], inputs));
     for (const [index, linear] of stage.linears.entries()) {
       const layer = layers[index];
@@ -206,7 +209,12 @@ export class StageQuantizer {
   }
 
   /** The grid's codes and scales of all linears of a stage; its column scale goes into the norm or the linear in front where that is allowed. */
-  private fitGrid(stage: Stage, target: Float32Array, shared: StageHessian): StageLayer[] {
+  private fitGrid(
+    stage: Stage,
+    target: Float32Array,
+    shared: StageHessian,
+    sample: ActivationSample | null,
+  ): StageLayer[] {
     const { binarizer } = this.recipe;
     if (binarizer.kind !== 'grid') throw new Error('the recipe has no grid');
     const norm = stage.foldableNorm !== null && stage.foldableNorm.weight !== null;
@@ -214,7 +222,8 @@ export class StageQuantizer {
       binarizer.columnScale === 'folded' ? foldSource(this.architecture, this.block, stage) : null;
     const kind = binarizer.columnScale === 'none' ? 'none' : norm ? 'free' : binarizer.columnScale;
     const wanted = kind === 'folded' ? (source ?? 'none') : kind;
-    const fit = fitGridStage(stage, { target, hessian: shared.hessian }, this.recipe, wanted);
+    const gathered = { target, hessian: shared.hessian, sample: sample?.result() ?? null };
+    const fit = fitGridStage(stage, gathered, this.recipe, wanted);
     const { columnScale } = fit;
     if (columnScale) {
       // The block's own passes multiply the stage's input; the package has what stands in front do it where it can.
@@ -222,7 +231,7 @@ export class StageQuantizer {
       if (norm) this.foldIntoNorm(stage, columnScale);
       else if (source) this.foldIntoRows(source, columnScale);
     }
-    return fit.linears.map(({ linear, codes, scales }) => {
+    return fit.linears.map(({ linear, codes, scales, residual }) => {
       const quantized: QuantizedLinear = {
         layout: 'grid',
         name: linear.name,
@@ -234,7 +243,7 @@ export class StageQuantizer {
         codes,
         scales,
         offsets: null,
-        residual: null,
+        residual,
       };
       return {
         quantized,

@@ -30,6 +30,8 @@ describe('grid recipes', () => {
     ['opt-relu', 'grid-3', 16, { columnScale: 'folded' }],
     ['opt-gelu', 'grid-16', 16, { columnScale: 'folded' }],
     ['opt-post-norm-projected', 'grid-4', 8, { columnScale: 'folded' }],
+    ['llama-odd-widths', 'grid-2+residual-10', 8, {}],
+    ['opt-relu', 'grid-3+residual-2.5', 16, { columnScale: 'folded' }],
     ['qwen2', 'gptq-3', 8, { targets: 'residual', tokenWeights: 'true' }],
   ] as [string, string, 16 | 8 | 6, Record<string, string>][])(
     'a package of %s by %s at A%i with %o is as large as estimated and verifies against its source',
@@ -91,6 +93,31 @@ describe('grid recipes', () => {
           expect(value).toBeCloseTo(bias[column]! * scale[column]!, 5);
       }
     }
+    source.close();
+  });
+
+  it('give every linear of a stage a residual over the same columns, which brings it closer to its target', async () => {
+    const run = (recipe: string) =>
+      quantizeInMemory(tinyModelPath('qwen2'), {
+        recipe,
+        set: { targets: 'own' },
+        windows: (source) => randomWindows(source.architecture.vocabularySize, 4, 24),
+      });
+    const plain = (await run('grid-2')).sink.blocks.get(0)!;
+    const source = await openModel(tinyModelPath('qwen2'));
+    const { linears, reports } = (await run('grid-2+residual-20')).sink.blocks.get(0)!;
+    for (const stage of source.architecture.blocks[0]!.stages) {
+      const residuals = stage.linears.map((linear) => {
+        const stored = linears.find((each) => each.name === linear.name)!;
+        if (stored.layout !== 'grid' || !stored.residual) throw new Error(`${linear.name} has no residual`);
+        expect(stored.residual.codes.length).toBe(linear.outFeatures * stored.residual.columns.length);
+        return [...stored.residual.columns];
+      });
+      expect(residuals[0]!.length).toBe(Math.round(0.2 * stage.linears[0]!.inFeatures));
+      for (const columns of residuals) expect(columns).toEqual(residuals[0]);
+    }
+    const total = (list: typeof reports) => list.reduce((sum, report) => sum + report.relativeError, 0);
+    expect(total(reports)).toBeLessThan(0.9 * total(plain.reports));
     source.close();
   });
 

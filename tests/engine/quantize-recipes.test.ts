@@ -120,6 +120,29 @@ describe('grids and targets', () => {
     expect(recipe.nominalBitsPerWeight).toBeNull();
   });
 
+  it('take a residual in their name', () => {
+    for (const [name, residualPercent] of [
+      ['grid-2+residual-10', 10],
+      ['grid-16+residual-2.5', 2.5],
+      ['grid-3+residual-50', 50],
+    ] as const) {
+      const recipe = resolve(name);
+      expect(recipe.name).toBe(name);
+      expect(recipe.binarizer).toMatchObject({ kind: 'grid', residualPercent });
+    }
+    for (const name of [
+      'grid-2+residual-0.5',
+      'grid-2+residual-51',
+      'grid-5+residual-10',
+      'gptq-2+residual-10',
+      'grid-2+residual-',
+      'grid-2+residual-1e1',
+    ])
+      expect(failure(name)).toMatch(
+        /no recipe .*grid-16.*grid-L\+residual-P \(P percent of the columns, 1 to 50\)/,
+      );
+  });
+
   it('name the allowed values', () => {
     expect(failure('gptq-2', { ...grid, levels: '5' })).toMatch(
       /levels=5 is not possible; allowed: 2, 3, 4, 8, 16$/,
