@@ -4,9 +4,9 @@
  *
  * Weights are always named as in the family's Hugging Face checkpoints, whatever file they come from.
  */
-export type FamilyName = 'llama' | 'mistral' | 'qwen2' | 'qwen3' | 'opt';
+export type FamilyName = 'llama' | 'mistral' | 'qwen2' | 'qwen3' | 'bitnet' | 'opt';
 
-export type Activation = 'silu' | 'relu' | 'gelu' | 'gelu_tanh' | 'quick_gelu';
+export type Activation = 'silu' | 'relu' | 'relu_squared' | 'gelu' | 'gelu_tanh' | 'quick_gelu';
 
 /** How a rotary embedding's frequencies are changed for long contexts; unsupported kinds are refused when read. */
 export type RopeScaling =
@@ -71,6 +71,10 @@ export interface Block {
   queryNorm: Norm | null;
   keyNorm: Norm | null;
   mlpNorm: Norm;
+  /** BitNet: RMS norm over the attention's output, in front of o; else null. */
+  attentionSubNorm: Norm | null;
+  /** BitNet: RMS norm over the activation's output, in front of down; else null. */
+  mlpSubNorm: Norm | null;
   stages: [Stage, Stage, Stage, Stage];
 }
 

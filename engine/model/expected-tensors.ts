@@ -88,6 +88,8 @@ export function expectedTensors(architecture: Architecture, family: Family): Exp
     addNorm(block.queryNorm, normLabel(block.queryNorm), headDimension);
     addNorm(block.keyNorm, normLabel(block.keyNorm), headDimension);
     addNorm(block.mlpNorm, normLabel(block.mlpNorm), hidden);
+    addNorm(block.attentionSubNorm, normLabel(block.attentionSubNorm), query);
+    addNorm(block.mlpSubNorm, normLabel(block.mlpSubNorm), intermediate);
     for (const stage of block.stages)
       for (const linear of stage.linears) {
         add(`${linear.name}.weight`, labelOf(linear.name), 'weight', outOf[linear.role], inOf[linear.role]);

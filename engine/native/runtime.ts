@@ -54,6 +54,8 @@ export interface NativeTable {
 export interface NativeBlock {
   attentionNorm: NativeNorm;
   mlpNorm: NativeNorm;
+  attentionSubNorm: NativeNorm | null;
+  mlpSubNorm: NativeNorm | null;
   queryNorm: NativeNorm | null;
   keyNorm: NativeNorm | null;
   q: NativeLinear;

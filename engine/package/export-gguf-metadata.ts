@@ -9,6 +9,8 @@ const architectures: Record<FamilyName, string | null> = {
   mistral: 'llama',
   qwen2: 'qwen2',
   qwen3: 'qwen3',
+  // llama.cpp's `bitnet` computes with silu.
+  bitnet: null,
   opt: null,
 };
 

@@ -17,7 +17,8 @@ import {
 import { encodeLinear, type LinearMapping, mapLinear } from './export-gguf-linear.ts';
 import { modelMetadata, ropeFactors } from './export-gguf-metadata.ts';
 import { tokenizerMetadata } from './export-gguf-tokenizer.ts';
-import { bytesOf } from './pack-linear.ts';
+import { rowsPerGroup } from './layout.ts';
+import { bytesOf, halfsOf } from './pack-linear.ts';
 import type { PackageSource, PackedTable } from './types.ts';
 
 /** Rows of a table that are converted at a time. */
@@ -193,36 +194,65 @@ function planLinear(
   return planned;
 }
 
-/** An 8-bit table is Q8_0 as it is (groups of 32, fp16 scales); a 16-bit one F16. */
+/** Tables of 8 and 6 bits are Q8_0 and those of 4 bits Q4_0 as they are (groups of 32, fp16 scales); a 16-bit one is F16. */
 function planTable(table: PackedTable, source: PackageSource, name: string): PlannedTensor {
   const { rows, columns } = table;
   const shape = [rows, columns];
-  const isBlocks = table.bits === 8 && columns % exportTypes.Q8_0.elements === 0;
-  const type: GgufExportType = table.bits === 16 ? 'F16' : isBlocks ? 'Q8_0' : 'F32';
+  const isBlocks = table.bits !== 16 && columns % exportTypes.Q8_0.elements === 0;
+  const blockType = table.bits === 4 ? 'Q4_0' : 'Q8_0';
+  const type: GgufExportType = table.bits === 16 ? 'F16' : isBlocks ? blockType : 'F32';
   return {
     name,
     shape,
     type,
     bytes: exportBytes(type, shape),
     *pieces() {
-      if (isBlocks) {
-        const codes = source.readBytes(table.codes);
-        const scales = source.readBytes(table.scales);
-        const { elements, bytes } = exportTypes.Q8_0;
-        const target = new Uint8Array(exportBytes(type, shape));
-        for (let block = 0; block * bytes < target.length; block += 1) {
-          target.set(scales.subarray(2 * block, 2 * block + 2), block * bytes);
-          target.set(codes.subarray(elements * block, elements * (block + 1)), block * bytes + 2);
-        }
-        yield target;
-        return;
-      }
+      const scales = isBlocks ? tableScales(table, source) : null;
       for (let begin = 0; begin < rows; begin += rowsPerPiece) {
         const values = source.readRowsFloat32(table.name, begin, Math.min(rowsPerPiece, rows - begin));
-        yield type === 'F16' ? bytesOf(packing.floatsToHalfs(values).halfs) : bytesOf(values);
+        if (scales !== null && (type === 'Q8_0' || type === 'Q4_0'))
+          yield tableBlocks(values, scales.subarray((begin * columns) / 32), type);
+        else yield type === 'F16' ? bytesOf(packing.floatsToHalfs(values).halfs) : bytesOf(values);
       }
     },
   };
+}
+
+/** Scales of a table in groups of 32 columns, fp16 bits, `[rows, groups]`. */
+function tableScales(table: Exclude<PackedTable, { bits: 16 }>, source: PackageSource): Uint16Array {
+  const stored = halfsOf(source.readBytes(table.scales));
+  if (table.bits === 8) return stored;
+  const { rows, groups } = table;
+  return Uint16Array.from({ length: rows * groups }, (_, index) => {
+    const row = Math.floor(index / groups);
+    return (
+      stored[
+        (Math.floor(row / rowsPerGroup) * groups + (index % groups)) * rowsPerGroup + (row % rowsPerGroup)
+      ] ?? 0
+    );
+  });
+}
+
+/** Blocks of 32 values that are whole multiples of their scales. */
+function tableBlocks(values: Float32Array, scales: Uint16Array, type: 'Q8_0' | 'Q4_0'): Uint8Array {
+  const { elements, bytes } = exportTypes[type];
+  const target = new Uint8Array(exportBytes(type, [values.length]));
+  const steps = packing.halfsToFloats(scales.subarray(0, values.length / elements));
+  const codes = new Int8Array(elements);
+  for (let block = 0; block * elements < values.length; block += 1) {
+    const step = steps[block] ?? 0;
+    for (let i = 0; i < elements; i += 1)
+      codes[i] = step === 0 ? 0 : Math.round((values[block * elements + i] ?? 0) / step);
+    const at = block * bytes;
+    target[at] = (scales[block] ?? 0) & 255;
+    target[at + 1] = (scales[block] ?? 0) >> 8;
+    if (type === 'Q8_0') target.set(bytesOf(codes), at + 2);
+    else
+      for (let i = 0; i < elements / 2; i += 1)
+        target[at + 2 + i] =
+          (((codes[i] ?? 0) + 8) & 15) | ((((codes[elements / 2 + i] ?? 0) + 8) & 15) << 4);
+  }
+  return target;
 }
 
 function planFloat(source: PackageSource, name: string): PlannedTensor {

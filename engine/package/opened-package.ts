@@ -192,8 +192,9 @@ export class OpenedPackage implements PackageSource {
       }
       if (first) columnScales[stage.name] = first;
     }
-    for (const name of normTensors([block.attentionNorm, block.queryNorm, block.keyNorm, block.mlpNorm]))
-      weights.set(name, this.readFloat32(name));
+    const { attentionNorm, queryNorm, keyNorm, mlpNorm, attentionSubNorm, mlpSubNorm } = block;
+    const norms = [attentionNorm, queryNorm, keyNorm, mlpNorm, attentionSubNorm, mlpSubNorm];
+    for (const name of normTensors(norms)) weights.set(name, this.readFloat32(name));
     return { weights, columnScales };
   }
 

@@ -56,6 +56,8 @@ function describeBlock(source: PackageSource, block: Block): NativeBlock {
     mlpNorm: norm(source, block.mlpNorm),
     queryNorm: block.queryNorm ? norm(source, block.queryNorm) : null,
     keyNorm: block.keyNorm ? norm(source, block.keyNorm) : null,
+    attentionSubNorm: block.attentionSubNorm ? norm(source, block.attentionSubNorm) : null,
+    mlpSubNorm: block.mlpSubNorm ? norm(source, block.mlpSubNorm) : null,
     q: find('q'),
     k: find('k'),
     v: find('v'),

@@ -48,6 +48,11 @@ const variants: Record<string, TinyModelOptions> = {
   'rope on a part of the head': { position: rope({ kind: 'none' }, 4) },
   'qwen2 (biases on all linears)': { family: 'qwen2', biases: true },
   'qwen3 (head norms)': { family: 'qwen3', headNorms: true },
+  'bitnet (norms in front of o and down, squared ReLU)': {
+    family: 'bitnet',
+    subNorms: true,
+    activation: 'relu_squared',
+  },
   'mistral (sliding window)': { family: 'mistral', slidingWindow: 7 },
   opt,
   'opt with gelu': { ...opt, activation: 'gelu' },

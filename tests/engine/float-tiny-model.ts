@@ -27,6 +27,7 @@ export interface TinyModelOptions {
   normPlacement?: Architecture['normPlacement'];
   biases?: boolean;
   headNorms?: boolean;
+  subNorms?: boolean;
   position?: Architecture['position'];
   embeddingSize?: number;
   finalNorm?: boolean;
@@ -56,6 +57,7 @@ export function tinyModel(
     normPlacement = 'pre',
     biases = false,
     headNorms = false,
+    subNorms = false,
     position = { kind: 'rope', theta: 10000, scaling: { kind: 'none' }, rotaryDimensions: headDimension },
     embeddingSize = hiddenSize,
     finalNorm = true,
@@ -91,11 +93,15 @@ export function tinyModel(
     const mlpNorm = norm(`${prefix}.post_attention_layernorm`, hiddenSize);
     const queryWidth = headCount * headDimension;
     const keyWidth = keyValueHeadCount * headDimension;
+    const attentionSubNorm = subNorms ? norm(`${prefix}.self_attn.attn_sub_norm`, queryWidth) : null;
+    const mlpSubNorm = subNorms ? norm(`${prefix}.mlp.ffn_sub_norm`, intermediateSize) : null;
     const foldable = normPlacement === 'pre' && normAffine;
     return {
       index,
       attentionNorm,
       mlpNorm,
+      attentionSubNorm,
+      mlpSubNorm,
       queryNorm: headNorms ? norm(`${prefix}.self_attn.q_norm`, headDimension) : null,
       keyNorm: headNorms ? norm(`${prefix}.self_attn.k_norm`, headDimension) : null,
       stages: [
@@ -111,7 +117,7 @@ export function tinyModel(
         {
           name: 'attention-out',
           linears: [linear('o', 'self_attn', queryWidth, hiddenSize)],
-          foldableNorm: null,
+          foldableNorm: attentionSubNorm,
         },
         {
           name: 'mlp-in',
@@ -124,7 +130,7 @@ export function tinyModel(
         {
           name: 'mlp-out',
           linears: [linear('down', 'mlp', intermediateSize, hiddenSize)],
-          foldableNorm: null,
+          foldableNorm: mlpSubNorm,
         },
       ],
     };

@@ -11,14 +11,14 @@ export const configRows: Row[] = [
     make: config('llama-plain', { model_type: 'mamba2' }),
     code: 'unsupported-model',
     message:
-      'FOLDER: config.json: model_type "mamba2" is not supported; supported are llama, mistral, qwen2, qwen3, opt',
+      'FOLDER: config.json: model_type "mamba2" is not supported; supported are llama, mistral, qwen2, qwen3, bitnet, opt',
   },
   {
     name: 'names a family that is no string',
     make: config('llama-plain', { model_type: ['llama'] }),
     code: 'unsupported-model',
     message:
-      'FOLDER: config.json: model_type ["llama"] is not supported; supported are llama, mistral, qwen2, qwen3, opt',
+      'FOLDER: config.json: model_type ["llama"] is not supported; supported are llama, mistral, qwen2, qwen3, bitnet, opt',
   },
   {
     name: 'describes weights that are quantized already',
@@ -91,7 +91,7 @@ export const configRows: Row[] = [
     make: config('llama-plain', { hidden_act: 'xielu' }),
     code: 'unsupported-model',
     message:
-      'FOLDER: config.json: hidden_act is "xielu", which is not supported; supported are silu, swish, relu, gelu, gelu_new, gelu_fast, gelu_pytorch_tanh, quick_gelu',
+      'FOLDER: config.json: hidden_act is "xielu", which is not supported; supported are silu, swish, relu, relu2, gelu, gelu_new, gelu_fast, gelu_pytorch_tanh, quick_gelu',
   },
   {
     name: 'has an end id that is no number',

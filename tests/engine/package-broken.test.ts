@@ -70,7 +70,7 @@ const rows: Row[] = [
     name: 'an unknown family',
     make: config((_, whole) => (whole.model_type = 'rwkv')),
     message:
-      'config.json: model_type "rwkv" is not supported; supported are llama, mistral, qwen2, qwen3, opt',
+      'config.json: model_type "rwkv" is not supported; supported are llama, mistral, qwen2, qwen3, bitnet, opt',
   },
   {
     name: 'a head that is tied and not tied',

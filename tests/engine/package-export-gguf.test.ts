@@ -220,6 +220,24 @@ function bytes(values: Float32Array): Buffer {
   return Buffer.from(values.map((value) => value + 0).buffer);
 }
 
+test.each([4, 6, 8] as const)('a table of %d bits keeps its codes and scales', async (embeddingBits) => {
+  const model = tinyModelOfWidth64(
+    'llama-untied',
+    path.join(root, `table-${embeddingBits}-model`),
+    new SeededRandom(4),
+  );
+  const out = await packSymmetric(model, path.join(root, `table-${embeddingBits}`), 2, { embeddingBits });
+  const opened = await openPackage(out);
+  const file = path.join(root, `table-${embeddingBits}.gguf`);
+  const { types } = await exportGguf(opened, file);
+  expect(types[embeddingBits === 4 ? 'Q4_0' : 'Q8_0']?.tensors).toBeGreaterThanOrEqual(2);
+  const gguf = await openModel(file);
+  for (const name of ['model.embed_tokens.weight', 'lm_head.weight'])
+    expect(Buffer.compare(bytes(gguf.readFloat32(name)), bytes(opened.readFloat32(name)))).toBe(0);
+  gguf.close();
+  opened.close();
+});
+
 test.each([2, 16])('the bundled model of %d levels and an 8-bit table', async (levels) => {
   const out = await packSymmetric(bundled.model, path.join(root, `stories-${levels}`), levels, {
     embeddingBits: 8,

@@ -49,7 +49,7 @@ export async function packSymmetric(
   model: string,
   out: string,
   levels: number,
-  options: { embeddingBits?: 16 | 8; edit?: (block: QuantizedBlock) => void } = {},
+  options: { embeddingBits?: 16 | 8 | 6 | 4; edit?: (block: QuantizedBlock) => void } = {},
 ): Promise<string> {
   const source: ModelSource = await openModel(model);
   try {

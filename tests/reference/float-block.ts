@@ -94,7 +94,10 @@ export class ReferenceModel {
     const query = this.heads(apply('q', attentionInput), architecture.headCount, block.queryNorm);
     const key = this.heads(apply('k', attentionInput), architecture.keyValueHeadCount, block.keyNorm);
     const value = splitHeads(apply('v', attentionInput), architecture.keyValueHeadCount);
-    const attended = enter('attention-out', this.attention(query, key, value));
+    const normed = (norm: Norm | null, rows: Matrix): Matrix =>
+      norm === null ? rows : this.norm(norm, rows);
+    const attention = this.attention(query, key, value);
+    const attended = enter('attention-out', normed(block.attentionSubNorm, attention));
     const attentionSum = add(hidden, apply('o', attended));
     const residual = pre ? attentionSum : this.norm(block.attentionNorm, attentionSum);
     const mlpInput = enter('mlp-in', pre ? this.norm(block.mlpNorm, residual) : residual);
@@ -105,7 +108,8 @@ export class ReferenceModel {
       const gate = act(apply('gate', mlpInput));
       return up.map((row, r) => row.map((x, c) => x * gate[r]![c]!));
     };
-    const mlpOut = enter('mlp-out', architecture.mlp === 'gated' ? gated() : act(up));
+    const activated = architecture.mlp === 'gated' ? gated() : act(up);
+    const mlpOut = enter('mlp-out', normed(block.mlpSubNorm, activated));
     const mlpSum = add(residual, apply('down', mlpOut));
     const out = pre ? mlpSum : this.norm(block.mlpNorm, mlpSum);
     const sums = { 'attention-out': attentionSum, 'mlp-out': mlpSum };
@@ -235,6 +239,8 @@ function activate(kind: Activation, x: number): number {
   switch (kind) {
     case 'relu':
       return Math.max(0, x);
+    case 'relu_squared':
+      return Math.max(0, x) ** 2;
     case 'silu':
       return x / (1 + Math.exp(-x));
     case 'quick_gelu':

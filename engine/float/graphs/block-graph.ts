@@ -184,6 +184,14 @@ class BlockGraph {
     return addNorm(this.graph, this.block[which], which, this.architecture.hiddenSize, value);
   }
 
+  /** BitNet's norm in front of o or down, where there is one. */
+  private subNorm(which: 'attentionSubNorm' | 'mlpSubNorm', stage: StageName, value: string): string {
+    const norm = this.block[which];
+    return norm === null
+      ? value
+      : addNorm(this.graph, norm, which, stageInputSize(this.architecture, stage), value);
+  }
+
   private toAttentionIn(): void {
     const { hidden } = this.values;
     const pre = this.architecture.normPlacement === 'pre';
@@ -201,7 +209,7 @@ class BlockGraph {
       options.attention.kind === 'window'
         ? addWindowAttention(graph, architecture, options.attention.context, heads)
         : addCachedAttention(graph, architecture, options.attention.rows, heads);
-    this.enter('attention-out', attended);
+    this.enter('attention-out', this.subNorm('attentionSubNorm', 'attention-out', attended));
   }
 
   private toMlpIn(): void {
@@ -215,11 +223,12 @@ class BlockGraph {
     const { graph, architecture, values } = this;
     const up = this.linear('up', values.stageInput);
     if (architecture.mlp === 'plain') {
-      this.enter('mlp-out', addActivation(graph, architecture.activation, up));
+      const activated = addActivation(graph, architecture.activation, up);
+      this.enter('mlp-out', this.subNorm('mlpSubNorm', 'mlp-out', activated));
       return;
     }
     const gate = addActivation(graph, architecture.activation, this.linear('gate', values.stageInput));
-    this.enter('mlp-out', graph.node('Mul', [gate, up]));
+    this.enter('mlp-out', this.subNorm('mlpSubNorm', 'mlp-out', graph.node('Mul', [gate, up])));
   }
 
   private toBlockOut(): void {

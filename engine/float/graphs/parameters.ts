@@ -21,6 +21,8 @@ export function blockParameters(architecture: Architecture, block: Block): Block
   addNorm('queryNorm', block.queryNorm, architecture.headDimension);
   addNorm('keyNorm', block.keyNorm, architecture.headDimension);
   addNorm('mlpNorm', block.mlpNorm, architecture.hiddenSize);
+  addNorm('attentionSubNorm', block.attentionSubNorm, stageInputSize(architecture, 'attention-out'));
+  addNorm('mlpSubNorm', block.mlpSubNorm, stageInputSize(architecture, 'mlp-out'));
   for (const linear of block.stages.flatMap((stage) => stage.linears)) {
     parameters.push({
       input: `${linear.role}.weight`,

@@ -31,6 +31,10 @@ export function addActivation(graph: GraphBuilder, activation: Activation, value
   switch (activation) {
     case 'relu':
       return graph.node('Relu', [value]);
+    case 'relu_squared': {
+      const positive = graph.node('Relu', [value]);
+      return graph.node('Mul', [positive, positive]);
+    }
     case 'gelu':
       return graph.node('Gelu', [value], { attributes: { approximate: text('none') } });
     case 'gelu_tanh':

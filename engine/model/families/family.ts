@@ -27,6 +27,7 @@ const activations: Record<string, Activation> = {
   silu: 'silu',
   swish: 'silu',
   relu: 'relu',
+  relu2: 'relu_squared',
   gelu: 'gelu',
   gelu_new: 'gelu_tanh',
   gelu_fast: 'gelu_tanh',

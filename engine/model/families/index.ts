@@ -2,6 +2,7 @@ import type { Architecture } from '../architecture.ts';
 import { bitNetConfigOf } from '../bitnet.ts';
 import type { ConfigReader } from '../config-reader.ts';
 import { show } from '../problems.ts';
+import { bitnet } from './bitnet.ts';
 import type { Family } from './family.ts';
 import { llama } from './llama.ts';
 import { mistral } from './mistral.ts';
@@ -10,7 +11,7 @@ import { qwen2 } from './qwen2.ts';
 import { qwen3 } from './qwen3.ts';
 
 /** Every supported family. */
-export const families: readonly Family[] = [llama, mistral, qwen2, qwen3, opt];
+export const families: readonly Family[] = [llama, mistral, qwen2, qwen3, bitnet, opt];
 
 /** The family that config.json's `model_type` names, or null with a problem recorded. */
 export function findFamily(reader: ConfigReader): Family | null {

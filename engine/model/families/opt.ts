@@ -73,6 +73,8 @@ export const opt: Family = {
       return {
         index,
         attentionNorm,
+        attentionSubNorm: null,
+        mlpSubNorm: null,
         queryNorm: null,
         keyNorm: null,
         mlpNorm,

@@ -17,6 +17,10 @@ export interface RotaryDecoderOptions {
   biases: { queryKeyValue: boolean; attentionOutput: boolean; mlp: boolean };
   /** RMS norms over each query and key head. */
   queryKeyNorms: boolean;
+  /** RMS norms in front of o and of down. */
+  subNorms?: boolean;
+  /** Where config.json does not name one. */
+  defaultActivation?: string;
   /** Sliding window in tokens and the longest context that is computed exactly. */
   attentionWindow?: (
     reader: ConfigReader,
@@ -44,7 +48,7 @@ export function describeRotaryDecoder(
   const vocabularySize = reader.integer('vocab_size', { max: MAX_VOCABULARY_SIZE });
   const maximumPositions = reader.integer('max_position_embeddings', { max: MAX_CONTEXT_LENGTH });
   const epsilon = readEpsilon(reader);
-  const activation = readActivation(reader, 'hidden_act', 'silu');
+  const activation = readActivation(reader, 'hidden_act', options.defaultActivation ?? 'silu');
   const headDimension = readHeadDimension(reader, hiddenSize, headCount, options.defaultHeadDimension);
   if (reader.sound('num_attention_heads', 'num_key_value_heads') && headCount % keyValueHeadCount !== 0)
     reader.error(
@@ -86,12 +90,16 @@ export function describeRotaryDecoder(
     const { queryKeyValue, attentionOutput, mlp } = options.biases;
     const attentionNorm = norm(`${prefix}.input_layernorm.weight`);
     const mlpNorm = norm(`${prefix}.post_attention_layernorm.weight`);
+    const attentionSubNorm = options.subNorms ? norm(`${prefix}.self_attn.attn_sub_norm.weight`) : null;
+    const mlpSubNorm = options.subNorms ? norm(`${prefix}.mlp.ffn_sub_norm.weight`) : null;
     return {
       index,
       attentionNorm,
       queryNorm: options.queryKeyNorms ? norm(`${prefix}.self_attn.q_norm.weight`) : null,
       keyNorm: options.queryKeyNorms ? norm(`${prefix}.self_attn.k_norm.weight`) : null,
       mlpNorm,
+      attentionSubNorm,
+      mlpSubNorm,
       stages: [
         {
           name: 'attention-in',
@@ -105,7 +113,7 @@ export function describeRotaryDecoder(
         {
           name: 'attention-out',
           linears: [linear('o', 'self_attn.o_proj', hiddenSize, queryWidth, attentionOutput)],
-          foldableNorm: null,
+          foldableNorm: attentionSubNorm,
         },
         {
           name: 'mlp-in',
@@ -118,7 +126,7 @@ export function describeRotaryDecoder(
         {
           name: 'mlp-out',
           linears: [linear('down', 'mlp.down_proj', hiddenSize, intermediateSize, mlp)],
-          foldableNorm: null,
+          foldableNorm: mlpSubNorm,
         },
       ],
     };

@@ -115,7 +115,7 @@ const stories = (levels: 2 | 16): ExportSetting => ({
     windows: 96,
     context: 512,
   },
-  evaluation: { text: path.join(assets, 'data/dbell-stories/stories.valid.txt'), windows: 4, context: 256 },
+  evaluation: { text: path.join(assets, 'data/dbell-stories/stories.valid.txt'), windows: 8, context: 256 },
 });
 
 const smollm = (levels: 2 | 16): ExportSetting => ({
@@ -126,8 +126,8 @@ const smollm = (levels: 2 | 16): ExportSetting => ({
   // llama.cpp's binding hands over the probabilities of all 49,152 tokens at every position.
   evaluation: {
     text: path.join(assets, 'data/wikitext-2-raw/wiki.test.joined.txt'),
-    windows: 2,
-    context: 256,
+    windows: 4,
+    context: 512,
   },
 });
 

@@ -122,6 +122,7 @@ std::optional<TableDescription> optional_table(const Napi::Object& object, const
 Activation activation_of(const std::string& name) {
   if (name == "silu") return Activation::silu;
   if (name == "relu") return Activation::relu;
+  if (name == "relu_squared") return Activation::relu_squared;
   if (name == "gelu") return Activation::gelu;
   if (name == "gelu_tanh") return Activation::gelu_tanh;
   if (name == "quick_gelu") return Activation::quick_gelu;
@@ -167,6 +168,8 @@ ModelDescription description_of(const Napi::Object& object) {
     block.attention_norm = norm_of(entry, "attentionNorm");
     block.mlp_norm = norm_of(entry, "mlpNorm");
     block.query_norm = optional_norm(entry, "queryNorm");
+    block.attention_sub_norm = optional_norm(entry, "attentionSubNorm");
+    block.mlp_sub_norm = optional_norm(entry, "mlpSubNorm");
     block.key_norm = optional_norm(entry, "keyNorm");
     block.q = linear_of(entry, "q");
     block.k = linear_of(entry, "k");

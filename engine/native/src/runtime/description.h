@@ -11,7 +11,7 @@
 
 namespace dbell {
 
-enum class Activation { silu, relu, gelu, gelu_tanh, quick_gelu };
+enum class Activation { silu, relu, relu_squared, gelu, gelu_tanh, quick_gelu };
 
 struct LinearDescription {
   std::string name;
@@ -42,7 +42,7 @@ struct TableDescription {
 
 struct BlockDescription {
   NormDescription attention_norm, mlp_norm;
-  std::optional<NormDescription> query_norm, key_norm;
+  std::optional<NormDescription> query_norm, key_norm, attention_sub_norm, mlp_sub_norm;
   LinearDescription q, k, v, o, up, down;
   std::optional<LinearDescription> gate;
 };

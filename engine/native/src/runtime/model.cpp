@@ -237,6 +237,14 @@ Block open_block(const Model& model, const BlockDescription& description, std::s
   Block block;
   block.attention_norm = open_norm(file, description.attention_norm, model.hidden_size, prefix + "attention norm");
   block.mlp_norm = open_norm(file, description.mlp_norm, model.hidden_size, prefix + "mlp norm");
+  if (description.attention_sub_norm) {
+    block.attention_sub_norm = std::make_unique<Norm>(open_norm(
+        file, *description.attention_sub_norm, model.head_count * model.head_dimension, prefix + "attention sub norm"));
+  }
+  if (description.mlp_sub_norm) {
+    block.mlp_sub_norm = std::make_unique<Norm>(
+        open_norm(file, *description.mlp_sub_norm, model.intermediate_size, prefix + "MLP sub norm"));
+  }
   if (description.query_norm) {
     block.query_norm =
         std::make_unique<Norm>(open_norm(file, *description.query_norm, model.head_dimension, prefix + "query norm"));

@@ -50,6 +50,7 @@ struct Stage {
 struct Block {
   Norm attention_norm, mlp_norm;
   std::unique_ptr<Norm> query_norm, key_norm;
+  std::unique_ptr<Norm> attention_sub_norm, mlp_sub_norm;  ///< in front of o and of down, or null
   Stage attention_in, attention_out, mlp_in, mlp_out;  ///< q k v | o | [gate] up | down
 };
 

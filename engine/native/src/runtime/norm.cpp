@@ -49,6 +49,9 @@ void activate(const KernelTable& kernels, Activation activation, float* x, std::
     case Activation::relu:
       for (std::size_t j = 0; j < count; ++j) x[j] = x[j] < 0.0f ? 0.0f : x[j];  // keeps NaN visible
       return;
+    case Activation::relu_squared:
+      for (std::size_t j = 0; j < count; ++j) x[j] = x[j] < 0.0f ? 0.0f : x[j] * x[j];
+      return;
     case Activation::silu:
     case Activation::quick_gelu:
       sigmoid(kernels, x, activation == Activation::silu ? 1.0f : 1.702f, count, buffer);

@@ -205,6 +205,11 @@ void Session::run_block(std::size_t index, std::size_t count, const StageTap& ta
     if (tap) tap(number, x, x_stride);
     run_stage(kernels, stage, x, x_stride, count, activation_bits_, w.input, outputs, strides);
   };
+  const auto normalize = [&](const Norm& norm, float* rows, std::size_t stride) {
+    parallel_for(count, kTokensPerTask, [&](std::size_t begin, std::size_t end) {
+      apply_norm(norm, rows + begin * stride, stride, end - begin, rows + begin * stride, stride);
+    });
+  };
   const auto add_to_residual = [&](const Norm& norm) {
     add_rows(hidden, w.projected.data(), count * hidden_stride);
     if (model_.has_post_norms) norm_rows(norm, hidden, hidden);
@@ -223,6 +228,7 @@ void Session::run_block(std::size_t index, std::size_t count, const StageTap& ta
   store_keys(block, cache, count);
   attend(cache, count);
   float* projected[] = {w.projected.data()};
+  if (block.attention_sub_norm) normalize(*block.attention_sub_norm, w.attention.data(), query_stride);
   run(1, block.attention_out, w.attention.data(), query_stride, projected, &hidden_stride);
   add_to_residual(block.attention_norm);
 
@@ -233,6 +239,7 @@ void Session::run_block(std::size_t index, std::size_t count, const StageTap& ta
     apply_activation(kernels, model_.activation, w.up.data() + begin * mlp_stride,
                      model_.is_gated ? w.gate.data() + begin * mlp_stride : nullptr, (end - begin) * mlp_stride);
   });
+  if (block.mlp_sub_norm) normalize(*block.mlp_sub_norm, w.up.data(), mlp_stride);
   run(3, block.mlp_out, w.up.data(), mlp_stride, projected, &hidden_stride);
   add_to_residual(block.mlp_norm);
 }
