@@ -2,6 +2,7 @@
 export const wizardStrings = {
   wizard: {
     steps: 'Steps',
+    aside: 'What this means',
     next: 'Continue',
     back: 'Back',
     names: { model: 'Model', goal: 'Goal', calibration: 'Calibration', run: 'Run', result: 'Result' },

@@ -1,0 +1,111 @@
+import type { Locator, Page } from '@playwright/test';
+
+/** How long work of the engine may take on a busy machine. */
+export const workTimeoutMs = 240_000;
+
+/** The five steps, as a person goes through them. */
+export class Wizard {
+  readonly page: Page;
+  constructor(page: Page) {
+    this.page = page;
+  }
+
+  async start(): Promise<void> {
+    await this.page.goto(`${new URL(this.page.url()).origin}/#/new/model`);
+  }
+
+  async chooseSample(): Promise<void> {
+    await this.page
+      .getByRole('button', { name: /dbell-stories-7m/ })
+      .first()
+      .click();
+    await this.page.getByText('What will be quantized').waitFor({ timeout: workTimeoutMs });
+    await this.next();
+  }
+
+  async openModel(path: string): Promise<void> {
+    await this.page.getByLabel('Model folder or .gguf file').fill(path);
+    await this.page.getByRole('button', { name: 'Look at it' }).click();
+  }
+
+  async chooseGoal(name: string): Promise<void> {
+    await this.page.getByText(name, { exact: true }).click();
+  }
+
+  async chooseRecipe(name: string): Promise<void> {
+    await this.chooseGoal('I choose');
+    await this.page
+      .getByRole('row', { name: new RegExp(`^${name} `) })
+      .getByRole('radio')
+      .check();
+  }
+
+  async next(): Promise<void> {
+    const button = this.page.getByRole('button', { name: 'Continue' });
+    await button.click({ timeout: workTimeoutMs });
+  }
+
+  /** A calibration that takes seconds. */
+  async keepItShort(options: { quality: boolean; benchmark: boolean }): Promise<void> {
+    const { page } = this;
+    await page.getByLabel('Windows', { exact: true }).first().fill('8');
+    await page.getByLabel('Window length').fill('128');
+    await this.toggle('Judge the quality', options.quality);
+    if (options.quality) await page.getByLabel('Windows', { exact: true }).nth(1).fill('2');
+    await this.toggle('Benchmark it', options.benchmark);
+  }
+
+  private async toggle(name: string, on: boolean): Promise<void> {
+    const control = this.page.getByRole('switch', { name });
+    if ((await control.getAttribute('aria-checked')) !== String(on)) await control.click();
+  }
+
+  async run(): Promise<void> {
+    const start = this.page.getByRole('button', { name: 'Start' });
+    await start.click({ timeout: workTimeoutMs });
+    await this.page
+      .getByRole('progressbar', { name: 'Progress of the run' })
+      .waitFor({ timeout: workTimeoutMs });
+  }
+
+  /** How many layers this window knows to be done. */
+  async layersDone(): Promise<number> {
+    const text = await this.page.getByText(/\d+ layers done/).textContent();
+    return Number.parseInt(text ?? '0', 10);
+  }
+
+  async waitForLayers(count: number): Promise<void> {
+    await this.page.waitForFunction(
+      (wanted) => {
+        const match = /(\d+) layers done/.exec(document.body.textContent ?? '');
+        return (match !== null && Number(match[1]) >= wanted) || location.hash.includes('/result/');
+      },
+      count,
+      { timeout: workTimeoutMs },
+    );
+  }
+
+  async waitForResult(): Promise<void> {
+    await this.page.waitForURL(/#\/new\/result\//, { timeout: workTimeoutMs });
+    await this.page.getByText('Where the bytes are').waitFor({ timeout: workTimeoutMs });
+  }
+}
+
+export class RunsPage {
+  readonly page: Page;
+  constructor(page: Page) {
+    this.page = page;
+  }
+
+  async open(): Promise<void> {
+    await this.page.getByRole('navigation', { name: 'Places' }).getByRole('link', { name: 'Runs' }).click();
+    await this.page.getByRole('heading', { name: 'Runs', level: 1 }).waitFor();
+  }
+
+  rows(): Locator {
+    return this.page
+      .getByRole('table', { name: 'Runs' })
+      .getByRole('row')
+      .filter({ has: this.page.getByRole('cell') });
+  }
+}

@@ -1,0 +1,50 @@
+import type { Page } from '@playwright/test';
+import { buildPage, isPageStale } from '../../main/page-build.ts';
+import { launchBrowser } from './browser.ts';
+import { openPage, startStudio } from './studio.ts';
+
+export interface WindowOptions {
+  theme?: 'light' | 'dark';
+  width?: number;
+  height?: number;
+}
+
+/** A studio and windows of one browser on it. */
+export interface Windows {
+  home: string;
+  origin: string;
+  /** It shares the session with the others, not the page's state. */
+  open(options?: WindowOptions): Promise<Page>;
+  /** What no window may ever do, of all windows so far. */
+  faults(): string[];
+  close(): Promise<void>;
+}
+
+export async function openWindows(): Promise<Windows> {
+  if (isPageStale()) buildPage();
+  const studio = await startStudio();
+  const browser = await launchBrowser().catch(async (error: unknown) => {
+    await studio.close();
+    throw error;
+  });
+  const context = await browser.newContext({ permissions: ['clipboard-read', 'clipboard-write'] });
+  const all: Awaited<ReturnType<typeof openPage>>['watched'][] = [];
+  return {
+    home: studio.home,
+    origin: studio.origin,
+    async open({ theme = 'light', width = 1280, height = 800 } = {}) {
+      const address = all.length === 0 ? await studio.createAddress() : `${studio.origin}/`;
+      const { page, watched } = await openPage(context, studio.origin, address);
+      all.push(watched);
+      await page.setViewportSize({ width, height });
+      await page.emulateMedia({ colorScheme: theme });
+      await page.getByRole('main').getByRole('heading').first().waitFor();
+      return page;
+    },
+    faults: () => all.flatMap(({ foreignRequests, problems }) => [...foreignRequests, ...problems]),
+    async close() {
+      await browser.close();
+      await studio.close();
+    },
+  };
+}

@@ -1,0 +1,171 @@
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { browserPath } from './browser.ts';
+import { RunsPage, Wizard, workTimeoutMs } from './pages.ts';
+import { openWindows, type Windows } from './windows.ts';
+
+describe.skipIf(browserPath === null)('the studio in a browser', () => {
+  let studio: Windows;
+  beforeAll(async () => {
+    studio = await openWindows();
+  }, workTimeoutMs);
+  afterAll(() => studio?.close());
+
+  test(
+    'a model goes from the sample to a judged and benchmarked package, across a reload and in two windows',
+    async () => {
+      const page = await studio.open();
+      const wizard = new Wizard(page);
+      await wizard.chooseSample();
+      await wizard.chooseRecipe('dbellquant');
+      await wizard.next();
+      await page.getByText('Window 1').waitFor({ timeout: workTimeoutMs });
+      await wizard.keepItShort({ quality: true, benchmark: true });
+      await wizard.run();
+      await wizard.waitForLayers(3);
+
+      // A second window and a reloaded one show what happened before they listened.
+      const before = await wizard.layersDone();
+      const second = await studio.open();
+      await second.goto(page.url());
+      await page.reload();
+      await wizard.waitForLayers(before);
+      await new Wizard(second).waitForLayers(before);
+
+      await wizard.waitForResult();
+      await second.close();
+      expect(await page.getByRole('region', { name: 'Verdict' }).textContent()).toMatch(
+        /Usable|Degraded|Broken/,
+      );
+      await page.getByText('Worst layers').waitFor();
+      await page.getByRole('heading', { name: 'The same prompt, continued by both' }).waitFor();
+      await page.getByRole('heading', { name: 'Benchmark' }).waitFor();
+      expect(studio.faults()).toEqual([]);
+
+      await page.getByRole('link', { name: 'Try it' }).click();
+      await page.getByLabel('Prompt').fill('One day, a little fox');
+      await page.getByRole('button', { name: 'Write' }).click();
+      const texts = page.getByRole('log');
+      await expect.poll(() => texts.count()).toBe(2);
+      for (const side of [0, 1]) {
+        await texts
+          .nth(side)
+          .getByText(/tok\/s/)
+          .waitFor({ timeout: workTimeoutMs });
+        expect((await texts.nth(side).textContent())?.length).toBeGreaterThan(60);
+      }
+      // The texts are the engine's: a reload shows them again.
+      const written = await texts.first().locator('p').first().textContent();
+      await page.reload();
+      await expect.poll(() => texts.first().locator('p').first().textContent()).toBe(written);
+      expect(studio.faults()).toEqual([]);
+      await page.close();
+    },
+    2 * workTimeoutMs,
+  );
+
+  test(
+    'two runs are compared, deleted and brought back',
+    async () => {
+      const page = await studio.open();
+      const wizard = new Wizard(page);
+      await wizard.start();
+      await wizard.chooseSample();
+      await wizard.chooseRecipe('rtn-4');
+      await wizard.next();
+      await page.getByRole('button', { name: 'Start' }).waitFor();
+      await page.getByRole('switch', { name: 'Judge the quality' }).click();
+      await page.getByRole('switch', { name: 'Benchmark it' }).click();
+      await wizard.run();
+      await wizard.waitForResult();
+
+      const runs = new RunsPage(page);
+      await runs.open();
+      await expect.poll(() => runs.rows().count()).toBeGreaterThanOrEqual(2);
+      await runs.rows().nth(0).getByRole('checkbox').check();
+      await runs.rows().nth(1).getByRole('checkbox').check();
+      await page.getByRole('button', { name: 'Compare' }).click();
+      await page.getByText('Numbers that differ').waitFor();
+      await page.getByRole('rowheader', { name: 'Stored bits' }).waitFor();
+
+      await runs.open();
+      const count = await runs.rows().count();
+      await runs.rows().nth(0).getByRole('checkbox').check();
+      await page.getByRole('button', { name: 'Delete' }).click();
+      await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
+      await expect.poll(() => runs.rows().count()).toBe(count - 1);
+      await page.getByRole('button', { name: 'Undo' }).click();
+      await expect.poll(() => runs.rows().count()).toBe(count);
+      expect(studio.faults()).toEqual([]);
+      await page.close();
+    },
+    2 * workTimeoutMs,
+  );
+
+  test(
+    'what cannot be used is said where it can be mended, and nothing typed is lost',
+    async () => {
+      const page = await studio.open();
+      const wizard = new Wizard(page);
+      await wizard.start();
+      const missing = path.join(studio.home, 'no-such-model');
+      await wizard.openModel(missing);
+      await page.getByRole('alert').waitFor({ timeout: workTimeoutMs });
+      expect(await page.getByRole('alert').textContent()).toContain(missing);
+      expect(await page.getByLabel('Model folder or .gguf file').inputValue()).toBe(missing);
+      expect(await page.getByRole('button', { name: 'Continue' }).isDisabled()).toBe(true);
+      expect(studio.faults()).toEqual([]);
+      await page.close();
+    },
+    workTimeoutMs,
+  );
+
+  test(
+    'the wizard is gone through by keyboard alone',
+    async () => {
+      const page = await studio.open();
+      const wizard = new Wizard(page);
+      await wizard.start();
+      await page.reload();
+      const press = (key: string) => page.keyboard.press(key);
+      /** Tab until the focus is on what has this name. */
+      const tabTo = async (name: RegExp) => {
+        for (let step = 0; step < 60; step++) {
+          await press('Tab');
+          const focused = await page.evaluate(() => {
+            const element = document.activeElement as HTMLElement | null;
+            const labels = (element as HTMLInputElement | null)?.labels;
+            return [element?.getAttribute('aria-label'), labels?.[0]?.textContent, element?.textContent].join(
+              ' ',
+            );
+          });
+          if (name.test(focused)) return;
+        }
+        throw new Error(`no focus on ${name}`);
+      };
+      await tabTo(/dbell-stories-7m/);
+      await press('Enter');
+      await page.getByText('What will be quantized').waitFor({ timeout: workTimeoutMs });
+      await tabTo(/^\s*Continue/);
+      await press('Enter');
+      await page.getByText('Package on disk').waitFor({ timeout: workTimeoutMs });
+      await tabTo(/Smallest|Fits/);
+      await press('ArrowDown');
+      await tabTo(/^\s*Continue/);
+      await expect
+        .poll(() => page.getByRole('button', { name: 'Continue' }).isEnabled(), { timeout: workTimeoutMs })
+        .toBe(true);
+      await press('Enter');
+      await page.getByText('Window 1').waitFor({ timeout: workTimeoutMs });
+      await tabTo(/^\s*Start/);
+      await press('Control+k');
+      await page.getByRole('dialog', { name: 'Commands' }).waitFor();
+      await page.keyboard.type('settings');
+      await press('Enter');
+      await page.getByRole('heading', { name: 'Settings', level: 1 }).waitFor();
+      expect(studio.faults()).toEqual([]);
+      await page.close();
+    },
+    workTimeoutMs,
+  );
+});
