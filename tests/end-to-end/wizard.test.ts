@@ -89,6 +89,7 @@ describe.skipIf(browserPath === null)('the studio in a browser', () => {
       await page.getByRole('rowheader', { name: 'Stored bits' }).waitFor();
 
       await runs.open();
+      await runs.rows().nth(1).waitFor();
       const count = await runs.rows().count();
       await runs.rows().nth(0).getByRole('checkbox').check();
       await page.getByRole('button', { name: 'Delete' }).click();
@@ -143,6 +144,10 @@ describe.skipIf(browserPath === null)('the studio in a browser', () => {
         }
         throw new Error(`no focus on ${name}`);
       };
+      await page
+        .getByRole('button', { name: /dbell-stories-7m/ })
+        .first()
+        .waitFor();
       await tabTo(/dbell-stories-7m/);
       await press('Enter');
       await page.getByText('What will be quantized').waitFor({ timeout: workTimeoutMs });

@@ -52,6 +52,7 @@ export const appStrings = {
   jobKinds: {
     quantize: 'Quantizing',
     verify: 'Verifying',
+    export: 'Exporting',
     generate: 'Writing',
     perplexity: 'Measuring perplexity',
     quality: 'Judging quality',
