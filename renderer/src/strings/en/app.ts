@@ -52,13 +52,13 @@ export const appStrings = {
   jobKinds: {
     quantize: 'Quantizing',
     verify: 'Verifying',
-    export: 'Exporting',
     generate: 'Writing',
     perplexity: 'Measuring perplexity',
     quality: 'Judging quality',
     benchmark: 'Benchmark',
     export: 'Exporting',
-  },
+    compare: 'Comparing packages',
+  } as Record<string, string>,
   jobStates: {
     queued: 'Waiting',
     running: 'Running',

@@ -74,6 +74,8 @@ export const runStrings = {
     exportHtml: 'Export as HTML…',
     exportMarkdown: 'Export as Markdown…',
     exportJson: 'Export as JSON…',
+    exportGguf: 'Export the package as GGUF…',
+    exporting: 'The package is being written as GGUF.',
     exported: (path: string) => `Written to ${path}`,
     showFolder: 'Show in folder',
     copyPath: 'Copy the package’s path',
