@@ -1,3 +1,5 @@
+import type { StoredTable } from '../contract/common.ts';
+
 /** Numbers as people read them. Binary units throughout, since memory and files are counted in them here. */
 
 const byteUnits = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
@@ -68,4 +70,15 @@ export function formatPerplexity(value: {
 
 export function formatSpeed(tokensPerSecond: number): string {
   return `${significant(tokensPerSecond, 3)} tokens/s`;
+}
+
+/** Embedding and head of a package in a line each: stored bits, bytes, how they were made. */
+export function tableLines(tables: readonly StoredTable[]): string {
+  return tables
+    .map(({ name, method, relativeError, storedBytes, storedBitsPerWeight }) => {
+      const shared = tables.length === 1 ? 'embedding and head' : name;
+      const fit = relativeError === null ? method : `${method}, error ${significant(relativeError, 3)}`;
+      return `${formatBytes(storedBytes)}, ${significant(storedBitsPerWeight, 3)} bits per weight, ${fit} (${shared})`;
+    })
+    .join('\n');
 }

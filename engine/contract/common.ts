@@ -71,3 +71,19 @@ export type Problem = z.infer<typeof problemSchema>;
 /** One changed field of a recipe, as typed: `compensation.kind` = `block`. */
 export const settingSchema = z.strictObject({ key: nameSchema, value: z.string().max(limits.nameLength) });
 export type Setting = z.infer<typeof settingSchema>;
+
+/** Embedding or LM head of a package; one entry where they are one table. */
+export const storedTableSchema = z.object({
+  name: z.string(),
+  bits: embeddingBitsSchema,
+  /** `compensated`: fitted to the inputs of the head (docs/method.md, section 9). */
+  method: z.enum(['rounded', 'compensated']),
+  /** Relative error in the metric of the fit; null where nothing was fitted. */
+  relativeError: z.number().nullable(),
+  /** ‖W − Ŵ‖² / ‖W‖²; null at 16 and 8 bits. */
+  weightRelativeError: z.number().nullable(),
+  /** Scales and padding counted. */
+  storedBytes: bytesSchema,
+  storedBitsPerWeight: z.number(),
+});
+export type StoredTable = z.infer<typeof storedTableSchema>;

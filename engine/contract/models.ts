@@ -6,6 +6,7 @@ import {
   embeddingBitsSchema,
   pathSchema,
   problemSchema,
+  storedTableSchema,
   timeSchema,
 } from './common.ts';
 
@@ -66,6 +67,7 @@ export const modelDescriptionSchema = z.object({
       recipe: z.string(),
       activationBits: activationBitsSchema,
       embeddingBits: embeddingBitsSchema,
+      tables: z.array(storedTableSchema),
       storedBitsPerWeight: z.number(),
       nominalBitsPerWeight: z.number().nullable(),
       perplexities: z.array(

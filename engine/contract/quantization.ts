@@ -14,6 +14,7 @@ import {
   seedSchema,
   settingSchema,
   sha256Schema,
+  storedTableSchema,
   textSourceSchema,
   threadsSchema,
   windowCountSchema,
@@ -168,6 +169,7 @@ export const quantizeResultSchema = z.object({
   recipe: nameSchema,
   activationBits: activationBitsSchema,
   embeddingBits: embeddingBitsSchema,
+  tables: z.array(storedTableSchema),
   /** 8 · stored bytes of the quantized linears / their weights. */
   storedBitsPerWeight: z.number(),
   /** The papers' figure; null where there is none. */

@@ -75,6 +75,18 @@ for (const [name, weight] of Object.entries(weights)) {
     record(`ltdb ${name} ${loss}`, [ltdb.scale, ...ltdb.lossCurves, ltdb.epochs]);
   }
 }
+for (const bits of [4, 6] as const) {
+  const metric = Float32Array.from(hessian);
+  const table = numerics.quantizeTable(weights.random, outFeatures, inFeatures, metric, factor, {
+    bits,
+    sweeps: 2,
+  });
+  record(`table ${bits}`, [
+    table.codes,
+    table.scales,
+    Float64Array.of(table.metricError, table.metricNorm, table.squaredError),
+  ]);
+}
 for (const levels of [2, 3, 16] as const)
   for (const columnScale of ['free', 'none'] as const) {
     const fit = numerics.fitGrid(weights.random, hessian, outFeatures, inFeatures, {

@@ -33,6 +33,28 @@ test('what is true is taken', () => {
 type Lie = (description: NativeModelDescription) => void;
 const lies: [string, Lie, RegExp][] = [
   [
+    'a table of 6 bits in the bytes of 8',
+    (d) => {
+      d.head.type = 'Q6';
+    },
+    /has \d+ bytes/,
+  ],
+  [
+    'a table of 4 bits that begins within a line',
+    (d) => {
+      d.embedding.type = 'Q4';
+      d.embedding.values.offset += 32;
+    },
+    /has \d+ bytes|aligned/,
+  ],
+  [
+    'a table of a type that does not exist',
+    (d) => {
+      d.head.type = 'Q5' as 'Q4';
+    },
+    /unknown element type Q5/,
+  ],
+  [
     'an offset beyond the end',
     (d) => {
       d.blocks[0]!.q.codes.offset = 2 ** 50;

@@ -9,6 +9,7 @@ import {
   formatParameters,
   formatPerplexity,
   significant,
+  tableLines,
 } from '../format.ts';
 import { filePath, withOutputOptions } from '../options.ts';
 import { CommandEnd } from '../session.ts';
@@ -104,6 +105,7 @@ function packageLines({ package: packed }: ModelDescription): [string, string][]
     ['recipe', packed.recipe],
     ['stored', `${significant(packed.storedBitsPerWeight, 4)} bits per weight${nominal}`],
     ['made for', `activations ${packed.activationBits} bits; embedding ${packed.embeddingBits} bits`],
+    ['tables', tableLines(packed.tables)],
     ...packed.perplexities.map((entry): [string, string] => [
       'perplexity',
       `${formatPerplexity(entry)}, ${entry.textName}, activations ${entry.activationBits} bits`,

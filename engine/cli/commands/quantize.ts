@@ -3,7 +3,14 @@ import { DBellError } from '../../contract/errors.ts';
 import { limits } from '../../contract/limits.ts';
 import type { QuantizeResult } from '../../contract/quantization.ts';
 import type { AddCommand } from '../command.ts';
-import { formatBytes, formatCount, formatDuration, formatPerplexity, significant } from '../format.ts';
+import {
+  formatBytes,
+  formatCount,
+  formatDuration,
+  formatPerplexity,
+  significant,
+  tableLines,
+} from '../format.ts';
 import { filePath, textSource, wholeNumber, withOutputOptions } from '../options.ts';
 import { pairs } from '../table.ts';
 import { describeBenchmark } from './benchmark.ts';
@@ -150,6 +157,7 @@ function describeQuantization(result: QuantizeResult): string {
         result.nominalBitsPerWeight === null ? '' : ` (nominal: ${result.nominalBitsPerWeight})`
       }`,
     ],
+    ['tables', tableLines(result.tables)],
     [
       'size',
       formatBytes(result.bytes) +

@@ -4,6 +4,7 @@ import type { ModelDescription } from '../../contract/models.ts';
 import { type Architecture, linearsOf } from '../../model/architecture.ts';
 import { inspectModel } from '../../model/open.ts';
 import { inspectPackage } from '../../package/open.ts';
+import { storedTables } from '../../package/stored-tables.ts';
 import { partialSuffix, runFileName } from '../run-file.ts';
 import type { TaskFunction } from './control.ts';
 import { isPackage } from './package-detection.ts';
@@ -64,6 +65,7 @@ function describePacked(model: string): ModelDescription {
               recipe: opened.quantization.recipe.name,
               activationBits: opened.activationBits,
               embeddingBits: opened.quantization.embedding_bits,
+              tables: storedTables(opened),
               storedBitsPerWeight: opened.storedBitsPerWeight,
               nominalBitsPerWeight: quality.linears.nominalBitsPerWeight,
               perplexities: quality.perplexities,

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { openPackage } from '../../package/open.ts';
+import { storedTables } from '../../package/stored-tables.ts';
 
 /** Notes of layers that a result repeats; the history has all of them. */
 const shownNotes = 20;
@@ -42,12 +43,13 @@ export async function describePackage(folder: string) {
       notes,
     }));
     const worstFirst = [...layers].sort((a, b) => b.relativeError - a.relativeError);
-    const notes = groupNotes(layers);
+    const notes = groupNotes([...layers, ...(quality.tables ?? [])]);
     return {
       package: source.path,
       recipe: quantization.recipe.name,
       activationBits: source.activationBits,
       embeddingBits: quantization.embedding_bits,
+      tables: storedTables(source),
       storedBitsPerWeight: source.storedBitsPerWeight,
       nominalBitsPerWeight: quality.linears.nominalBitsPerWeight,
       bytes: source.packageBytes,
