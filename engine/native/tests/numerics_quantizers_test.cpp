@@ -129,7 +129,7 @@ void hostile_table(std::size_t width) {
   for (const int bits : {4, 6}) {
     const QuantizedTable table =
         quantize_table(weight.data(), weight.size() / width, width, bits, nullptr, nullptr, 0);
-    CHECK(table.first_overflow < weight.size() && table.fields.size() == weight.size());
+    CHECK(table.first_overflow < weight.size() && table.fields.empty());
   }
 }
 
