@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { parseArgs } from 'node:util';
 import { DBellError } from '../engine/contract/errors.ts';
 
@@ -44,10 +45,17 @@ export function parseStartOptions(args: string[]): StartOptions {
   if (!Number.isInteger(port) || port < 0 || port > 65535) {
     throw new DBellError('invalid-input', `--port is ${values.port}; it must be a number from 0 to 65535`);
   }
+  const host = String(values.host);
+  if (isIP(host) === 0 || host === '0.0.0.0' || host === '::') {
+    throw new DBellError(
+      'invalid-input',
+      `--host is ${host}; it must be one address of this computer, such as 192.168.1.20, since requests for any other are refused`,
+    );
+  }
   return {
     browser: values.browser === true,
     open: values['no-open'] !== true,
-    host: String(values.host),
+    host,
     port,
     help: values.help === true,
   };

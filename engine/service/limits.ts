@@ -4,6 +4,8 @@ export const serviceLimits = {
   stopGraceMs: 5000,
   /** Ten progress events a second look continuous and cost nothing. */
   progressIntervalMs: 100,
+  /** While a benchmark is timed, one message a second is all that may disturb it. */
+  benchmarkProgressIntervalMs: 1000,
   /** Streamed text: thirty pieces a second read like a stream. */
   textIntervalMs: 33,
   /** How long a model of a conversation stays loaded: longer than a person reads and types, shorter than memory should be held for nothing. */

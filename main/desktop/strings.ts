@@ -26,7 +26,6 @@ export const strings = {
     stay: 'Go On',
   },
   engine: {
-    restarted: 'The engine ended unexpectedly and was started again. A run that was going on is taken up.',
     givenUp: 'The engine keeps ending unexpectedly.',
     givenUpDetail: 'Unfinished runs can be resumed after the next start. What it said last:',
   },

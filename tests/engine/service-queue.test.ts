@@ -5,6 +5,7 @@ import type { VerifyResult } from '../../engine/contract/quantization.ts';
 import type { JobContext, JobDefinition } from '../../engine/service/jobs/job.ts';
 import { JobQueue } from '../../engine/service/jobs/queue.ts';
 import { childProcessHost, type ProcessHost } from '../../engine/service/process-host.ts';
+import { bundled } from '../assets.ts';
 
 const result: VerifyResult = {
   ok: true,
@@ -149,4 +150,33 @@ test('a closing queue stops everything and takes nothing more', async () => {
   await queue.close();
   expect(['stopped', 'finished']).toContain(queue.get(jobId).state);
   expect(() => queue.add(job(async () => {}))).toThrowError(/closing/);
+});
+
+test('while a benchmark is timed, windows are told at most once a second how far it is', async () => {
+  const times: number[] = [];
+  const timed = new JobQueue(childProcessHost, (event) => {
+    if (event.type === 'job-progress' && event.progress.task === 'benchmark') times.push(performance.now());
+  });
+  const { jobId } = timed.add({
+    kind: 'benchmark',
+    runId: null,
+    run: async ({ runTask }) => {
+      const subject = await runTask('benchmark', {
+        model: bundled.model,
+        threads: 1,
+        promptTokens: [16, 32],
+        decodeDepths: [0],
+        generateTokens: 32,
+        repetitions: 4,
+      });
+      return { ...subject, baseline: null, runId: null };
+    },
+  });
+  const job = await timed.wait(jobId);
+  expect(job.error).toBeNull();
+  expect(times.length).toBeGreaterThan(0);
+  const gaps = times.slice(1).map((time, index) => time - times[index]!);
+  // The last one is told at once, so that nobody sees an older state than the result's.
+  for (const gap of gaps.slice(0, -1)) expect(gap).toBeGreaterThan(900);
+  await timed.close();
 });

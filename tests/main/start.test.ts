@@ -23,7 +23,16 @@ test('options are read, and wrong ones are refused', () => {
     port: 8080,
     open: false,
   });
-  for (const args of [['--port', 'x'], ['--port', '70000'], ['--port', '-1'], ['--what'], ['extra']]) {
+  for (const args of [
+    ['--port', 'x'],
+    ['--port', '70000'],
+    ['--port', '-1'],
+    ['--host', '0.0.0.0'],
+    ['--host', '::'],
+    ['--host', 'name'],
+    ['--what'],
+    ['extra'],
+  ]) {
     expect(() => parseStartOptions(args)).toThrow(expect.objectContaining({ code: 'invalid-input' }));
   }
 });

@@ -3,7 +3,7 @@ import { toErrorPayload } from '../../contract/error-payload.ts';
 import { DBellError } from '../../contract/errors.ts';
 import type { ServiceEvent } from '../../contract/events.ts';
 import type { Job, JobDetails, JobKind, JobProgress } from '../../contract/jobs.ts';
-import { coalesce } from '../coalesce.ts';
+import { type Coalescer, coalesce } from '../coalesce.ts';
 import { KeptProcess } from '../kept-process.ts';
 import { serviceLimits } from '../limits.ts';
 import type { ProcessHost } from '../process-host.ts';
@@ -174,9 +174,7 @@ export class JobQueue {
     job.state = 'running';
     job.startedAt = new Date().toISOString();
     this.#changed(entry);
-    const progress = coalesce<JobProgress>(serviceLimits.progressIntervalMs, (value) => {
-      this.#emit({ type: 'job-progress', jobId: job.jobId, progress: value });
-    });
+    const progress = this.#progress(job.jobId);
     try {
       const result = await entry.definition.run(this.#context(entry, progress.push));
       progress.flush();
@@ -188,6 +186,28 @@ export class JobQueue {
         job.error = payload;
       });
     }
+  }
+
+  /** Passes on how far a job is: ten times a second, and once a second while a benchmark is timed. */
+  #progress(jobId: string): Pick<Coalescer<JobProgress>, 'push' | 'flush'> {
+    const tell = (progress: JobProgress) => this.#emit({ type: 'job-progress', jobId, progress });
+    const usual = coalesce<JobProgress>(serviceLimits.progressIntervalMs, tell);
+    const timed = coalesce<JobProgress>(serviceLimits.benchmarkProgressIntervalMs, tell);
+    return {
+      push(progress) {
+        if (progress.task === 'benchmark') {
+          usual.flush();
+          timed.push(progress);
+        } else {
+          timed.flush();
+          usual.push(progress);
+        }
+      },
+      flush() {
+        usual.flush();
+        timed.flush();
+      },
+    };
   }
 
   #finish(entry: Entry, state: Job['state'], change: () => void): void {

@@ -39,7 +39,7 @@ export async function superviseWebService(options: SupervisorOptions): Promise<S
   const sessionKey = randomBytes(32).toString('base64');
   const policy = new RestartPolicy();
   let unfinished: string[] = [];
-  let tokenWaiters: ((token: string) => void)[] = [];
+  const tokenWaiters: ((token: string) => void)[] = [];
   let closing = false;
   let port = options.port ?? 0;
   let origin = '';
@@ -57,6 +57,8 @@ export async function superviseWebService(options: SupervisorOptions): Promise<S
         const message = parseAs(fromWebProcessSchema, raw, 'message of the service process', 'internal');
         if (message.type === 'listening') {
           ({ port, origin } = message);
+          // Asked of the process before, which died over it.
+          for (const _ of tokenWaiters) send({ type: 'create-token' });
           resolve();
         } else if (message.type === 'token') tokenWaiters.shift()?.(message.token);
         else if (message.type === 'unfinished') unfinished = message.paths;
@@ -80,7 +82,6 @@ export async function superviseWebService(options: SupervisorOptions): Promise<S
       return;
     }
     onRestart?.(reason);
-    tokenWaiters = [];
     setTimeout(() => {
       // What cannot be started is an end like any other and is judged by the policy.
       if (!closing) start(unfinished).catch(() => {});
