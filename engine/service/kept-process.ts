@@ -18,7 +18,10 @@ export function startProcess(host: ProcessHost): AttachableProcess {
   worker.onMessage((message) => listener?.onMessage(message));
   worker.onEnd((end) => listener?.onEnd(end));
   return {
-    pid: worker.pid,
+    // Known only once it runs, where another process starts it.
+    get pid() {
+      return worker.pid;
+    },
     send: (message) => worker.send(message),
     lastOutput: () => worker.lastOutput(),
     kill: () => worker.kill(),
