@@ -18,7 +18,8 @@ export interface GridFitOptions {
   residualColumns?: number;
   /**
    * Where c∘x is to be rounded to `bits` per token (of use with a free c only): a sample of the inputs x before c, `[tokens, in]`, and w_t, `[tokens]`, such that
-   * Σ_t w_t x_t x_tᵀ estimates `hessian`. Then Σ_t w_t s_t² / 12 · Σ_ij (r s)²_ij, s_t = max_j |c_j x_tj| / (2^(bits − 1) − 1), is part of the loss that everything is fitted to.
+   * Σ_t w_t x_t x_tᵀ estimates `hessian`. Then Σ_t w_t s_t² / 12 · Σ_ij (r s)²_ij, s_t = max_j |c_j x_tj| / (2^(bits − 1) − 1), is part of the loss that everything is fitted to
+   * (in the first two of four rounds at 16 and 4 times its price, also in their `losses`).
    */
   activations?: { inputs: Float32Array; weights: Float32Array; bits: number } | null;
 }

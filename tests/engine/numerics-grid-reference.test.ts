@@ -134,7 +134,14 @@ test('residual columns and the cost of activation rounding equal the reference',
         { levels, residualColumns, blockSize: 32 },
         'residual',
       );
-    expectEqual(target, hessian, outFeatures, inFeatures, { levels, activations }, 'activations');
+    expectEqual(
+      target,
+      hessian,
+      outFeatures,
+      inFeatures,
+      { levels, activations, rounds: levels },
+      'activations',
+    );
     expectEqual(
       target,
       hessian,

@@ -282,13 +282,15 @@ export function fitGrid(
   options: GridFitOptions,
 ): { layer: GridLayer; scales: Uint16Array; losses: number[]; startLoss: number; loss: number } {
   const { layer, startLoss } = startGrid(target, metric, outFeatures, inFeatures, options);
-  const sample = options.activations && {
-    ...options.activations,
-    weights: options.activations.weights.map((weight) => weight / metric.lossScale),
-  };
   const losses: number[] = [];
   for (let round = 0; round < options.rounds; round++) {
     solveRowScales(layer, options.rowRidge);
+    // The price of activation rounding in this round: 16, 4, then 1 times the true one, since c otherwise stays near its start.
+    const price = 4 ** Math.max(0, Math.min(2, options.rounds - 2) - round);
+    const sample = options.activations && {
+      ...options.activations,
+      weights: options.activations.weights.map((weight) => float(weight / metric.lossScale) * price),
+    };
     if (options.columnScale === 'free') {
       solveColumnScale(layer, options.columnRidge, sample);
       solveRowScales(layer, options.rowRidge);

@@ -1,5 +1,6 @@
 #include "numerics/grid_fit.h"
 
+#include <algorithm>
 #include <cmath>
 #include <stdexcept>
 #include <string>
@@ -30,6 +31,13 @@ void check_activations(const ActivationSample& sample, std::size_t in_features) 
       throw std::invalid_argument("token " + std::to_string(t) +
                                   " of the activations is not finite, or has a negative weight");
   }
+}
+
+/// Factor of the price of activation rounding in a round: 16, 4, then 1 (at least two rounds have the true price). Codes follow c only slowly, so that c
+/// has to leave its start in the first rounds or stays near it.
+float early_price(int round, int rounds) {
+  const int steps = std::max(0, std::min(2, rounds - 2) - round);
+  return static_cast<float>(1 << (2 * steps));
 }
 
 /// r as it is stored, which is what the last sweep works with; `[out, blocks]` fp16 bits.
@@ -83,11 +91,13 @@ GridFit fit_grid(const float* target, const double* hessian, std::size_t out_fea
   // Weights in the units of the scaled H.
   ActivationSample activations = options.column_scale ? options.activations : ActivationSample{};
   std::vector<float> token_weights(activations.weights, activations.weights + activations.tokens);
-  for (float& weight : token_weights) weight = static_cast<float>(static_cast<double>(weight) / metric.loss_scale);
   activations.weights = token_weights.data();
 
   for (int round = 0; round < options.rounds; ++round) {
     solve_row_scales(layer, options.row_ridge);
+    for (std::size_t t = 0; t < token_weights.size(); ++t)
+      token_weights[t] = static_cast<float>(static_cast<double>(options.activations.weights[t]) / metric.loss_scale) *
+                         early_price(round, options.rounds);
     if (options.column_scale) {
       solve_column_scale(layer, options.column_ridge, activations);
       solve_row_scales(layer, options.row_ridge);
