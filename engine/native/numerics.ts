@@ -209,7 +209,7 @@ export interface NativeNumerics {
   ): { target: Float32Array | null; dampingUsed: number };
 
   /**
-   * Fits a grid with scales of rows and columns to a target under H (docs/method.md, the grid family): Ŵ_ij = c_j · r_{i,block(j)} · (q_ij − (levels − 1)/2) with the least
+   * Fits a grid with scales of rows and columns to a target under H (docs/method.md, section 8): Ŵ_ij = c_j · r_{i,block(j)} · (q_ij − (levels − 1)/2) with the least
    * tr((W̃ − Ŵ) H (W̃ − Ŵ)ᵀ). The start is GPTQ's pass with a scale searched for around the weighted mean absolute value; each round solves for r, c and r again in closed form and
    * runs `sweeps` sweeps of coordinate descent over the codes; then r is rounded to fp16 and one more sweep runs with the values as stored.
    * r and c are never negative. Rows of zeros stay exactly zero; a column with H_jj = 0 is fitted by the damping alone.

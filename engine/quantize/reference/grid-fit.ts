@@ -11,7 +11,7 @@ import {
 import { type ActivationSample, solveColumnScale, solveRowScales } from './grid-scales.ts';
 import { halfToNumber, storedHalf } from './half-precision.ts';
 
-/** The steps of a grid fit in their order (docs/method.md, the grid family): start, rounds of closed forms and coordinate descent, rounding, a last sweep. */
+/** The steps of a grid fit in their order (docs/method.md, section 8): start, rounds of closed forms and coordinate descent, rounding, a last sweep. */
 
 export interface GridFitOptions {
   levels: number;

@@ -1,7 +1,7 @@
 import { inverseCholeskyFactor } from './cholesky.ts';
 
 /**
- * Fitting a grid with scales of rows and columns under H (docs/method.md, the grid family): what the steps share. Plain and slow; float32 arithmetic in the order of the native
+ * Fitting a grid with scales of rows and columns under H (docs/method.md, section 8): what the steps share. Plain and slow; float32 arithmetic in the order of the native
  * code, so that results can be compared bit by bit.
  */
 

@@ -8,7 +8,7 @@ import {
   solveSymmetric,
 } from './grid-layer.ts';
 
-/** The closed forms of r and c of a grid fit, and the cost of activation rounding in that of c (docs/method.md, the grid family). */
+/** The closed forms of r and c of a grid fit, and the cost of activation rounding in that of c (docs/method.md, section 8). */
 
 /** A sample of the layer's inputs x before c `[tokens, in]` and w_t `[tokens]`, such that Σ w_t x_t x_tᵀ estimates H. */
 export interface ActivationSample {

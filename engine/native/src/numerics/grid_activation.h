@@ -5,7 +5,7 @@
 namespace dbell::numerics {
 
 /// A sample of the layer's inputs that shows what rounding c∘x to few bits costs: a token's rounding step is s_t = max_j |c_j x_tj| / (2^(a−1) − 1), each rounded
-/// value is off by s_t²/12 in the mean square, so the outputs are off by κ(c) · Σ_ij (r s)²_ij with κ(c) = Σ_t w_t s_t²/12 (docs/method.md, the grid family).
+/// value is off by s_t²/12 in the mean square, so the outputs are off by κ(c) · Σ_ij (r s)²_ij with κ(c) = Σ_t w_t s_t²/12 (docs/method.md, section 8).
 struct ActivationSample {
   /// x before c, `[tokens, in]`; null: activations are not quantized.
   const float* inputs = nullptr;

@@ -45,7 +45,7 @@ struct GridFit {
   std::int64_t saturated = 0;
 };
 
-/// Fits a grid with row-block and column scales to a target `[out, in]` under H `[in, in]` (docs/method.md, the grid family).
+/// Fits a grid with row-block and column scales to a target `[out, in]` under H `[in, in]` (docs/method.md, section 8).
 /// Throws std::invalid_argument where a target is not finite or beyond ±1e15, or H is not finite.
 GridFit fit_grid(const float* target, const double* hessian, std::size_t out_features, std::size_t in_features,
                  const GridFitOptions& options);

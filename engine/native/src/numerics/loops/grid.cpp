@@ -1,4 +1,4 @@
-// Codes of grids with row-block and column scales (docs/method.md, the grid family): GPTQ's pass as the start, then coordinate descent, `lanes` rows at a time.
+// Codes of grids with row-block and column scales (docs/method.md, section 8): GPTQ's pass as the start, then coordinate descent, `lanes` rows at a time.
 #include "numerics/loops/loops_set.h"
 #include "numerics/tile.h"
 
