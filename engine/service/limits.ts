@@ -4,6 +4,8 @@ export const serviceLimits = {
   stopGraceMs: 5000,
   /** Ten progress events a second look continuous and cost nothing. */
   progressIntervalMs: 100,
+  /** What work processes have thinned out already is held back half as long again at most: from a work process to a page it takes 150 ms. */
+  progressRelayIntervalMs: 50,
   /** While a benchmark is timed, one message a second is all that may disturb it. */
   benchmarkProgressIntervalMs: 1000,
   /** Streamed text: thirty pieces a second read like a stream. */

@@ -50,7 +50,8 @@ export async function startDesktop(electron: ElectronApi, layout: DesktopLayout)
 
   let window: BrowserWindow | null = null;
   let service: ServiceHost | null = null;
-  let isQuitting = false;
+  /** `asking`: whether to stop a run. */
+  let quitting: 'no' | 'asking' | 'yes' = 'no';
   const openExternal = (address: string) => {
     const openable = openableAddress(address);
     if (openable !== null) void shell.openExternal(openable);
@@ -71,11 +72,12 @@ export async function startDesktop(electron: ElectronApi, layout: DesktopLayout)
   app.on('before-quit', (event) => {
     if (service === null) return;
     event.preventDefault();
-    if (!isQuitting) void quit();
+    if (quitting === 'no') void quit();
   });
 
   const quit = async () => {
     if (presence.isBusy()) {
+      quitting = 'asking';
       const { quit: texts } = strings;
       const options = {
         type: 'question' as const,
@@ -89,11 +91,12 @@ export async function startDesktop(electron: ElectronApi, layout: DesktopLayout)
         ? dialog.showMessageBox(window, options)
         : dialog.showMessageBox(options));
       if (response !== 0) {
+        quitting = 'no';
         if (window === null) await openWindow();
         return;
       }
     }
-    isQuitting = true;
+    quitting = 'yes';
     await service?.close();
     service = null;
     app.quit();

@@ -88,6 +88,32 @@ test('a second start shows the window that is there and goes', async () => {
   expect(second.fake.processes).toEqual([]);
 });
 
+test('work is shown and kept awake, a pause is not, and quitting in the middle of it asks first', async () => {
+  const { processes, windows, blockers, app, dialogs, dialogAnswers } = desktop.fake;
+  const service = processes.findLast(({ entry }) => entry.endsWith('desktop-process.ts'))!;
+  const tell = (activity: object) => service.emit('message', { type: 'activity', activity });
+  const shown = () => windows[0]!.progress.at(-1);
+  tell({ openJobs: 1, working: true, fraction: null });
+  expect(shown()).toEqual({ value: 2, mode: 'normal' });
+  tell({ openJobs: 1, working: true, fraction: 0.5 });
+  expect(shown()).toEqual({ value: 0.5, mode: 'normal' });
+  expect(blockers.size).toBe(1);
+  tell({ openJobs: 1, working: false, fraction: 0.5 });
+  expect(shown()).toEqual({ value: 0.5, mode: 'paused' });
+  expect(blockers.size).toBe(0);
+  const quits = app.quits;
+  dialogAnswers.push({ response: 1 });
+  app.quit();
+  // A second wish while the first is being asked about.
+  app.quit();
+  await vi.waitFor(() => expect(dialogs.filter(({ kind }) => kind === 'message')).toHaveLength(1));
+  expect(dialogs.at(-1)?.options).toMatchObject({ defaultId: 1, cancelId: 1 });
+  await vi.waitFor(() => expect(dialogAnswers).toEqual([]));
+  expect(app.quits).toBe(quits);
+  tell({ openJobs: 0, working: false, fraction: null });
+  expect(shown()).toEqual({ value: -1, mode: 'normal' });
+});
+
 test('closing keeps the window’s place; quitting ends the service first', async () => {
   desktop.fake.windows[0]!.close();
   const file = path.join(desktop.folder, 'user-data', 'window-state.json');
