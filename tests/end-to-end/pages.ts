@@ -1,7 +1,14 @@
+import path from 'node:path';
 import type { Locator, Page } from '@playwright/test';
 
 /** How long work of the engine may take on a busy machine. */
 export const workTimeoutMs = 240_000;
+
+/** A picture for the README, where those are being made (scripts/studio-pictures.ts). */
+export async function picture(page: Page, name: string): Promise<void> {
+  const folder = process.env.DBELL_PICTURES;
+  if (folder) await page.screenshot({ path: path.join(folder, `studio-${name}.png`) });
+}
 
 /** The five steps, as a person goes through them. */
 export class Wizard {

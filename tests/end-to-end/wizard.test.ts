@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { browserPath } from './browser.ts';
-import { RunsPage, Wizard, workTimeoutMs } from './pages.ts';
+import { picture, RunsPage, Wizard, workTimeoutMs } from './pages.ts';
 import { openWindows, type Windows } from './windows.ts';
 
 describe.skipIf(browserPath === null)('the studio in a browser', () => {
@@ -17,6 +17,8 @@ describe.skipIf(browserPath === null)('the studio in a browser', () => {
       const page = await studio.open();
       const wizard = new Wizard(page);
       await wizard.chooseSample();
+      await page.getByText('Package on disk').waitFor({ timeout: workTimeoutMs });
+      await picture(page, 'wizard');
       await wizard.chooseRecipe('dbellquant');
       await wizard.next();
       await page.getByText('Window 1').waitFor({ timeout: workTimeoutMs });
@@ -31,6 +33,7 @@ describe.skipIf(browserPath === null)('the studio in a browser', () => {
       await page.reload();
       await wizard.waitForLayers(before);
       await new Wizard(second).waitForLayers(before);
+      await picture(page, 'run');
 
       await wizard.waitForResult();
       await second.close();
@@ -38,6 +41,7 @@ describe.skipIf(browserPath === null)('the studio in a browser', () => {
         /Usable|Degraded|Broken/,
       );
       await page.getByText('Worst layers').waitFor();
+      await picture(page, 'result');
       await page.getByRole('heading', { name: 'The same prompt, continued by both' }).waitFor();
       await page.getByRole('heading', { name: 'Benchmark' }).waitFor();
       expect(studio.faults()).toEqual([]);
@@ -87,6 +91,7 @@ describe.skipIf(browserPath === null)('the studio in a browser', () => {
       await page.getByRole('button', { name: 'Compare' }).click();
       await page.getByText('Numbers that differ').waitFor();
       await page.getByRole('rowheader', { name: 'Stored bits' }).waitFor();
+      await picture(page, 'comparison');
 
       await runs.open();
       await runs.rows().nth(1).waitFor();

@@ -1,4 +1,5 @@
 import type uPlot from 'uplot';
+import type { Table } from './csv.ts';
 import type { ChartColours } from './theme.ts';
 
 /** What is drawn, without where: builders give one, ChartFrame shows it and writes it as PNG and CSV. */
@@ -7,7 +8,7 @@ export interface ChartSpecification {
   name: string;
   summary: string;
   /** What the picture is made of; numbers are written in full. */
-  table: { columns: string[]; rows: (string | number | null)[][] };
+  table: Table;
   legend: {
     label: string;
     colour: (colours: ChartColours) => string;
@@ -55,17 +56,3 @@ export const pointerCursor: uPlot.Cursor = {
   drag: { x: false, y: false, setScale: false },
   points: { size: 7, width: 1.5 },
 };
-
-/** One row as RFC 4180 has it. */
-function csvCell(value: string | number | null): string {
-  if (value === null) return '';
-  const text = String(value);
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-}
-
-export function toCsv({ columns, rows }: ChartSpecification['table']): string {
-  return [columns, ...rows]
-    .map((row) => row.map(csvCell).join(','))
-    .join('\r\n')
-    .concat('\r\n');
-}

@@ -1,4 +1,5 @@
-import { type ChartSpecification, toCsv } from './chart.ts';
+import type { ChartSpecification } from './chart.ts';
+import { toCsv } from './csv.ts';
 import { chartColours } from './theme.ts';
 
 const padding = 16;
