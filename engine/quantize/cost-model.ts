@@ -12,6 +12,8 @@ import { targetTap } from './target-tap.ts';
 
 /** Of the addon's own loops (searches over thresholds, SGD, triangular solves) against a matrix product. */
 const numericsWeight = 4;
+/** Of the products in a grid's fit against one in onnxruntime. */
+const gridProductWeight = 2;
 /** Passes over a weight that the structured search makes: salient counts and percentiles, each a first-order binarization. */
 const structuredSearchOperations = 1500;
 /** Operations for a weight and epoch of LTDB: targets, two distances, gradient. */
@@ -49,7 +51,13 @@ export function factorOperations(stage: Stage): number {
 
 export function quantizeOperations(linear: Linear, recipe: Recipe): number {
   const weights = linear.inFeatures * linear.outFeatures;
-  const search = recipe.binarizer.kind === 'structured' ? structuredSearchOperations * weights : 20 * weights;
+  const { binarizer } = recipe;
+  if (binarizer.kind === 'grid') {
+    // In products of the weight with H, two operations an element (docs/method.md, section 8).
+    const products = 3.5 + binarizer.rounds * (2.5 + binarizer.sweeps);
+    return gridProductWeight * 2 * products * weights * linear.inFeatures;
+  }
+  const search = binarizer.kind === 'structured' ? structuredSearchOperations * weights : 20 * weights;
   const compensation = recipe.compensation.kind === 'none' ? 0 : weights * linear.inFeatures;
   const errors = usesHessians(recipe) ? 2 * weights * linear.inFeatures : 2 * weights;
   return numericsWeight * (search + compensation + errors);

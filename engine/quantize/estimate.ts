@@ -10,11 +10,12 @@ import {
   storedResidualBytes,
   storedRowValueBytes,
 } from './code-storage.ts';
-import { blockForwardOperations, blockOperations, headOperations, stageWidth } from './cost-model.ts';
+import { blockForwardOperations, blockOperations, headOperations } from './cost-model.ts';
 import { baseProcessBytes } from './limits.ts';
 import { blockCount } from './quantized-linear.ts';
 import type { Recipe } from './recipe.ts';
 import { storesColumnScale, usesFloatStream, usesHessians } from './resolve-recipe.ts';
+import { fitBytes, scratchBytes, tapWindowBytes } from './scratch-estimate.ts';
 
 /** What a quantization will need, itemised; all terms in bytes or milliseconds. */
 export interface QuantizationEstimate {
@@ -27,7 +28,7 @@ export interface QuantizationEstimate {
   memoryBytes: {
     /** Node, onnxruntime and the addon. */
     base: number;
-    /** One block's weights: float, transformed, and one linear as codes and as float. */
+    /** One block's weights: float, transformed, and one linear as codes and as float; targets and fit of a stage. */
     blockWeights: number;
     /** Gram matrix, Hessian and its factor of the widest stage. */
     hessians: number;
@@ -146,25 +147,13 @@ function streamCount(recipe: Recipe): number {
   return Number(usesFloatStream(recipe)) + Number(usesHessians(recipe));
 }
 
-/** Scratch of StageStates at its largest: three of its four files stand at the same time. */
-function stageStateBytes(architecture: Architecture, recipe: Recipe, tokens: number): number {
-  const block = architecture.blocks[0];
-  if (!block || !usesHessians(recipe) || recipe.compensation.hessian === 'per-block') return 0;
-  const width = (index: number): number => {
-    const stage = block.stages[index];
-    return stage ? stageWidth(stage) : 0;
-  };
-  const residual = architecture.hiddenSize;
-  return tokens * float32Bytes * (residual + width(2) + Math.max(width(1), width(3)));
-}
-
 function memoryBytes(inputs: EstimateInputs, block: Block): QuantizationEstimate['memoryBytes'] {
   const { architecture, recipe, context } = inputs;
   const sizes = linearsOf(block).map((linear) => linear.inFeatures * linear.outFeatures);
   const weights = sizes.reduce((sum, size) => sum + size, 0);
   const largest = Math.max(0, ...sizes);
   // Float and transformed or dequantized; of the linear at hand also the working copy, codes and float result.
-  const blockWeights = float32Bytes * (2 * weights + 2 * largest) + largest;
+  const blockWeights = float32Bytes * (2 * weights + 2 * largest) + largest + fitBytes(block, recipe);
   const float = floatMemoryEstimate(architecture, context);
   const { gramAccumulators, gramMatrices, sessionScratch } = float;
   const perBlock = recipe.compensation.hessian === 'per-block';
@@ -180,7 +169,9 @@ function memoryBytes(inputs: EstimateInputs, block: Block): QuantizationEstimate
   if (usesFloatStream(recipe) || (usesHessians(recipe) && perBlock)) onnxruntime += sessionScratch.wholeBlock;
   if (usesHessians(recipe)) onnxruntime += sessionScratch.pieces;
   // What is read, what is computed from it, and what the collector has not taken back yet.
-  const window = streamCount(recipe) > 0 ? 3 * float.windowState : 0;
+  const window =
+    (streamCount(recipe) > 0 ? 3 * float.windowState : 0) +
+    tapWindowBytes(architecture, block, recipe, context);
   const total = baseProcessBytes + blockWeights + hessians + onnxruntime + window;
   return { base: baseProcessBytes, blockWeights, hessians, onnxruntime, window, total };
 }
@@ -194,7 +185,7 @@ export function estimateQuantization(inputs: EstimateInputs): QuantizationEstima
   const tokens = windowCount * context;
   // Two generations of each stream.
   const hiddenStates = 2 * streamCount(recipe) * tokens * architecture.hiddenSize * float32Bytes;
-  const stageStates = stageStateBytes(architecture, recipe, tokens);
+  const stageStates = scratchBytes(architecture, block, recipe, tokens);
   // Blocks are packed one by one and then put together: both stand for a moment.
   const packageOnDisk = 2 * stored.bytes.total;
   const operations = architecture.blocks.reduce(

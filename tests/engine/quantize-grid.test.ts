@@ -1,3 +1,4 @@
+import { readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createFloatEngine } from '../../engine/float/engine.ts';
@@ -9,7 +10,13 @@ import { estimateQuantization } from '../../engine/quantize/estimate.ts';
 import { quantize } from '../../engine/quantize/pipeline.ts';
 import type { QuantizationProgress } from '../../engine/quantize/progress.ts';
 import { resolveRecipe } from '../../engine/quantize/resolve-recipe.ts';
-import { quantizeInMemory, randomWindows, temporaryFolder, tinyModelPath } from './quantize-support.ts';
+import {
+  MemorySink,
+  quantizeInMemory,
+  randomWindows,
+  temporaryFolder,
+  tinyModelPath,
+} from './quantize-support.ts';
 
 let folder: ReturnType<typeof temporaryFolder>;
 beforeEach(() => {
@@ -64,6 +71,56 @@ describe('grid recipes', () => {
       expect(estimate.storedBitsPerWeight).toBe(summary.storedBitsPerWeight);
       const { problems } = await verifyPackage(outputDirectory, { against: source });
       expect(problems).toEqual([]);
+      await engine.close();
+      source.close();
+    },
+  );
+
+  it.each([
+    ['llama-odd-widths', 'grid-4', {}],
+    ['opt-post-norm-projected', 'grid-2', {}],
+    ['qwen2', 'grid-2', { targets: 'shifted' }],
+    ['llama-plain', 'gptq-2', {}],
+  ] as [string, string, Record<string, string>][])(
+    'put as much scratch on disk for %s by %s with %o as estimated, and leave none',
+    async (name, recipeName, set) => {
+      const source = await openModel(tinyModelPath(name));
+      const engine = await createFloatEngine(source, { threads: 1 });
+      const { architecture } = source;
+      const recipe = resolveRecipe(recipeName, set, 16, architecture.family);
+      const checkpoint = path.join(folder.path, 'out.partial', 'checkpoint');
+      let most = 0;
+      let left = '';
+      await quantize({
+        source,
+        engine,
+        recipe,
+        windows: randomWindows(architecture.vocabularySize, 3, 24),
+        embeddingBits: 16,
+        sink: new MemorySink(),
+        workDirectory: path.join(folder.path, 'out.partial'),
+        seed: 0,
+        threads: 1,
+        onProgress: ({ step }) => {
+          const scratch = readdirSync(checkpoint).filter((file) => file.startsWith('scratch-'));
+          const bytes = scratch.map((file) => statSync(path.join(checkpoint, file)).size);
+          most = Math.max(
+            most,
+            bytes.reduce((sum, size) => sum + size, 0),
+          );
+          if (step === 'finish') left = scratch.join();
+        },
+      });
+      const inputs = {
+        architecture,
+        recipe,
+        embeddingBits: 16,
+        windowCount: 3,
+        context: 24,
+        threads: 1,
+      } as const;
+      expect(estimateQuantization(inputs).diskBytes.stageStates).toBe(most);
+      expect(left).toBe('');
       await engine.close();
       source.close();
     },
