@@ -6,8 +6,11 @@ export const exportInputSchema = z.strictObject({
   /** What llama.cpp and programs built on it load. */
   format: z.literal('gguf'),
   out: pathSchema,
-  /** Refuse rounding: take a larger type that holds a linear exactly, or refuse. */
-  exact: z.boolean().default(false),
+  /**
+   * `exact`: refuse what would be rounded. `closest`: round only where no type of the format is exact. `compact`: take the smaller type even where it
+   * rounds.
+   */
+  rounding: z.enum(['exact', 'closest', 'compact']).default('closest'),
 });
 export type ExportInput = z.output<typeof exportInputSchema>;
 

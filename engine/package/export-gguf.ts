@@ -14,7 +14,7 @@ import {
   type GgufTensorPlan,
   ggufHeader,
 } from './export-gguf-file.ts';
-import { encodeLinear, type LinearMapping, mapLinear } from './export-gguf-linear.ts';
+import { type ExportRounding, encodeLinear, type LinearMapping, mapLinear } from './export-gguf-linear.ts';
 import { modelMetadata, ropeFactors } from './export-gguf-metadata.ts';
 import { tokenizerMetadata } from './export-gguf-tokenizer.ts';
 import { rowsPerGroup } from './layout.ts';
@@ -25,8 +25,8 @@ import type { PackageSource, PackedTable } from './types.ts';
 const rowsPerPiece = 1024;
 
 export interface GgufExportOptions {
-  /** Refuse rounding: where minima of four-bit blocks would be rounded to fp16, take the larger type that is exact, or say why not. */
-  exact?: boolean;
+  /** Default: `closest`. */
+  rounding?: ExportRounding;
   /** `general.name`; default: the package folder's name. */
   name?: string;
   onProgress?: (fraction: number) => void;
@@ -64,8 +64,8 @@ export async function exportGguf(
   const name = options.name ?? path.basename(source.path);
   const { architecture, metadata, notes } = modelMetadata(source, name);
   for (const [key, value] of tokenizerMetadata(source)) metadata.set(key, value);
-  const exact = options.exact ?? false;
-  const tensors = await planTensors(source, architecture, exact, notes, options);
+  const rounding = options.rounding ?? 'closest';
+  const tensors = await planTensors(source, architecture, rounding, notes, options);
   const header = ggufHeader(metadata, tensors);
   const output = new AtomicFile(target);
   try {
@@ -116,7 +116,7 @@ function checkTarget(source: PackageSource, target: string): void {
 async function planTensors(
   source: PackageSource,
   architecture: string,
-  exact: boolean,
+  rounding: ExportRounding,
   notes: string[],
   options: GgufExportOptions,
 ): Promise<PlannedTensor[]> {
@@ -138,7 +138,7 @@ async function planTensors(
     for (const linear of linearsOf(block)) {
       checkStopped(options);
       const order = rowOrder(source, architecture, linear.role);
-      const mapping = mapLinear(source.readLinear(linear.name), exact);
+      const mapping = mapLinear(source.readLinear(linear.name), rounding);
       largestShift = Math.max(largestShift, mapping.largestShift);
       planned.push(...planLinear(source, linear.name, mapping, order));
       await breathe();
@@ -147,7 +147,7 @@ async function planTensors(
   }
   if (largestShift > 0)
     notes.push(
-      `Q4_1 stores the smallest value of a block in fp16: weights are shifted by up to ${largestShift.toPrecision(2)} of a grid step; --exact takes a larger type where one is exact`,
+      `Q4_1 stores the smallest value of a block in fp16: weights are shifted by up to ${largestShift.toPrecision(2)} of a grid step`,
     );
   return planned;
 }

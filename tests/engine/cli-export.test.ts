@@ -35,7 +35,17 @@ test('a natively binary GGUF is recognised, kept as it is, and exported again wi
   );
   expect(onlyJson(verified)).toMatchObject({ ok: true, problems: [] });
 
-  const args = ['export', at('kept'), '--format', 'gguf', '--out', at('again.gguf'), '--exact', '--json'];
+  const args = [
+    'export',
+    at('kept'),
+    '--format',
+    'gguf',
+    '--out',
+    at('again.gguf'),
+    '--rounding',
+    'exact',
+    '--json',
+  ];
   const exported = onlyJson(await runCli(args, environment));
   expect(exported).toMatchObject({ out: at('again.gguf'), format: 'gguf', notes: [] });
   expect(Object.keys(exported.types as object).sort()).toEqual(['F16', 'F32', 'Q1_0']);

@@ -9,7 +9,7 @@ import { storedLayout } from '../../engine/model/stored-types.ts';
 import { createTokenizer } from '../../engine/model/tokenizer-huggingface.ts';
 import { packing } from '../../engine/native/packing.ts';
 import { exportGguf } from '../../engine/package/export-gguf.ts';
-import { encodeLinear, mapLinear } from '../../engine/package/export-gguf-linear.ts';
+import { type ExportRounding, encodeLinear, mapLinear } from '../../engine/package/export-gguf-linear.ts';
 import { tokenizerMetadata } from '../../engine/package/export-gguf-tokenizer.ts';
 import { openPackage } from '../../engine/package/open.ts';
 import { gridOf } from '../../engine/quantize/as-is.ts';
@@ -35,8 +35,11 @@ function randomGrid(levels: number, columns: number, kind: { offsets?: boolean; 
 }
 
 /** What a reader of the blocks gets, by the reader's own code. */
-function decode(linear: GridLinear, exact: boolean): { type: string; values: Float32Array; shift: number } {
-  const mapping = mapLinear(linear, exact);
+function decode(
+  linear: GridLinear,
+  rounding: ExportRounding,
+): { type: string; values: Float32Array; shift: number } {
+  const mapping = mapLinear(linear, rounding);
   const bytes = encodeLinear(linear, mapping, (row) => row);
   const values = new Float32Array(linear.codes.length);
   storedLayout(mapping.type)!.widen(bytes, values, 0);
@@ -55,7 +58,7 @@ describe('a grid linear becomes blocks of ggml', () => {
     [15, 256, 'Q4_0'],
   ])('%d levels of %d columns exactly as %s', (levels, columns, type) => {
     const linear = randomGrid(levels, columns);
-    const decoded = decode(linear, false);
+    const decoded = decode(linear, 'compact');
     expect(decoded.type).toBe(type);
     expect(decoded.shift).toBe(0);
     expect(decoded.values).toEqual(dequantize(linear));
@@ -63,7 +66,7 @@ describe('a grid linear becomes blocks of ggml', () => {
 
   test('16 levels as Q4_1 with a rounded minimum, or exactly as Q5_0', () => {
     const linear = randomGrid(16, 192);
-    const rounded = decode(linear, false);
+    const rounded = decode(linear, 'compact');
     expect(rounded.type).toBe('Q4_1');
     // Half a unit in the last place of 7.5 steps at 11 bits.
     expect(rounded.shift).toBeGreaterThan(0);
@@ -74,7 +77,7 @@ describe('a grid linear becomes blocks of ggml', () => {
       const step = Math.abs(steps[Math.floor(index / 192) * 2 + Math.floor((index % 192) / 128)]!);
       expect(Math.abs(value - expected[index]!)).toBeLessThanOrEqual((rounded.shift + 1e-6) * step);
     }
-    const exact = decode(linear, true);
+    const exact = decode(linear, 'exact');
     expect(exact.type).toBe('Q5_0');
     expect(exact.values).toEqual(expected);
   });
@@ -82,9 +85,9 @@ describe('a grid linear becomes blocks of ggml', () => {
   test('16 levels whose steps have few digits exactly as Q4_1', () => {
     const linear = randomGrid(16, 128);
     linear.scales.fill(0x2e00);
-    const decoded = decode(linear, true);
+    const decoded = decode(linear, 'exact');
     expect(decoded.type).toBe('Q5_0');
-    const plain = decode(linear, false);
+    const plain = decode(linear, 'compact');
     expect(plain.type).toBe('Q4_1');
     expect(plain.shift).toBe(0);
     expect(plain.values).toEqual(dequantize(linear));
@@ -92,8 +95,8 @@ describe('a grid linear becomes blocks of ggml', () => {
 
   test('offsets as Q4_1; exactness is not promised where it is not there', () => {
     const linear = randomGrid(4, 128, { offsets: true });
-    expect(decode(linear, false).type).toBe('Q4_1');
-    expect(() => mapLinear(linear, true)).toThrow(
+    expect(decode(linear, 'compact').type).toBe('Q4_1');
+    expect(() => mapLinear(linear, 'exact')).toThrow(
       /^layer cannot be exported: the smallest value of its blocks would be rounded to fp16 \(by up to \S+ of a step\)$/,
     );
   });
@@ -106,7 +109,7 @@ describe('a grid linear becomes blocks of ggml', () => {
       groupSize: 128,
     };
     const grid = gridOf({ ...randomGrid(4, 128), role: 'q', bias: null }, weight, null);
-    const decoded = decode(grid, true);
+    const decoded = decode(grid, 'exact');
     expect(decoded.type).toBe('Q2_0');
     expect(Buffer.compare(bytes(decoded.values), bytes(dequantize(grid)))).toBe(0);
   });
@@ -114,8 +117,8 @@ describe('a grid linear becomes blocks of ggml', () => {
   test('row scales where their product with the step is an fp16 number', () => {
     const linear = randomGrid(3, 128);
     const scaled = { ...linear, rowScale: Float32Array.of(2, 0.5, 1, 4, 0.25) };
-    expect(decode(scaled, true).values).toEqual(dequantize(scaled));
-    expect(() => mapLinear({ ...linear, rowScale: new Float32Array(5).fill(Math.PI) }, false)).toThrow(
+    expect(decode(scaled, 'exact').values).toEqual(dequantize(scaled));
+    expect(() => mapLinear({ ...linear, rowScale: new Float32Array(5).fill(Math.PI) }, 'closest')).toThrow(
       'layer cannot be exported: its scales have more bits than fp16, which GGUF stores',
     );
   });
@@ -123,7 +126,7 @@ describe('a grid linear becomes blocks of ggml', () => {
   test('or is refused with the reason', () => {
     const refusal = (linear: Parameters<typeof mapLinear>[0]) => {
       try {
-        mapLinear(linear, false);
+        mapLinear(linear, 'closest');
       } catch (error) {
         return (error as Error).message;
       }
@@ -152,14 +155,15 @@ describe('a grid linear becomes blocks of ggml', () => {
     );
     const large = randomGrid(16, 128);
     large.scales.fill(0x7bff);
-    expect(refusal(large)).toBe(
+    expect(mapLinear(large, 'exact').type).toBe('Q5_0');
+    expect(() => mapLinear(large, 'compact')).toThrow(
       'layer cannot be exported: the smallest value of a block exceeds fp16, in which GGUF stores it',
     );
     // Half of the smallest fp16 number is none, so neither Q1_0 nor Q4_0 hold it; Q4_1 rounds.
     const smallest = randomGrid(2, 128);
     smallest.scales.fill(1);
-    expect(mapLinear(smallest, false).type).toBe('Q4_1');
-    expect(() => mapLinear(smallest, true)).toThrow('rounded to fp16');
+    expect(mapLinear(smallest, 'closest').type).toBe('Q4_1');
+    expect(() => mapLinear(smallest, 'exact')).toThrow('rounded to fp16');
   });
 });
 
@@ -244,7 +248,7 @@ test.each([2, 16])('the bundled model of %d levels and an 8-bit table', async (l
   });
   const opened = await openPackage(out);
   const file = path.join(root, `stories-${levels}.gguf`);
-  const result = await exportGguf(opened, file, { exact: true });
+  const result = await exportGguf(opened, file, { rounding: 'exact' });
   expect(Object.keys(result.types).sort()).toEqual(
     levels === 2 ? ['F32', 'Q1_0', 'Q8_0'] : ['F32', 'Q5_0', 'Q8_0'],
   );
@@ -358,7 +362,7 @@ describe('an export', () => {
       new SeededRandom(4),
     );
     const opened = await openPackage(await packSymmetric(model, path.join(root, 'window'), 16));
-    const { notes } = await exportGguf(opened, path.join(root, 'window.gguf'));
+    const { notes } = await exportGguf(opened, path.join(root, 'window.gguf'), { rounding: 'compact' });
     expect(notes).toHaveLength(2);
     expect(notes[0]).toBe(
       'the context is cut from 256 to 16: llama.cpp computes this family without its sliding window',

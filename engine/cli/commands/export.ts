@@ -7,7 +7,7 @@ import type { OutputOptions } from '../output.ts';
 interface ExportOptions extends OutputOptions {
   format: 'gguf';
   out: string;
-  exact?: boolean;
+  rounding: 'exact' | 'closest' | 'compact';
 }
 
 export const exportCommand: AddCommand = (program, run) => {
@@ -20,27 +20,31 @@ export const exportCommand: AddCommand = (program, run) => {
         new Option('--format <format>', 'format of the file').choices(['gguf']).makeOptionMandatory(),
       )
       .requiredOption('--out <file>', 'file to write; must not exist', filePath)
-      .option('--exact', 'refuse rounding: take a larger type where that is exact'),
+      .addOption(
+        new Option('--rounding <how>', 'refuse it, only where nothing is exact, or for a smaller file')
+          .choices(['exact', 'closest', 'compact'])
+          .default('closest'),
+      ),
   )
     .addHelpText(
       'after',
       `
 Grids without a column scale map: 2 levels to Q1_0, 3 to Q2_0, 4 and 8 to Q4_0,
-16 to Q4_1 (with --exact to Q5_0); tables to F16 or Q8_0. What does not map is
+16 to Q5_0 (--rounding compact: to Q4_1, rounded); tables to F16 or Q8_0. What does not map is
 refused with the reason.
 
 Examples:
   dbell export packed --format gguf --out packed.gguf
-  dbell export packed --format gguf --out packed.gguf --exact --json`,
+  dbell export packed --format gguf --out packed.gguf --rounding exact --json`,
     )
     .action((folder: string, options: ExportOptions) =>
       run(options, async ({ client, output, followJob }) => {
-        const { format, out, exact } = options;
+        const { format, out, rounding } = options;
         const { jobId } = await client.call('export', {
           package: folder,
           format,
           out,
-          exact: exact ?? false,
+          rounding,
         });
         const result = await followJob(jobId, 'export');
         for (const note of result.notes) output.message(`note: ${note}`);

@@ -10,7 +10,7 @@ export const exportTask: TaskFunction<'export'> = async (input, control) => {
   const source = await openPackage(input.package);
   try {
     const { path, bytes, types, notes } = await exportGguf(source, input.out, {
-      exact: input.exact,
+      rounding: input.rounding,
       stopRequested: () => control.stopRequested(),
       onProgress: (fraction) => {
         const elapsed = performance.now() - startedAt;
