@@ -182,7 +182,7 @@ export const appStrings = {
     threadsHint: (count: string) => `0 uses all ${count} that this machine offers.`,
     memory: 'Memory budget',
     memoryHint: 'A run that is expected to need more is warned of before it starts.',
-    memoryFree: 'what is free',
+    memoryFree: 'what is there',
     folder: 'Folder for packages',
     folderHint: 'Where new packed models go. Empty: the studio’s own folder.',
     history: 'History',
