@@ -16,6 +16,7 @@ afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 test.skipIf(!model || !calibrationText || !evaluationText).each([
   { recipe: 'gptq-3', activationBits: 16, mostBits: 3.28, mostPerplexity: 300 },
   { recipe: 'dbellquant', activationBits: 8, mostBits: 2.96, mostPerplexity: 20_000 },
+  { recipe: 'grid-4', activationBits: 8, mostBits: 2.18, mostPerplexity: 3000 },
 ])(
   'SmolLM2 at $recipe, A$activationBits, keeps its stored bits, memory and quality',
   async ({ recipe, activationBits, mostBits, mostPerplexity }) => {
