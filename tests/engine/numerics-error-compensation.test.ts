@@ -55,7 +55,7 @@ test('every compensation lowers the weighted error of a layer against plain roun
   const weight = randomWeight(outFeatures, inFeatures, 52);
   const { factor } = numerics.inverseCholesky(hessian, inFeatures, { damping: 0.01, maximumDamping: 1 });
   const errorOf = (compensation: 'none' | 'reference' | 'block' | 'column') => {
-    const options = { bits: 2, compensation, blockSize: 128 };
+    const options = { bits: 3, compensation, blockSize: 128 };
     const { codes, scales, offsets } = numerics.quantizeUniform(
       weight,
       outFeatures,
@@ -63,7 +63,7 @@ test('every compensation lowers the weighted error of a layer against plain roun
       factor,
       options,
     );
-    const quantized = numerics.dequantizeGrid(codes, scales, offsets, 4, outFeatures, inFeatures);
+    const quantized = numerics.dequantizeGrid(codes, scales, offsets, 8, outFeatures, inFeatures);
     return numerics.layerErrors(weight, quantized, hessian, outFeatures, inFeatures).weightedError;
   };
   expect(errorOf('block')).toBeLessThan(errorOf('none'));

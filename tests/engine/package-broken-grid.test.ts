@@ -84,7 +84,7 @@ const rows: Row[] = [
     name: 'a way to store codes that is not known',
     base: 'base-3',
     make: entryWithBytes(down, { codes: 'base-5' }, 448 + 128),
-    message: `config.json: quantization_config: tensors.${down}.codes: Invalid input: expected "base-3"`,
+    message: `config.json: quantization_config: tensors.${down}.codes: expected base-3, got "base-5"`,
   },
   {
     name: 'a base-3 tensor that is cut',
@@ -165,7 +165,7 @@ const rows: Row[] = [
     name: 'no residual columns at all, said with a number',
     base: 'residual',
     make: entryWithBytes(down, { residual_columns: 0 }, 384 + 128),
-    message: `config.json: quantization_config: tensors.${down}.residual_columns: Too small: expected number to be >=1`,
+    message: `config.json: quantization_config: tensors.${down}.residual_columns: must be at least 1, got 0`,
   },
   {
     name: 'a residual that the entry does not mention',
