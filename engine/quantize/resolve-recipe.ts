@@ -232,6 +232,9 @@ function checkTargets(recipe: Recipe): void {
   };
   const { binarizer, compensation, transform } = recipe;
   const targets = targetsOf(recipe);
+  if (binarizer.kind === 'grid' && binarizer.residualPercent > 0 && binarizer.rounds === 0) {
+    refuse(`residualPercent=${binarizer.residualPercent}`, 'rounds of at least 1');
+  }
   const setting =
     binarizer.kind === 'grid'
       ? 'binarizer.kind=grid'

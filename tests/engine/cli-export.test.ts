@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, expect, test } from 'vitest';
@@ -56,6 +56,18 @@ test('a natively binary GGUF is recognised, kept as it is, and exported again wi
   }
   before.close();
   after.close();
+
+  const weights = readFileSync(path.join(at('kept'), 'model.safetensors'));
+  weights.writeUInt8(weights.readUInt8(weights.length - 200) ^ 1, weights.length - 200);
+  cpSync(at('kept'), at('damaged'), { recursive: true });
+  writeFileSync(path.join(at('damaged'), 'model.safetensors'), weights);
+  const damaged = await runCli(
+    ['export', at('damaged'), '--format', 'gguf', '--out', at('damaged.gguf')],
+    environment,
+  );
+  expect(damaged.exitCode).toBe(1);
+  expect(damaged.stderr).toContain('its bytes differ from the SHA-256 in config.json');
+  expect(existsSync(at('damaged.gguf'))).toBe(false);
 
   const second = await runCli(args, environment);
   expect(second.exitCode).toBe(1);

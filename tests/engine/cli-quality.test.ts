@@ -176,6 +176,13 @@ describe('quality', () => {
     expect(result.stderr).toContain('cut the text into different tokens');
   });
 
+  test('a package is no original', async () => {
+    const result = await runCli(['quality', packages.two, '--against', packages.two, ...text], environment);
+    expect(result).toMatchObject({ exitCode: 2, stdout: '' });
+    expect(result.stderr).toContain('is a package');
+    expect(result.stderr).toContain('give the model that a package was made from');
+  });
+
   test('a missing model, a context beyond the model and a missing option are wrong usage or not found', async () => {
     const missing = await runCli(
       ['quality', packages.two, '--against', path.join(folder, 'none'), ...text],

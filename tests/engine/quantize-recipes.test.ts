@@ -162,6 +162,9 @@ describe('grids and targets', () => {
 
   it('refuse what the pipeline cannot gather for them', () => {
     expect(failure('dbellquant', grid)).toMatch(/binarizer\.kind=grid needs transform\.kind=none/);
+    expect(failure('grid-2+residual-10', { rounds: '0' })).toMatch(
+      /residualPercent=10 needs rounds of at least 1/,
+    );
     expect(failure('gptq-2', { ...grid, compensation: 'block' })).toMatch(/needs compensation\.kind=column/);
     expect(failure('gptq-2', { targets: 'shifted', hessian: 'per-block' })).toMatch(
       /targets\.kind=shifted needs compensation\.hessian=per-stage/,

@@ -1,5 +1,7 @@
+import { DBellError } from '../../contract/errors.ts';
 import { exportGguf } from '../../package/export-gguf.ts';
 import { openPackage } from '../../package/open.ts';
+import { verifyPackage } from '../../package/verify.ts';
 import type { TaskFunction } from './control.ts';
 
 const task = 'export';
@@ -9,6 +11,10 @@ export const exportTask: TaskFunction<'export'> = async (input, control) => {
   const startedAt = performance.now();
   const source = await openPackage(input.package);
   try {
+    // A GGUF carries no hash: what was damaged before could not be told from it any more.
+    const { problems } = await verifyPackage(input.package);
+    const [first] = problems;
+    if (first) throw new DBellError('invalid-package', `${input.package}: ${first.message}`);
     const { path, bytes, types, notes } = await exportGguf(source, input.out, {
       rounding: input.rounding,
       stopRequested: () => control.stopRequested(),

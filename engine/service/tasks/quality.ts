@@ -22,6 +22,12 @@ export const qualityTask: TaskFunction<'quality'> = async (input, control) => {
   try {
     const original = await openSubject(task, input.against, { threads: input.threads }, control);
     try {
+      if (original.recipe !== null) {
+        throw new DBellError(
+          'invalid-input',
+          `${input.against} is a package (${original.recipe}), no original: give the model that a package was made from; dbell compare sets packages side by side`,
+        );
+      }
       return await compare(input, subject, original, control);
     } finally {
       await original.close();

@@ -5,6 +5,9 @@ import type { TaskFunction } from './control.ts';
 
 const task = 'verify';
 
+/** Small files come first and take longest for their bytes: before this share of the work nothing can be said about the rest. */
+const leastFractionForEstimate = 0.05;
+
 /** Structure, hashes and, given the source model, the numbers of a package. What is wrong with it is the result, not an error. */
 export const verifyTask: TaskFunction<'verify'> = async (input, control) => {
   const startedAt = performance.now();
@@ -22,7 +25,7 @@ export const verifyTask: TaskFunction<'verify'> = async (input, control) => {
           step: null,
           item: null,
           relativeError: null,
-          remainingMs: fraction > 0 ? (elapsed / fraction) * (1 - fraction) : null,
+          remainingMs: fraction >= leastFractionForEstimate ? (elapsed / fraction) * (1 - fraction) : null,
         });
       },
     });
