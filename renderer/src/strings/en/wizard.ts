@@ -99,7 +99,7 @@ export const wizardStrings = {
       notMeasured: (recipe: string) =>
         `${recipe} has not been measured yet; your run will say what it costs.`,
       expected: (recipe: string, ratio: string) =>
-        `Expected of ${recipe}: a perplexity of up to ${ratio} the original’s.`,
+        `${recipe} as measured so far: at worst ${ratio} the original’s perplexity.`,
       expectUsable: ' That is usable.',
       expectDegraded: ' That is degraded: still language, with errors.',
       expectBroken: ' That is broken text.',
