@@ -1,6 +1,7 @@
 import path from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import { identifierSchema, type TextSource } from '../contract/common.ts';
+import { limits } from '../contract/limits.ts';
 
 /** Parsers of option values. What they refuse is wrong usage, exit code 2; the contract checks everything again. */
 
@@ -97,4 +98,20 @@ export function withOutputOptions(command: Command): Command {
   return command
     .option('--json', 'print one JSON object on standard output and nothing else')
     .option('--events', 'print JSON Lines: every event, then the result');
+}
+
+/** How a text is cut into the windows that are measured. */
+export function withWindowOptions(command: Command): Command {
+  return command
+    .option(
+      '--context <tokens>',
+      "tokens of a window (default: 2048, or the model's own context if shorter)",
+      wholeNumber(2, limits.contextTokens),
+    )
+    .option('--windows <count>', 'default: all that the text has', wholeNumber(1, limits.windowCount))
+    .option(
+      '--document-separator <id>',
+      'token id before each document, or none (default: the id of <|endoftext|>, else of the beginning of text)',
+      separator,
+    );
 }

@@ -44,7 +44,8 @@ function withOriginals(subjects: ComparedSubject[]): ComparedSubject[] {
   });
 }
 
-const nothingButPerplexity = {
+/** What a comparison has and a mere perplexity does not. */
+export const nothingButPerplexity = {
   perplexityRatio: null,
   topTokenAgreement: null,
   klDivergenceNats: null,

@@ -3,13 +3,14 @@ import { readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { canonicalJson } from '../files/json.ts';
 import { FileSource } from '../model/byte-source.ts';
-import { type ProblemList, quote } from '../model/problems.ts';
+import { ProblemList, quote } from '../model/problems.ts';
 import type { ModelSource } from '../model/source.ts';
 import { checkChunkBytes } from './limits.ts';
 import { modelCard } from './model-card.ts';
 import { inspectPackage } from './open.ts';
 import { locationsOf, type OpenedPackage } from './opened-package.ts';
 import { qualitySha256 } from './quality.ts';
+import type { PackageSource } from './types.ts';
 import { compareWithSource } from './verify-against.ts';
 
 export interface VerifyOptions {
@@ -86,10 +87,19 @@ function cardWarnings({ path: folder, quantization, quality, architecture }: Ope
       ];
 }
 
+/** What is wrong with the bytes of a package's files: those that differ from the SHA-256 that config.json and quality.json name. */
+export async function hashProblems(
+  source: Pick<PackageSource, 'path' | 'quantization' | 'quality'>,
+): Promise<ProblemList> {
+  const problems = new ProblemList();
+  await checkHashes(source, problems, { checkedFiles: 0, checkedBytes: 0 }, () => {});
+  return problems;
+}
+
 async function checkHashes(
-  opened: OpenedPackage,
+  opened: Pick<PackageSource, 'path' | 'quantization' | 'quality'>,
   problems: ProblemList,
-  report: VerifyReport,
+  report: Pick<VerifyReport, 'checkedFiles' | 'checkedBytes'>,
   onProgress: (share: number) => void,
 ): Promise<void> {
   const { files } = opened.quantization;

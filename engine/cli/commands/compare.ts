@@ -4,7 +4,7 @@ import type { ComparedSubject, CompareResult } from '../../contract/compare.ts';
 import { limits } from '../../contract/limits.ts';
 import type { AddCommand } from '../command.ts';
 import { formatBytes, formatCount, significant } from '../format.ts';
-import { filePath, separator, textSource, wholeNumber, withOutputOptions } from '../options.ts';
+import { filePath, textSource, wholeNumber, withOutputOptions, withWindowOptions } from '../options.ts';
 import type { OutputOptions } from '../output.ts';
 import { table, wrap } from '../table.ts';
 
@@ -23,26 +23,17 @@ const defaultLayers = 3;
 
 export const compareCommand: AddCommand = (program, run) => {
   withOutputOptions(
-    program
-      .command('compare')
-      .description('put packages, and the model they were made from, side by side; what differs first')
-      .argument(
-        '<packages...>',
-        'packages; a Hugging Face folder or .gguf file among them is what they are judged against',
-        (text: string, before: string[] | undefined) => [...(before ?? []), filePath(text)],
-      )
-      .option('--text <text>', 'measure on this text what was not yet measured on it', textSource)
-      .option(
-        '--context <tokens>',
-        "tokens of a window (default: 2048, or the model's own context if shorter)",
-        wholeNumber(2, limits.contextTokens),
-      )
-      .option('--windows <count>', 'default: all that the text has', wholeNumber(1, limits.windowCount))
-      .option(
-        '--document-separator <id>',
-        'token id before each document, or none (default: the id of <|endoftext|>, else of the beginning of text)',
-        separator,
-      )
+    withWindowOptions(
+      program
+        .command('compare')
+        .description('put packages, and the model they were made from, side by side; what differs first')
+        .argument(
+          '<packages...>',
+          'packages; a Hugging Face folder or .gguf file among them is what they are judged against',
+          (text: string, before: string[] | undefined) => [...(before ?? []), filePath(text)],
+        )
+        .option('--text <text>', 'measure on this text what was not yet measured on it', textSource),
+    )
       .option(
         '--layers <count>',
         `worst layers of each that are shown (default: ${defaultLayers})`,

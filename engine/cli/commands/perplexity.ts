@@ -3,7 +3,14 @@ import { limits } from '../../contract/limits.ts';
 import type { PerplexityResult } from '../../contract/measurement.ts';
 import type { AddCommand } from '../command.ts';
 import { formatBytes, formatCount, formatDuration, formatPerplexity } from '../format.ts';
-import { filePath, oneOf, separator, textSource, wholeNumber, withOutputOptions } from '../options.ts';
+import {
+  filePath,
+  oneOf,
+  textSource,
+  wholeNumber,
+  withOutputOptions,
+  withWindowOptions,
+} from '../options.ts';
 import type { OutputOptions } from '../output.ts';
 import { pairs } from '../table.ts';
 
@@ -19,26 +26,17 @@ interface PerplexityOptions extends OutputOptions {
 
 export const perplexityCommand: AddCommand = (program, run) => {
   withOutputOptions(
-    program
-      .command('perplexity')
-      .description('measure how well a model predicts a text (lower is better)')
-      .argument('<model>', 'Hugging Face folder, .gguf file or package', filePath)
-      .requiredOption(
-        '--text <text>',
-        'text file, .jsonl file or folder of texts, or bundled:general, bundled:stories, bundled:stories-validation',
-        textSource,
-      )
-      .option(
-        '--context <tokens>',
-        "tokens of a window (default: 2048, or the model's own context if shorter)",
-        wholeNumber(2, limits.contextTokens),
-      )
-      .option('--windows <count>', 'default: all that the text has', wholeNumber(1, limits.windowCount))
-      .option(
-        '--document-separator <id>',
-        'token id before each document, or none (default: the id of <|endoftext|>, else of the beginning of text)',
-        separator,
-      )
+    withWindowOptions(
+      program
+        .command('perplexity')
+        .description('measure how well a model predicts a text (lower is better)')
+        .argument('<model>', 'Hugging Face folder, .gguf file or package', filePath)
+        .requiredOption(
+          '--text <text>',
+          'text file, .jsonl file or folder of texts, or bundled:general, bundled:stories, bundled:stories-validation',
+          textSource,
+        ),
+    )
       .option(
         '--activation-bits <bits>',
         '16, 8, 6 or 4 (default: what a package was made for; 16 for a model)',

@@ -8,10 +8,10 @@ import {
   collectTexts,
   filePath,
   oneOf,
-  separator,
   textSource,
   wholeNumber,
   withOutputOptions,
+  withWindowOptions,
 } from '../options.ts';
 import type { OutputOptions } from '../output.ts';
 import { pairs, wrap } from '../table.ts';
@@ -36,27 +36,18 @@ const sampled = { kind: 'sampled', temperature: 0.8, topP: 0.95 } as const;
 
 export const qualityCommand: AddCommand = (program, run) => {
   withOutputOptions(
-    program
-      .command('quality')
-      .description('judge a package beside the model it was made from: usable, degraded or broken')
-      .argument('<package>', 'folder that quantize wrote', filePath)
-      .requiredOption('--against <model>', 'the original: Hugging Face folder or .gguf file', filePath)
-      .requiredOption(
-        '--text <text>',
-        'held-out text: file, folder, or bundled:general, bundled:stories, bundled:stories-validation',
-        textSource,
-      )
-      .option(
-        '--context <tokens>',
-        "tokens of a window (default: 2048, or the model's own context if shorter)",
-        wholeNumber(2, limits.contextTokens),
-      )
-      .option('--windows <count>', 'default: all that the text has', wholeNumber(1, limits.windowCount))
-      .option(
-        '--document-separator <id>',
-        'token id before each document, or none (default: the id of <|endoftext|>, else of the beginning of text)',
-        separator,
-      )
+    withWindowOptions(
+      program
+        .command('quality')
+        .description('judge a package beside the model it was made from: usable, degraded or broken')
+        .argument('<package>', 'folder that quantize wrote', filePath)
+        .requiredOption('--against <model>', 'the original: Hugging Face folder or .gguf file', filePath)
+        .requiredOption(
+          '--text <text>',
+          'held-out text: file, folder, or bundled:general, bundled:stories, bundled:stories-validation',
+          textSource,
+        ),
+    )
       .option(
         '--activation-bits <bits>',
         'of the package: 16, 8, 6 or 4 (default: what it was made for)',

@@ -1,5 +1,5 @@
 import type { ComparedMeasurement, ComparedSubject, CompareInput } from '../../contract/compare.ts';
-import { compareSubjects } from '../../measure/compare-subjects.ts';
+import { compareSubjects, nothingButPerplexity } from '../../measure/compare-subjects.ts';
 import type { RunStore } from '../run-store.ts';
 import type { TaskResult } from '../work-protocol.ts';
 import type { JobContext, JobDefinition } from './job.ts';
@@ -88,15 +88,7 @@ async function measureMissing(
   }
   if (known.length > 0) return null;
   const perplexity = await perplexityJob(runs, settings).run(job);
-  return {
-    ...perplexity,
-    perplexityRatio: null,
-    topTokenAgreement: null,
-    klDivergenceNats: null,
-    verdict: null,
-    thresholds: null,
-    originalFingerprint: null,
-  };
+  return { ...perplexity, ...nothingButPerplexity };
 }
 
 function isSameMeasurement(a: ComparedMeasurement, b: ComparedMeasurement): boolean {

@@ -33,6 +33,31 @@ interface TaskControlOwner extends TaskControl {
 /** A rate that was measured over less than this says nothing about what remains. */
 const minimumMeasuredMs = 1000;
 
+/** A share of the work below this says nothing about the rest: files and tensors take unlike times. */
+const leastFractionForEstimate = 0.05;
+
+/** Milliseconds left of work of which `fraction` (0 … 1) took `elapsedMs`; null where too little is done to tell. */
+export function remainingMsOf(elapsedMs: number, fraction: number): number | null {
+  return fraction >= leastFractionForEstimate ? (elapsedMs / fraction) * (1 - fraction) : null;
+}
+
+/** What measures window by window reports after each: windows are alike, so the first already tells how long the rest takes. */
+export function windowProgress(control: TaskControl, task: string) {
+  const startedAt = performance.now();
+  return ({ windowsDone, windowCount }: { windowsDone: number; windowCount: number }): void => {
+    const elapsedMs = performance.now() - startedAt;
+    control.progress({
+      task,
+      stage: task,
+      fraction: windowsDone / windowCount,
+      step: { index: windowsDone - 1, count: windowCount, unit: 'window' },
+      item: null,
+      relativeError: null,
+      remainingMs: (elapsedMs / windowsDone) * (windowCount - windowsDone),
+    });
+  };
+}
+
 /** How often a paused task looks whether it may go on. */
 const pausedPollMs = 50;
 

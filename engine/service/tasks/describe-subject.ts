@@ -1,5 +1,6 @@
 import path from 'node:path';
 import type { ComparedMeasurement, ComparedSubject } from '../../contract/compare.ts';
+import { nothingButPerplexity } from '../../measure/compare-subjects.ts';
 import { openModel } from '../../model/open.ts';
 import { createTokenizer } from '../../model/tokenizer-huggingface.ts';
 import { bytesByPart } from '../../package/byte-breakdown.ts';
@@ -109,14 +110,6 @@ function measurementsOf({
       ...entry,
       klDivergenceNats: klDivergenceNats.mean,
     })),
-    ...perplexities.map((entry) => ({
-      ...entry,
-      perplexityRatio: null,
-      topTokenAgreement: null,
-      klDivergenceNats: null,
-      verdict: null,
-      thresholds: null,
-      originalFingerprint: null,
-    })),
+    ...perplexities.map((entry) => ({ ...entry, ...nothingButPerplexity })),
   ];
 }

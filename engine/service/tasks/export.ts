@@ -1,8 +1,8 @@
 import { DBellError } from '../../contract/errors.ts';
 import { exportGguf } from '../../package/export-gguf.ts';
 import { openPackage } from '../../package/open.ts';
-import { verifyPackage } from '../../package/verify.ts';
-import type { TaskFunction } from './control.ts';
+import { hashProblems } from '../../package/verify.ts';
+import { remainingMsOf, type TaskFunction } from './control.ts';
 
 const task = 'export';
 
@@ -12,14 +12,12 @@ export const exportTask: TaskFunction<'export'> = async (input, control) => {
   const source = await openPackage(input.package);
   try {
     // A GGUF carries no hash: what was damaged before could not be told from it any more.
-    const { problems } = await verifyPackage(input.package);
-    const [first] = problems;
+    const [first] = (await hashProblems(source)).items;
     if (first) throw new DBellError('invalid-package', `${input.package}: ${first.message}`);
     const { path, bytes, types, notes } = await exportGguf(source, input.out, {
       rounding: input.rounding,
       stopRequested: () => control.stopRequested(),
       onProgress: (fraction) => {
-        const elapsed = performance.now() - startedAt;
         control.progress({
           task,
           stage: fraction < 0.5 ? 'check' : 'write',
@@ -27,7 +25,7 @@ export const exportTask: TaskFunction<'export'> = async (input, control) => {
           step: null,
           item: null,
           relativeError: null,
-          remainingMs: fraction > 0 ? (elapsed / fraction) * (1 - fraction) : null,
+          remainingMs: remainingMsOf(performance.now() - startedAt, fraction),
         });
       },
     });

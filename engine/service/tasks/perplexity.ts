@@ -2,7 +2,7 @@ import { toErrorPayload } from '../../contract/error-payload.ts';
 import { processMemory } from '../../measure/memory.ts';
 import { type PerplexityResult as Measured, perplexity } from '../../measure/perplexity.ts';
 import { attachPerplexity } from '../../package/attach-measurement.ts';
-import type { TaskControl, TaskFunction } from './control.ts';
+import { type TaskControl, type TaskFunction, windowProgress } from './control.ts';
 import { contextFor, separatorFor } from './quantization-settings.ts';
 import { openSubject } from './subject.ts';
 import { readWindows } from './text-windows.ts';
@@ -44,21 +44,9 @@ export const perplexityTask: TaskFunction<'perplexity'> = async (input, control)
       },
       control,
     );
-    const startedAt = performance.now();
     const measured = await perplexity(subject.model, windows, {
       border: () => control.border(),
-      onProgress: ({ windowsDone, windowCount }) => {
-        const elapsed = performance.now() - startedAt;
-        control.progress({
-          task,
-          stage: task,
-          fraction: windowsDone / windowCount,
-          step: { index: windowsDone - 1, count: windowCount, unit: 'window' },
-          item: null,
-          relativeError: null,
-          remainingMs: (elapsed / windowsDone) * (windowCount - windowsDone),
-        });
-      },
+      onProgress: windowProgress(control, task),
     });
     if (input.remember && subject.recipe !== null) await attach(subject.path, measured, control);
     return {

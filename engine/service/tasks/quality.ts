@@ -6,7 +6,8 @@ import { generate } from '../../measure/generate.ts';
 import { processMemory } from '../../measure/memory.ts';
 import { measureQuality } from '../../measure/quality.ts';
 import { attachComparison } from '../../package/attach-measurement.ts';
-import type { TaskControl, TaskFunction } from './control.ts';
+import { type TaskControl, type TaskFunction, windowProgress } from './control.ts';
+import { isPackage } from './package-detection.ts';
 import { contextFor, separatorFor } from './quantization-settings.ts';
 import { openSubject, type Subject } from './subject.ts';
 import { readWindows } from './text-windows.ts';
@@ -18,16 +19,16 @@ const defaultPromptTokens = 16;
 
 /** A packed model beside its original on the same text: figures, verdict, and texts that both write. */
 export const qualityTask: TaskFunction<'quality'> = async (input, control) => {
+  if (isPackage(input.against)) {
+    throw new DBellError(
+      'invalid-input',
+      `${input.against} is a package, no original: give the model that a package was made from; dbell compare sets packages side by side`,
+    );
+  }
   const subject = await openSubject(task, input.model, input, control);
   try {
     const original = await openSubject(task, input.against, { threads: input.threads }, control);
     try {
-      if (original.recipe !== null) {
-        throw new DBellError(
-          'invalid-input',
-          `${input.against} is a package (${original.recipe}), no original: give the model that a package was made from; dbell compare sets packages side by side`,
-        );
-      }
       return await compare(input, subject, original, control);
     } finally {
       await original.close();
@@ -44,21 +45,9 @@ async function compare(input: QualityInput, subject: Subject, original: Subject,
     control.report({ type: 'message', level: 'warning', message });
   }
   const windows = await commonWindows(input, subject, original, control);
-  const startedAt = performance.now();
   const measured = await measureQuality(original.model, subject.model, windows, {
     border: () => control.border(),
-    onProgress: ({ windowsDone, windowCount }) => {
-      const elapsed = performance.now() - startedAt;
-      control.progress({
-        task,
-        stage: task,
-        fraction: windowsDone / windowCount,
-        step: { index: windowsDone - 1, count: windowCount, unit: 'window' },
-        item: null,
-        relativeError: null,
-        remainingMs: (elapsed / windowsDone) * (windowCount - windowsDone),
-      });
-    },
+    onProgress: windowProgress(control, task),
   });
   // Before the samples: their caches are for the whole context.
   const { peakRssBytes } = processMemory();

@@ -1,12 +1,9 @@
 import { DBellError } from '../../contract/errors.ts';
 import { openModel } from '../../model/open.ts';
 import { verifyPackage } from '../../package/verify.ts';
-import type { TaskFunction } from './control.ts';
+import { remainingMsOf, type TaskFunction } from './control.ts';
 
 const task = 'verify';
-
-/** Small files come first and take longest for their bytes: before this share of the work nothing can be said about the rest. */
-const leastFractionForEstimate = 0.05;
 
 /** Structure, hashes and, given the source model, the numbers of a package. What is wrong with it is the result, not an error. */
 export const verifyTask: TaskFunction<'verify'> = async (input, control) => {
@@ -17,7 +14,6 @@ export const verifyTask: TaskFunction<'verify'> = async (input, control) => {
       against,
       onProgress: (fraction) => {
         if (control.stopRequested()) throw new DBellError('stopped', 'stopped');
-        const elapsed = performance.now() - startedAt;
         control.progress({
           task,
           stage: task,
@@ -25,7 +21,7 @@ export const verifyTask: TaskFunction<'verify'> = async (input, control) => {
           step: null,
           item: null,
           relativeError: null,
-          remainingMs: fraction >= leastFractionForEstimate ? (elapsed / fraction) * (1 - fraction) : null,
+          remainingMs: remainingMsOf(performance.now() - startedAt, fraction),
         });
       },
     });
