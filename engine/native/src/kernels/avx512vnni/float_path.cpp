@@ -1,15 +1,10 @@
 // Float path with AVX-512: codes of one row group and block to float32 weights, and the panel product with FMA.
-#include <immintrin.h>
-
 #include "kernels/avx512vnni/base3.h"
 #include "kernels/avx512vnni/kernels.h"
+#include "kernels/avx512vnni/vector.h"
 
 namespace dbell::avx512vnni {
 namespace {
-
-inline __m512 half_row(const std::uint16_t* values) {
-  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(values)));
-}
 
 /// C tile of `count` rows × `panels` panels; the sum of each element runs over k ascending.
 template <int count, int panels>

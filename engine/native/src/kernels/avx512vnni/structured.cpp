@@ -1,25 +1,11 @@
 // Integer path of the structured layout with AVX-512 VNNI: three masked sums over all columns and three over the
 // salient ones; the ordinary sums are their exact differences. Only quads with a salient column are visited for the
 // latter.
-#include <immintrin.h>
-
 #include "kernels/avx512vnni/kernels.h"
+#include "kernels/avx512vnni/vector.h"
 
 namespace dbell::avx512vnni {
 namespace {
-
-constexpr std::size_t kPrefetchBytes = 4096;
-
-inline std::size_t lines_of_block(const PackedLinear& linear, std::size_t block) {
-  const std::size_t left = linear.lines - block * kLinesPerBlock;
-  return left < kLinesPerBlock ? left : kLinesPerBlock;
-}
-
-inline __m512i broadcast_quad(const std::int8_t* x) {
-  int quad;
-  __builtin_memcpy(&quad, x, sizeof quad);
-  return _mm512_set1_epi32(quad);
-}
 
 /// Ordinary L00, L10, L01, L11, salient L00, L10, L01, L11 of 16 rows.
 struct Levels {
@@ -32,7 +18,7 @@ inline Levels load_levels(const PackedLinear& linear, std::size_t group, std::si
   __m512 value[kStructuredValues];
 #pragma GCC unroll 7
   for (std::size_t i = 0; i < kStructuredValues; ++i) {
-    value[i] = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(values + i * kRowsPerGroup)));
+    value[i] = half_row(values + i * kRowsPerGroup);
   }
   const __m512 lower = _mm512_sub_ps(value[4], value[5]), upper = _mm512_add_ps(value[4], value[5]);
   return {{_mm512_sub_ps(value[0], value[1]), _mm512_add_ps(value[0], value[1]), _mm512_sub_ps(value[2], value[3]),

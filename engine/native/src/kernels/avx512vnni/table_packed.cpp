@@ -1,8 +1,7 @@
 // Tables of 6 and 4 bits (embedding and head) times int8 activations with AVX-512 VNNI: the stored fields are unsigned and
 // in kernel order, so they go into dpbusd as they are; 2^(b−1) times the sum of the activations is subtracted behind.
-#include <immintrin.h>
-
 #include "kernels/avx512vnni/kernels.h"
+#include "kernels/avx512vnni/vector.h"
 
 namespace dbell::avx512vnni {
 namespace {
@@ -43,8 +42,7 @@ void multiply_packed(const Table& table, const TableActivations& activations, st
       const std::size_t at = row_group * table.groups + group;
       __m512i quads[8];
       load_fields<is_six>(static_cast<const std::uint8_t*>(table.values) + at * kLines * kLineBytes, quads);
-      const __m512 scale = _mm512_cvtph_ps(
-          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(table.scales + at * kRowsPerGroup)));
+      const __m512 scale = half_row(table.scales + at * kRowsPerGroup);
       for (std::size_t t = 0; t < activations.tokens; ++t) {
         const std::int8_t* x = activations.values + t * width + group * kColumnsPerTableGroup;
         __m512i sum = _mm512_set1_epi32(-(activations.group_sums[t * table.groups + group] * (1 << kOffsetShift)));
