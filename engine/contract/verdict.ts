@@ -12,6 +12,15 @@ export const verdictThresholdsSchema = z.strictObject({
 });
 export type VerdictThresholds = z.infer<typeof verdictThresholdsSchema>;
 
+/**
+ * What a ratio of perplexities and an agreement of top tokens mean for a person. A result carries the thresholds that it was judged by, so that a
+ * verdict stays true when they change.
+ */
+export const verdictThresholds: VerdictThresholds = {
+  usable: { mostPerplexityRatio: 1.25, leastTopTokenAgreement: 0.75 },
+  degraded: { mostPerplexityRatio: 2 },
+};
+
 /** A verdict with the figures that it rests on and the thresholds that it was judged by, for people. */
 export function verdictSentence({
   verdict,

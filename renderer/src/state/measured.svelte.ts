@@ -1,9 +1,13 @@
+import { verdictThresholds as engineThresholds } from '../../../engine/contract/verdict.ts';
 import measurements from '../../../resources/measurements.json';
 import type { RecipePoint } from '../charts/scatter.ts';
 import { runHistory } from './history.svelte.ts';
 
-/** Borders of the verdict, as the engine judges; a result carries those it was judged by. */
-export const verdictThresholds = { usable: 1.25, degraded: 2 } as const;
+/** Ratios of perplexity up to which the engine says usable and degraded; a result carries those it was judged by. */
+export const verdictThresholds = {
+  usable: engineThresholds.usable.mostPerplexityRatio,
+  degraded: engineThresholds.degraded.mostPerplexityRatio,
+};
 
 interface Row {
   model: string;
