@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { numerics } from '../../engine/native/numerics.ts';
-import { hostileRows, randomHessian, randomWeight } from './numerics-inputs.ts';
+import { gridFitDefaults, hostileRows, randomHessian, randomWeight } from './numerics-inputs.ts';
 
 /** Prints digests of everything the numerics compute, for numerics-instruction-sets.test.ts, which runs this once for each instruction set. */
 
@@ -90,14 +90,8 @@ for (const bits of [4, 6] as const) {
 for (const levels of [2, 3, 16] as const)
   for (const columnScale of ['free', 'none'] as const) {
     const fit = numerics.fitGrid(weights.random, hessian, outFeatures, inFeatures, {
+      ...gridFitDefaults,
       levels,
-      rounds: 4,
-      sweeps: 2,
-      blockSize: 128,
-      damping: 0.01,
-      maximumDamping: 1,
-      rowRidge: 1e-4,
-      columnRidge: 1e-3,
       columnScale,
     });
     record(`grid ${levels} ${columnScale}`, [

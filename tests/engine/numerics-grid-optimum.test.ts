@@ -15,20 +15,13 @@ import {
   solveRowScales,
 } from '../../engine/quantize/reference/grid-scales.ts';
 import { halfToNumber } from '../../engine/quantize/reference/half-precision.ts';
-import { normalNumbers, randomHessian, randomWeight } from './numerics-inputs.ts';
+import { gridFitDefaults, normalNumbers, randomHessian, randomWeight } from './numerics-inputs.ts';
 
 /** What a grid fit is a minimum of, found by trying: on tiny layers, with losses computed from nothing but Ŵ and H. */
 
 const options = {
-  levels: 4,
-  rounds: 4,
-  sweeps: 2,
+  ...gridFitDefaults,
   blockSize: 4,
-  damping: 0.01,
-  maximumDamping: 1,
-  rowRidge: 1e-4,
-  columnRidge: 1e-3,
-  columnScale: 'free',
   residualColumns: 0,
   activations: null,
 } satisfies GridFitOptions;

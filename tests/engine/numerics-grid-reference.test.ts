@@ -2,20 +2,13 @@ import { expect, test } from 'vitest';
 import { type GridFitOptions, numerics } from '../../engine/native/numerics.ts';
 import * as reference from '../../engine/quantize/reference/grid-fit.ts';
 import { type GridMetric, gridMetric } from '../../engine/quantize/reference/grid-layer.ts';
-import { hostileRows, randomHessian, randomWeight } from './numerics-inputs.ts';
+import { gridFitDefaults, hostileRows, randomHessian, randomWeight } from './numerics-inputs.ts';
 
 /** The native grid fit against the plain one, bit by bit. */
 
 const defaults = {
-  levels: 4,
+  ...gridFitDefaults,
   rounds: 2,
-  sweeps: 2,
-  blockSize: 128,
-  damping: 0.01,
-  maximumDamping: 1,
-  rowRidge: 1e-4,
-  columnRidge: 1e-3,
-  columnScale: 'free',
   residualColumns: 0,
   activations: null,
 } satisfies GridFitOptions;

@@ -1,19 +1,15 @@
 import { expect, test } from 'vitest';
 import { threads } from '../../engine/native/index.ts';
 import { type GridFit, type GridFitOptions, numerics } from '../../engine/native/numerics.ts';
-import { hostileRows, normalNumbers, randomHessian, randomWeight } from './numerics-inputs.ts';
+import {
+  gridFitDefaults,
+  hostileRows,
+  normalNumbers,
+  randomHessian,
+  randomWeight,
+} from './numerics-inputs.ts';
 
-const defaults: GridFitOptions = {
-  levels: 4,
-  rounds: 4,
-  sweeps: 2,
-  blockSize: 128,
-  damping: 0.01,
-  maximumDamping: 1,
-  rowRidge: 1e-4,
-  columnRidge: 1e-3,
-  columnScale: 'free',
-};
+const defaults: GridFitOptions = gridFitDefaults;
 const allLevels = [2, 3, 4, 8, 16] as const;
 
 /** Ŵ from what is stored. */

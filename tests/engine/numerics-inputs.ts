@@ -1,6 +1,20 @@
+import type { GridFitOptions } from '../../engine/native/numerics.ts';
 import { inverseCholeskyFactor } from '../../engine/quantize/reference/cholesky.ts';
 
 /** Inputs for the tests of the quantization numerics: seeded, so that a failure can be repeated. */
+
+/** What grids are fitted with unless a test is about something else. */
+export const gridFitDefaults = {
+  levels: 4,
+  rounds: 4,
+  sweeps: 2,
+  blockSize: 128,
+  damping: 0.01,
+  maximumDamping: 1,
+  rowRidge: 1e-4,
+  columnRidge: 1e-3,
+  columnScale: 'free',
+} satisfies GridFitOptions;
 
 /** Uniform numbers in [0, 1) (mulberry32). */
 export function uniformNumbers(seed: number): () => number {

@@ -1,20 +1,12 @@
 // Base-3 bytes against the plain definition of docs/format.md: strips of 20 columns, five digits a byte.
 #include "common/base3_packing.h"
 
-#include <cstdio>
-#include <cstdlib>
 #include <random>
 #include <vector>
 
-using namespace dbell;
+#include "check.h"
 
-#define CHECK(condition)                                                 \
-  do {                                                                   \
-    if (!(condition)) {                                                  \
-      std::printf("%s:%d: %s is false\n", __FILE__, __LINE__, #condition); \
-      std::exit(1);                                                      \
-    }                                                                    \
-  } while (0)
+using namespace dbell;
 
 namespace {
 

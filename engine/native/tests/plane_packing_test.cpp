@@ -2,23 +2,14 @@
 #include "common/plane_packing.h"
 
 #include <cmath>
-#include <cstdio>
-#include <cstdlib>
 #include <limits>
 #include <random>
 #include <vector>
 
+#include "check.h"
 #include "common/half.h"
 
 using namespace dbell;
-
-#define CHECK(condition)                                                 \
-  do {                                                                   \
-    if (!(condition)) {                                                  \
-      std::printf("%s:%d: %s is false\n", __FILE__, __LINE__, #condition); \
-      std::exit(1);                                                      \
-    }                                                                    \
-  } while (0)
 
 static int code_by_definition(const std::vector<std::uint8_t>& bytes, std::size_t columns, int planes, std::size_t row,
                               std::size_t column) {

@@ -12,7 +12,7 @@ import {
 import { activationCost, smollmGrids, smollmSmallTables, storiesGrids } from '../reference-values.ts';
 import { measureSmollmCost } from './cost.ts';
 import { hashes, interruptedRun } from './kills.ts';
-import { smollmModel } from './recipes.ts';
+import { smollmSetting } from './recipes.ts';
 
 interface GridRow {
   levels: number;
@@ -70,19 +70,6 @@ const storiesSetting = (scratch: string): Setting => ({
     windows: 64,
     context: 512,
     separator: '0',
-  },
-});
-
-const smollmSetting = (scratch: string): Setting => ({
-  scratch,
-  name: 'smollm',
-  model: path.join(assets, smollmModel),
-  calibration: { text: path.join(assets, 'data/c4-sample/c4_sample.jsonl'), windows: 64, context: 2048 },
-  evaluation: {
-    text: path.join(assets, 'data/wikitext-2-raw/wiki.test.joined.txt'),
-    windows: 148,
-    context: 2048,
-    separator: 'none',
   },
 });
 

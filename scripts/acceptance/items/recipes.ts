@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { assets } from '../command.ts';
 import { atMost, type Figure, type Item, within } from '../harness.ts';
-import { ask, quantizeAndMeasure } from '../quantize-and-measure.ts';
+import { ask, type QuantizeAndMeasure, quantizeAndMeasure } from '../quantize-and-measure.ts';
 import { smollmRecipes, storiesRecipes } from '../reference-values.ts';
 
 export const smollmModel = 'models/smollm2-135m-instruct-gguf/SmolLM2-135M-Instruct.Q4_1.gguf';
@@ -40,23 +40,28 @@ export const storiesItems: Item[] = storiesRecipes.map((row) => ({
     }),
 }));
 
+/** The setting of SmolLM2's reference values: everything about a measurement but the recipe. */
+export const smollmSetting = (scratch: string): Omit<QuantizeAndMeasure, 'recipe' | 'activationBits'> => ({
+  scratch,
+  name: 'smollm',
+  model: path.join(assets, smollmModel),
+  calibration: { text: path.join(assets, 'data/c4-sample/c4_sample.jsonl'), windows: 64, context: 2048 },
+  evaluation: {
+    text: path.join(assets, 'data/wikitext-2-raw/wiki.test.joined.txt'),
+    windows: 148,
+    context: 2048,
+    separator: 'none',
+  },
+});
+
 export const smollmItems: Item[] = smollmRecipes.map((row) => ({
   id: `smollm/${row.recipe}-a${row.activationBits}`,
   title: `SmolLM2-135M-Instruct, ${row.recipe} at A${row.activationBits}, 64 × 2048 calibration tokens of the C4 sample, WikiText-2`,
   run: async ({ scratch }) => {
     let figures = await quantizeAndMeasure({
-      scratch,
-      name: 'smollm',
-      model: path.join(assets, smollmModel),
+      ...smollmSetting(scratch),
       recipe: row.recipe,
       activationBits: row.activationBits,
-      calibration: { text: path.join(assets, 'data/c4-sample/c4_sample.jsonl'), windows: 64, context: 2048 },
-      evaluation: {
-        text: path.join(assets, 'data/wikitext-2-raw/wiki.test.joined.txt'),
-        windows: 148,
-        context: 2048,
-        separator: 'none',
-      },
     });
     figures = ask(figures, 'peak RSS', (value, name) => atMost(name, value, 1.5e9));
     const { perplexity, storedBits, broken } = row;
