@@ -2,6 +2,7 @@ import { DBellError } from '../contract/errors.ts';
 import type { Architecture } from '../model/architecture.ts';
 import type { ModelProblem, ModelSource, TensorInfo, TokenizerDefinition } from '../model/source.ts';
 import { dequantize } from '../quantize/dequantize.ts';
+import { scaleColumns } from '../quantize/scaled-columns.ts';
 import type { PackageSource } from './types.ts';
 
 /**
@@ -85,11 +86,7 @@ export class DequantizedModel implements ModelSource {
     if (linearName === undefined) return this.#package.readFloat32(name);
     const linear = this.#package.readLinear(linearName);
     const weight = dequantize(linear);
-    const { columnScale, inFeatures } = linear;
-    if (columnScale !== null)
-      for (let index = 0; index < weight.length; index += 1)
-        weight[index] = (weight[index] ?? 0) * (columnScale[index % inFeatures] ?? 1);
-    return weight;
+    return linear.columnScale === null ? weight : scaleColumns(weight, linear.columnScale);
   }
 }
 

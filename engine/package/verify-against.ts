@@ -5,6 +5,7 @@ import { packing } from '../native/packing.ts';
 import { dequantize } from '../quantize/dequantize.ts';
 import { hiddenScale, relativeErrorUpToScale } from '../quantize/folding.ts';
 import { correctsBias, foldsIntoNorms } from '../quantize/resolve-recipe.ts';
+import { scaleColumns } from '../quantize/scaled-columns.ts';
 import { rowsPerGroup } from './layout.ts';
 import {
   fittedScaleTolerance,
@@ -181,7 +182,7 @@ function compareStage(
     );
     const hidden = hiddenScale(recipe, opened.architecture, block, stage, described);
     const error = hidden
-      ? relativeErrorUpToScale(weight, scaled(quantized, scale), linear.inFeatures, hidden)
+      ? relativeErrorUpToScale(weight, scaleColumns(quantized, scale), linear.inFeatures, hidden)
       : weightRelativeError(weight, quantized, scale);
     const stated =
       opened.quality.layers.find((layer) => layer.name === name)?.weightRelativeError ?? Number.NaN;
@@ -260,11 +261,6 @@ function effectiveScale(
     scale[column] = square === 0 ? 0 : product / square;
   }
   return { scale, fitted };
-}
-
-function scaled(quantized: Float32Array, scale: Float64Array): Float32Array {
-  const columns = scale.length;
-  return quantized.map((value, index) => value * (scale[index % columns] ?? 1));
 }
 
 /** ‖W − Q·diag(c)‖² / ‖W‖²; 0 for a layer of zeros that came back so. */

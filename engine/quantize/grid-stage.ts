@@ -6,6 +6,7 @@ import { type FoldSource, isTied, scaleOfColumns, scaleOfRows } from './folding.
 import { maximumDamping } from './limits.ts';
 import { blockCount, type GridResidual } from './quantized-linear.ts';
 import type { Recipe } from './recipe.ts';
+import { divideColumns } from './scaled-columns.ts';
 
 /** Codes and scales of one linear of a stage, cut out of the fit of all of them. */
 export interface GridLinearFit {
@@ -69,10 +70,7 @@ function inScaledSpace({ target, hessian }: GridStageInputs, scale: Float32Array
   return {
     // Only a c that is still free can make rounding cheaper.
     sample: null,
-    target: target.map((value, index) => {
-      const divisor = scale[index % size] ?? 1;
-      return divisor > 0 ? value / divisor : 0;
-    }),
+    target: divideColumns(target, scale),
     hessian: hessian.map(
       (value, index) => value * (scale[Math.floor(index / size)] ?? 1) * (scale[index % size] ?? 1),
     ),

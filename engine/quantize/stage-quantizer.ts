@@ -2,6 +2,7 @@ import type { BlockWeights, ColumnScales } from '../float/types.ts';
 import {
   type Architecture,
   type Block,
+  type Linear,
   linearsOf,
   type Stage,
   type StageName,
@@ -30,6 +31,7 @@ import type { ChannelMaxima, WeightHistogram } from './progress.ts';
 import { type ProgressReporter, plainEvent } from './progress-reporter.ts';
 import type { QuantizedLinear } from './quantized-linear.ts';
 import type { Recipe } from './recipe.ts';
+import { divideColumns, scaleColumns } from './scaled-columns.ts';
 import type { LayerReport, QuantizedBlock } from './sink.ts';
 import type { StageTargets } from './targets.ts';
 import { applyTransform, type StageTransform, weightOf } from './transform.ts';
@@ -135,7 +137,7 @@ export class StageQuantizer {
     const layers =
       this.recipe.binarizer.kind === 'grid' && target && inputs.hessian
         ? this.fitGrid(stage, target, inputs.hessian, inputs.sample)
-        : stage.linears.map((linear, index) => this.quantizeOne(stage, linear.name, targets[index], inputs));
+        : stage.linears.map((linear, index) => this.quantizeOne(stage, linear, targets[index], inputs));
     for (const [index, linear] of stage.linears.entries()) {
       const layer = layers[index];
       const weight = own[index];
@@ -197,12 +199,11 @@ export class StageQuantizer {
 
   private quantizeOne(
     stage: Stage,
-    name: string,
+    linear: Linear,
     target: Float32Array | undefined,
     inputs: StageInputs,
   ): StageLayer {
-    const linear = stage.linears.find((each) => each.name === name);
-    if (!linear || !target) throw new Error(`${name} is not of stage ${stage.name}`);
+    if (!target) throw new Error(`${linear.name} has nothing to be quantized to`);
     const scale = this.columnScales[stage.name] ?? null;
     const bias = this.biasOf(linear.bias);
     return { ...quantizeLayer(linear, target, bias, inputs.hessian, scale, this.recipe), columnScale: null };
@@ -331,19 +332,5 @@ function cutRows(stage: Stage, stacked: Float32Array): Float32Array[] {
     const rows = stacked.subarray(offset, offset + size);
     offset += size;
     return rows;
-  });
-}
-
-function scaleColumns(weight: Float32Array, scale: Float32Array): Float32Array {
-  const columns = scale.length;
-  return weight.map((value, index) => value * (scale[index % columns] ?? 1));
-}
-
-/** Weights in the space in which their codes are chosen; a column whose scale is 0 has none and counts as zeros. */
-function divideColumns(weight: Float32Array, scale: Float32Array): Float32Array {
-  const columns = scale.length;
-  return weight.map((value, index) => {
-    const divisor = scale[index % columns] ?? 1;
-    return divisor === 0 ? 0 : value / divisor;
   });
 }

@@ -4,6 +4,7 @@ import { numerics } from '../native/numerics.ts';
 import { ltdbCurvePoints } from './limits.ts';
 import type { LtdbSummary } from './progress.ts';
 import type { LtdbTransform } from './recipe.ts';
+import { scaleColumns } from './scaled-columns.ts';
 
 /** Below this share of the geometric mean a T is taken for "crossed zero" and lifted, since 1/T multiplies the activations. */
 const smallestRelativeScale = 1e-5;
@@ -137,14 +138,7 @@ export function applyTransform(
   scale: Float32Array,
 ): { columnScale: Float32Array | null; changedNorms: string[] } {
   for (const linear of stage.linears) {
-    const transformed = Float32Array.from(weightOf(weights, linear));
-    for (let row = 0; row < linear.outFeatures; row += 1) {
-      const offset = row * linear.inFeatures;
-      for (let column = 0; column < linear.inFeatures; column += 1) {
-        transformed[offset + column] = (transformed[offset + column] ?? 0) * (scale[column] ?? 1);
-      }
-    }
-    weights.set(`${linear.name}.weight`, transformed);
+    weights.set(`${linear.name}.weight`, scaleColumns(weightOf(weights, linear), scale));
   }
   const norm = stage.foldableNorm;
   if (norm === null || norm.weight === null) {
