@@ -9,7 +9,7 @@ type Row = CompareResult['differences'][number];
  * keeps figures from being compared. A pure function of what the subjects' files say.
  */
 export function compareSubjects(subjects: ComparedSubject[]): Omit<CompareResult, 'subjects'> {
-  const complete = withOriginals(subjects);
+  const { shown: complete, leftOut } = onlyWithTheirOriginals(withOriginals(subjects));
   const rows = settingRows(complete);
   // A model in full precision has no recipe to differ in.
   const differs = ({ values }: Row) => {
@@ -21,7 +21,7 @@ export function compareSubjects(subjects: ComparedSubject[]): Omit<CompareResult
     differences: rows.filter(differs),
     agreements: rows.filter((row) => !differs(row) && row.values.some((value) => value !== null)),
     groups,
-    warnings: warningsOf(complete, groups),
+    warnings: [...warningsOf(complete, groups), ...leftOut],
   };
 }
 
@@ -53,6 +53,36 @@ export const nothingButPerplexity = {
   thresholds: null,
   originalFingerprint: null,
 } as const;
+
+/**
+ * Ratio, agreement, divergence and verdict mean something beside the model that they were measured against: where full-precision models are subjects, that is one of
+ * them, else the package's own source. Of other comparisons the perplexity alone is shown, and it is said.
+ */
+function onlyWithTheirOriginals(subjects: ComparedSubject[]) {
+  const originals = subjects.filter(({ isPackage }) => !isPackage);
+  const leftOut = new Set<string>();
+  const shown = subjects.map((subject): ComparedSubject => {
+    const allowed = new Set(
+      (originals.length > 0 ? originals : [subject]).map(({ sourceFingerprint }) => sourceFingerprint),
+    );
+    const isComparable = ({ originalFingerprint }: ComparedMeasurement) =>
+      originalFingerprint !== null && allowed.has(originalFingerprint);
+    const comparable = new Set(subject.measurements.filter(isComparable).map(groupKey));
+    const measurements = subject.measurements.map((measured) => {
+      const { originalFingerprint, textName, windows, context } = measured;
+      if (originalFingerprint === null || isComparable(measured)) return measured;
+      if (comparable.has(groupKey(measured))) return { ...measured, ...nothingButPerplexity };
+      leftOut.add(
+        `${subject.name} was judged against another model than ${
+          originals.length > 0 ? 'the one shown here' : 'its source'
+        } (${textName}, ${windows} × ${context} tokens): of that comparison only the perplexity is shown`,
+      );
+      return { ...measured, ...nothingButPerplexity };
+    });
+    return { ...subject, measurements };
+  });
+  return { shown, leftOut: [...leftOut] };
+}
 
 function settingRows(subjects: ComparedSubject[]): Row[] {
   const named: [string, (subject: ComparedSubject) => Row['values'][number]][] = [
@@ -109,10 +139,12 @@ function groupsOf(subjects: ComparedSubject[]): CompareResult['groups'] {
   );
 }
 
-/** Of several measurements of one group that at the subject's own activation bits, and a whole comparison before a mere perplexity. */
+/** Of several measurements of one group that at the subject's own activation bits, then a whole comparison before a mere perplexity, then one with its own source. */
 function bestOf(subject: ComparedSubject, key: string): ComparedMeasurement | null {
   const rank = (measured: ComparedMeasurement) =>
-    (measured.activationBits === subject.activationBits ? 2 : 0) + (measured.verdict === null ? 0 : 1);
+    (measured.activationBits === subject.activationBits ? 4 : 0) +
+    (measured.verdict === null ? 0 : 2) +
+    (measured.originalFingerprint === subject.sourceFingerprint ? 1 : 0);
   const found = subject.measurements.filter((measured) => groupKey(measured) === key);
   return found.sort((a, b) => rank(b) - rank(a))[0] ?? null;
 }
@@ -140,6 +172,7 @@ function warningsOf(subjects: ComparedSubject[], groups: CompareResult['groups']
         warnings.push(
           `${subject.name} was made for activations of ${subject.activationBits} bits, but measured with ${value.activationBits} (${what})`,
         );
+      // Beside that model itself, which is a subject.
       if (value?.originalFingerprint && value.originalFingerprint !== subject.sourceFingerprint)
         warnings.push(`${subject.name} was judged against another model than its source (${what})`);
     }

@@ -106,10 +106,39 @@ describe('figures', () => {
       ...{ perplexity: 20, activationBits: 16, verdict: null },
     });
     const strange = compareSubjects([original, judged(fingerprint('b'))]);
-    expect(strange.groups[0]!.values[0]).toBe(null);
+    expect(strange.groups[0]!.values).toEqual([null, measured()]);
     expect(strange.warnings).toContain(
-      'a was judged against another model than its source (wiki, 8 × 512 tokens)',
+      'a was judged against another model than the one shown here (wiki, 8 × 512 tokens): of that comparison only the perplexity is shown',
     );
+  });
+
+  test('of a comparison stand beside the model that they were measured against alone', () => {
+    const judged = measured({ perplexityRatio: 1.5, verdict: 'degraded', topTokenAgreement: 0.7 });
+    const withB = { ...judged, originalFingerprint: fingerprint('b') };
+    const withA = { ...judged, perplexityRatio: 1.2, originalFingerprint: fingerprint('a') };
+    const modelB = { ...original, name: 'model-b', sourceFingerprint: fingerprint('b') };
+    const sentence = 'of that comparison only the perplexity is shown';
+
+    // Without a model the package's own source is meant.
+    const alone = compareSubjects([packed('p', { measurements: [withB] })]);
+    expect(alone.groups[0]!.values).toEqual([measured()]);
+    expect(alone.warnings.join()).toContain(
+      'p was judged against another model than its source (wiki, 8 × 512 tokens): ',
+    );
+    // Beside model-b a ratio to the package's source means nothing.
+    const besideB = compareSubjects([modelB, packed('p', { measurements: [withA] })]);
+    expect(besideB.groups[0]!.values).toEqual([null, measured()]);
+    expect(besideB.warnings.join()).toContain(sentence);
+    // A comparison with the model shown is shown, whatever else was measured; one with the own source comes first.
+    const both = [withB, withA];
+    const beside = compareSubjects([modelB, packed('p', { measurements: both })]);
+    expect(beside.groups[0]!.values[1]).toEqual(withB);
+    expect(beside.warnings.join()).not.toContain(sentence);
+    expect(beside.warnings).toContain(
+      'p was judged against another model than its source (wiki, 8 × 512 tokens)',
+    );
+    const besideBoth = compareSubjects([modelB, original, packed('p', { measurements: both })]);
+    expect(besideBoth.groups[0]!.values[2]).toEqual(withA);
   });
 
   test('of packages of different models, and of none measured, are warned of', () => {

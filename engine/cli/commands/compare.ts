@@ -91,7 +91,7 @@ function describeComparison(result: CompareResult, layerCount: number): string {
     result.differences.length === 0 ? '' : table(columns('DIFFERENCE'), rows(result.differences)),
     agreementText(result, columns('SETTING')),
     bytesTable(subjects, columns('BYTES', 'right')),
-    ...result.groups.map((group) => groupTable(group, columns, subjects.length)),
+    ...result.groups.map((group) => groupTable(group, columns, subjects)),
     layerTable(subjects, columns('LARGEST LAYER ERRORS', 'right'), layerCount),
     result.warnings.map((warning) => wrap(`warning: ${warning}`, 78)).join('\n'),
   ];
@@ -168,9 +168,11 @@ function bytesTable(subjects: ComparedSubject[], columns: Parameters<typeof tabl
 function groupTable(
   group: CompareResult['groups'][number],
   columns: (title: string, align: 'right') => Parameters<typeof table>[0],
-  subjectCount: number,
+  subjects: ComparedSubject[],
 ): string {
   const { values, textName, windows, context, tokens } = group;
+  const subjectCount = subjects.length;
+  const originals = subjects.filter(({ isPackage }) => !isPackage);
   const row = (title: string, show: (value: NonNullable<(typeof values)[number]>) => string | null) => [
     title,
     ...values.map((value) => (value === null ? absent : (show(value) ?? absent))),
@@ -187,6 +189,12 @@ function groupTable(
       klDivergenceNats === null ? null : significant(klDivergenceNats, 3),
     ),
     row('verdict', ({ verdict }) => verdict),
+    row('compared with', ({ originalFingerprint }) =>
+      originals.length < 2
+        ? null
+        : (originals.find(({ sourceFingerprint }) => sourceFingerprint === originalFingerprint)?.name ??
+          null),
+    ),
     row('activation bits', ({ activationBits }) => String(activationBits)),
   ].filter((cells, index) => index === 0 || cells.slice(1).some((cell) => cell !== absent));
   const covered = values.filter((value) => value !== null).length;
