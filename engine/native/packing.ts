@@ -21,6 +21,8 @@ export interface NativePacking {
   packBase3(codes: Uint8Array, rows: number, columns: number): Uint8Array;
   /** The inverse; padding is not looked at. */
   unpackBase3(bytes: Uint8Array, rows: number, columns: number): Uint8Array;
+  /** Whether any byte is ≥ 243: a plain scan, many times faster than `checkBase3`. */
+  hasBase3ByteOutOfRange(bytes: Uint8Array): boolean;
   /** First byte ≥ 243 (`code`; `column` is the first of its five) or digit that is not zero in the padding of base-3 bytes that come from a file, or null. */
   checkBase3(
     bytes: Uint8Array,

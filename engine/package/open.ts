@@ -23,10 +23,11 @@ import { ValueChecker } from './values.ts';
 
 export interface OpenPackageOptions {
   /**
-   * Reads every value once: finite, in range, padding zero. Without it only config and headers are checked; then values are whatever the file
-   * holds, but no read leaves the file. Default true.
+   * `true`: reads every value once: finite, in range, padding zero. `false`: only config and headers are checked; then values are whatever the file
+   * holds, but no read leaves the file. `'codes'`: of the values only the bytes of base-3 codes, a fraction of the file that a run reads anyway: a byte
+   * above 242 means no weight, and nothing that is computed from it would show. Default `true`.
    */
-  checkValues?: boolean;
+  checkValues?: boolean | 'codes';
 }
 
 /**
@@ -62,7 +63,7 @@ export function inspectPackage(
 function inspect(
   packagePath: string,
   problems: ProblemList,
-  checkValues: boolean,
+  checkValues: boolean | 'codes',
 ): { opened: OpenedPackage | null; problems: ProblemList } {
   const parts = readParts(locate(packagePath), problems);
   if (parts === null) return { opened: null, problems };
@@ -70,6 +71,10 @@ function inspect(
   if (!checkValues) return { opened, problems };
   try {
     const checker = new ValueChecker(parts.file, problems);
+    if (checkValues === 'codes') {
+      for (const linear of opened.linears.values()) checker.base3Bytes(linear);
+      return { opened, problems };
+    }
     for (const linear of opened.linears.values()) checker.linear(linear);
     for (const table of new Set([opened.embedding, opened.head])) checker.table(table);
     for (const location of opened.floats.values()) checker.float(location);

@@ -102,6 +102,16 @@ export class ValueChecker {
     }
   }
 
+  /** Cheap: looks for bytes that are no five digits of base 3 alone, and only where there is one for its place. */
+  base3Bytes(linear: PackedLinear): void {
+    if (linear.codeLayout !== 'base-3') return;
+    for (const { bytes } of this.#pieces(linear.codes))
+      if (packing.hasBase3ByteOutOfRange(bytes)) {
+        this.#base3(linear);
+        return;
+      }
+  }
+
   #base3({ codes, outFeatures, inFeatures }: PackedLinear): void {
     for (const { bytes, firstRow, rows } of this.#rowGroups(
       codes,

@@ -39,7 +39,7 @@ export async function createPackedTextModel(
     );
   threads.setThreadCount(options.threads);
   const isOwned = typeof packageOrPath === 'string';
-  const source = isOwned ? await openPackage(packageOrPath, { checkValues: false }) : packageOrPath;
+  const source = isOwned ? await openPackage(packageOrPath, { checkValues: 'codes' }) : packageOrPath;
   try {
     const activationBits = options.activationBits ?? source.activationBits;
     const device = devices[options.device ?? 'cpu'];

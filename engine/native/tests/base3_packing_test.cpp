@@ -54,6 +54,7 @@ int main() {
       const Base3Fault large = check_base3(packed.data(), rows, columns);
       CHECK(large.kind == Base3Fault::Kind::byte_out_of_range && large.row == rows - 1 && large.code == 243);
       CHECK(large.column < columns);
+      CHECK(has_base3_byte_out_of_range(packed.data(), bytes) && !has_base3_byte_out_of_range(expected.data(), bytes));
       // The unpacking of a bad byte stays within its arrays (sanitizers watch).
       unpack_base3(packed.data(), rows, columns, back.data());
       packed = expected;

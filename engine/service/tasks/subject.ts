@@ -93,7 +93,7 @@ async function openPackedSubject(
   control: TaskControl,
   startedAt: number,
 ): Promise<Subject> {
-  const source = await openPackage(location, { checkValues: false });
+  const source = await openPackage(location, { checkValues: 'codes' });
   return closingOnError(source, async () => {
     if (activationBits !== undefined && activationBits < source.activationBits) {
       control.report({

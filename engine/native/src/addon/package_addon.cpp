@@ -112,6 +112,12 @@ Napi::Value js_check_base3(const Napi::CallbackInfo& info) {
   return result;
 }
 
+Napi::Value js_has_base3_byte_out_of_range(const Napi::CallbackInfo& info) {
+  const std::size_t count = element_count(info, 0, "bytes");
+  const auto source = typed_array<Napi::Uint8Array>(info, 0, napi_uint8_array, count, "bytes");
+  return Napi::Boolean::New(info.Env(), has_base3_byte_out_of_range(source.Data(), count));
+}
+
 Napi::Value js_floats_to_halfs(const Napi::CallbackInfo& info) {
   const std::size_t count = element_count(info, 0, "values");
   const auto values = typed_array<Napi::Float32Array>(info, 0, napi_float32_array, count, "values");
@@ -227,6 +233,7 @@ void register_package(Napi::Env env, Napi::Object exports) {
   exports.Set("checkPlanes", Napi::Function::New(env, js_check_planes));
   exports.Set("packBase3", Napi::Function::New(env, js_pack_base3));
   exports.Set("unpackBase3", Napi::Function::New(env, js_unpack_base3));
+  exports.Set("hasBase3ByteOutOfRange", Napi::Function::New(env, js_has_base3_byte_out_of_range));
   exports.Set("checkBase3", Napi::Function::New(env, js_check_base3));
   exports.Set("floatsToHalfs", Napi::Function::New(env, js_floats_to_halfs));
   exports.Set("halfsToFloats", Napi::Function::New(env, js_halfs_to_floats));

@@ -1,6 +1,7 @@
 #include "common/base3_packing.h"
 
 #include <algorithm>
+#include <atomic>
 #include <mutex>
 
 #include "common/thread_pool.h"
@@ -15,6 +16,7 @@ constexpr std::size_t digits_per_byte = 5;
 constexpr std::size_t strip_row_bytes = 4;
 constexpr int byte_values = 243;
 constexpr std::size_t rows_per_task = 64;
+constexpr std::size_t bytes_per_scan_task = 1 << 18;
 
 std::size_t ceil_divide(std::size_t value, std::size_t by) { return (value + by - 1) / by; }
 
@@ -116,6 +118,16 @@ Base3Fault check_base3(const std::uint8_t* source, std::size_t rows, std::size_t
     }
   });
   return first_fault;
+}
+
+bool has_base3_byte_out_of_range(const std::uint8_t* source, std::size_t count) {
+  std::atomic<bool> found{false};
+  parallel_for(count, bytes_per_scan_task, [&](std::size_t begin, std::size_t end) {
+    std::uint8_t largest = 0;
+    for (std::size_t i = begin; i < end; ++i) largest = std::max(largest, source[i]);
+    if (largest >= byte_values) found = true;
+  });
+  return found;
 }
 
 }  // namespace dbell
