@@ -115,4 +115,31 @@ export class RunsPage {
       .getByRole('row')
       .filter({ has: this.page.getByRole('cell') });
   }
+
+  /** The row of a model. */
+  row(modelName: string): Locator {
+    return this.rows().filter({ hasText: modelName });
+  }
+
+  async filterByKind(name: string): Promise<void> {
+    await this.page.getByLabel('Kind', { exact: true }).click();
+    await this.page.getByRole('option', { name, exact: true }).click();
+  }
+
+  async sortBy(column: string): Promise<void> {
+    await this.page.getByRole('columnheader', { name: column }).getByRole('button').click();
+  }
+
+  /** Texts of a column's first cells. */
+  async column(name: string, count: number): Promise<string[]> {
+    const titles = await this.page.getByRole('columnheader').allTextContents();
+    const index = titles.findIndex((title) => title.trim() === name);
+    const rows = await this.rows().all();
+    return Promise.all(
+      rows.slice(0, count).map(async (row) => {
+        const text = await row.getByRole('cell').nth(index).textContent();
+        return text?.trim() ?? '';
+      }),
+    );
+  }
 }

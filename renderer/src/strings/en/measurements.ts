@@ -14,6 +14,8 @@ export const measurementStrings = {
     decode: (depth: string) => `Median over the repetitions, with ${depth} tokens in the cache before.`,
     peakMemory: 'VmHWM of a process that does nothing else than run this model.',
     quantizePeak: 'VmHWM of the work process; the highest of them where the run was resumed.',
+    runKind: 'What the run did. Measurements that belong to a quantization are part of its run.',
+    runRecipe: 'Of the package that was made or measured; none for a model in full precision.',
     tablePeak: 'Peak memory of the work process that made or measured it.',
     workTime: 'Work over all attempts, without the time between them.',
     activations: 'Bits of the inputs of every quantized layer; A16 means not quantized.',

@@ -54,6 +54,7 @@ export const runStrings = {
     loading: 'Loading the history…',
     columns: {
       model: 'Model',
+      kind: 'Kind',
       recipe: 'Recipe',
       bits: 'Stored bits',
       activations: 'Act.',
