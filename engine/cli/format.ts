@@ -58,6 +58,11 @@ export function formatPercent(fraction: number): string {
   return `${Math.floor(fraction * 100)}%`;
 }
 
+/** Behind the text that a package was measured on. */
+export function calibrationMark({ isCalibrationText }: { isCalibrationText?: true | undefined }): string {
+  return isCalibrationText ? ' (its own calibration text)' : '';
+}
+
 /** A perplexity never stands without the tokens and the context that it was measured with. */
 export function formatPerplexity(value: {
   perplexity: number | null;

@@ -44,6 +44,9 @@ export const itemisedBytesSchema = z.record(z.string().max(limits.nameLength), z
 export const jsonObjectSchema = z.record(z.string(), z.json());
 export type JsonObject = z.infer<typeof jsonObjectSchema>;
 
+/** Of a measurement: there where its text, or its very windows, are those that the package was calibrated on, so that its figures flatter the package. */
+export const calibrationTextMarkSchema = z.literal(true).optional();
+
 /**
  * Which window of text is scored or calibrated on: a file or folder, or a text bundled with the product.
  */

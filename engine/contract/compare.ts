@@ -2,6 +2,7 @@ import { z } from 'zod';
 import {
   activationBitsSchema,
   bytesSchema,
+  calibrationTextMarkSchema,
   contextSchema,
   countSchema,
   documentSeparatorSchema,
@@ -37,6 +38,7 @@ export type CompareInput = z.infer<typeof compareInputSchema>;
 export const comparedMeasurementSchema = z.object({
   textName: z.string(),
   textSha256: sha256Schema,
+  isCalibrationText: calibrationTextMarkSchema,
   context: countSchema,
   windows: countSchema,
   tokens: countSchema,

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import {
   activationBitsSchema,
   bytesSchema,
+  calibrationTextMarkSchema,
   contextSchema,
   countSchema,
   documentSeparatorSchema,
@@ -49,6 +50,7 @@ export const perplexityResultSchema = z.object({
   windows: countSchema,
   textName: z.string(),
   textSha256: sha256Schema,
+  isCalibrationText: calibrationTextMarkSchema,
   separatorId: countSchema.nullable(),
   activationBits: activationBitsSchema,
   kernelPath: z.string(),

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import {
   activationBitsSchema,
   bytesSchema,
+  calibrationTextMarkSchema,
   contextSchema,
   countSchema,
   documentSeparatorSchema,
@@ -51,6 +52,7 @@ export const qualityFiguresSchema = z.strictObject({
   windows: countSchema.min(1),
   textName: z.string(),
   textSha256: sha256Schema,
+  isCalibrationText: calibrationTextMarkSchema,
   separatorId: countSchema.nullable(),
   /** Of the packed model, and of the original (16: not quantized). */
   activationBits: activationBitsSchema,

@@ -38,7 +38,9 @@ function withOriginals(subjects: ComparedSubject[]): ComparedSubject[] {
         if (measured.perplexity === null || measured.perplexityRatio === null) continue;
         known.add(groupKey(measured));
         const perplexity = measured.perplexity / measured.perplexityRatio;
-        measurements.push({ ...measured, ...nothingButPerplexity, activationBits: 16, perplexity });
+        // The text was nobody's calibration for a model in full precision.
+        const { isCalibrationText: _, ...rest } = measured;
+        measurements.push({ ...rest, ...nothingButPerplexity, activationBits: 16, perplexity });
       }
     return { ...subject, measurements };
   });
@@ -168,6 +170,8 @@ function warningsOf(subjects: ComparedSubject[], groups: CompareResult['groups']
     for (const [index, value] of values.entries()) {
       const subject = subjects[index]!;
       const what = `${textName}, ${windows} × ${context} tokens`;
+      if (value?.isCalibrationText)
+        warnings.push(`${subject.name} was calibrated on the text that it was measured on (${what})`);
       if (value !== null && value.activationBits !== subject.activationBits)
         warnings.push(
           `${subject.name} was made for activations of ${subject.activationBits} bits, but measured with ${value.activationBits} (${what})`,

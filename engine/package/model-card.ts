@@ -49,7 +49,7 @@ export function modelCard(inputs: {
     );
     for (const entry of quality.perplexities)
       lines.push(
-        `| ${cell(entry.textName)} | ${entry.perplexity.toFixed(4)} | ${entry.activationBits} | ${entry.context} | ${entry.windows} | ${grouped(entry.tokens)} |`,
+        `| ${measuredText(entry)} | ${entry.perplexity.toFixed(4)} | ${entry.activationBits} | ${entry.context} | ${entry.windows} | ${grouped(entry.tokens)} |`,
       );
     lines.push('');
   }
@@ -77,9 +77,9 @@ function comparisonLines({ comparisons = [], sourceFingerprint }: PackageQuality
   const figure = (value: number | null, digits: number) =>
     value === null ? 'not finite' : value.toFixed(digits);
   const row = (entry: ComparisonEntry) =>
-    `| ${cell(entry.textName)} | ${figure(entry.originalPerplexity, 3)} | ${figure(entry.perplexity, 3)} | ${figure(entry.perplexityRatio, 4)} | ${(100 * entry.topTokenAgreement).toFixed(2)}% | ${entry.klDivergenceNats.mean.toFixed(5)} | ${entry.activationBits} | ${entry.context} | ${entry.windows} | ${grouped(entry.tokens)} |`;
+    `| ${measuredText(entry)} | ${figure(entry.originalPerplexity, 3)} | ${figure(entry.perplexity, 3)} | ${figure(entry.perplexityRatio, 4)} | ${(100 * entry.topTokenAgreement).toFixed(2)}% | ${entry.klDivergenceNats.mean.toFixed(5)} | ${entry.activationBits} | ${entry.context} | ${entry.windows} | ${grouped(entry.tokens)} |`;
   const note = (entry: ComparisonEntry) =>
-    `- ${cell(entry.textName)}, ${entry.windows} × ${entry.context} tokens, activations ${entry.activationBits} bits: ${verdictSentence(entry)}${entry.originalFingerprint === sourceFingerprint ? '' : ' (compared with another model than the source)'}`;
+    `- ${measuredText(entry)}, ${entry.windows} × ${entry.context} tokens, activations ${entry.activationBits} bits: ${verdictSentence(entry)}${entry.originalFingerprint === sourceFingerprint ? '' : ' (compared with another model than the source)'}`;
   return [
     '## Beside the original',
     '',
@@ -92,6 +92,11 @@ function comparisonLines({ comparisons = [], sourceFingerprint }: PackageQuality
     ...comparisons.map(note),
     '',
   ];
+}
+
+/** The text's name, marked where the figures flatter the package. */
+function measuredText(entry: { textName: string; isCalibrationText?: true | undefined }): string {
+  return `${cell(entry.textName)}${entry.isCalibrationText ? ' (its calibration text)' : ''}`;
 }
 
 /** Bits of the tables by name and as stored, and what they take. */

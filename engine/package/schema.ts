@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { embeddingBitsSchema } from '../contract/common.ts';
+import { calibrationTextMarkSchema, embeddingBitsSchema } from '../contract/common.ts';
 import { qualityFiguresSchema } from '../contract/quality.ts';
 import { activationBitsSchema, recipeSchema } from '../quantize/recipe.ts';
 
@@ -106,6 +106,7 @@ export const perplexityEntrySchema = z.strictObject({
   windows: extent,
   textName: z.string(),
   textSha256: sha256,
+  isCalibrationText: calibrationTextMarkSchema,
   activationBits: activationBitsSchema,
 });
 

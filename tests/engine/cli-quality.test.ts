@@ -222,6 +222,65 @@ describe('quality', () => {
   });
 });
 
+describe('the calibration text itself', () => {
+  const onIt = ['--text', 'bundled:stories', '--context', '64', '--windows', '1'];
+  const warning = 'was calibrated on this text (bundled:stories)';
+
+  test('is warned of by quality and perplexity, and marked in every record', async () => {
+    const copy = path.join(folder, 'on-calibration');
+    cpSync(packages.four, copy, { recursive: true });
+    const quality = await runCli(
+      ['quality', copy, '--against', bundled.model, ...onIt, '--no-samples', '--json'],
+      environment,
+    );
+    expect(quality.stderr).toContain(warning);
+    expect(onlyJson(quality)).toMatchObject({ isCalibrationText: true });
+    const plain = await runCli(['perplexity', copy, ...onIt, '--json'], environment);
+    expect(plain.stderr).toContain(warning);
+    expect(onlyJson(plain)).toMatchObject({ isCalibrationText: true });
+
+    const kept = JSON.parse(readFileSync(path.join(copy, 'quality.json'), 'utf8'));
+    const marked = (entries: { isCalibrationText?: true }[]) =>
+      entries.filter(({ isCalibrationText }) => isCalibrationText).length;
+    expect([marked(kept.perplexities), marked(kept.comparisons)]).toEqual([1, 1]);
+    expect(readFileSync(path.join(copy, 'README.md'), 'utf8')).toContain(
+      'bundled:stories (its calibration text)',
+    );
+    for (const result of [quality, plain]) {
+      const run = await runCli(['history', 'show', onlyJson(result).runId as string, '--json'], environment);
+      expect(JSON.stringify(onlyJson(run).results)).toContain('"isCalibrationText":true');
+    }
+    const compared = await runCli(['compare', copy, '--json'], environment);
+    expect(onlyJson(compared).warnings).toContain(
+      'on-calibration was calibrated on the text that it was measured on (bundled:stories, 1 × 64 tokens)',
+    );
+    expect((await runCli(['verify', copy], environment)).exitCode).toBe(0);
+    const shown = await runCli(['perplexity', copy, ...onIt, '--no-remember'], environment);
+    expect(shown.stdout).toContain('bundled:stories, 1 windows (its own calibration text)');
+  });
+
+  test('is warned of before a quantization that would be measured on it', async () => {
+    const result = await runCli(
+      [
+        ...['quantize', bundled.model, '--recipe', 'gptq-4', '--calibration', 'bundled:stories'],
+        ...['--windows', '1', '--context', '16', '--out', path.join(folder, 'measured-on-it'), '--json'],
+        ...['--then-perplexity', 'bundled:stories', '--then-windows', '1', '--then-context', '16'],
+      ],
+      environment,
+    );
+    expect(onlyJson(result)).toMatchObject({ perplexity: { isCalibrationText: true } });
+    expect((onlyJson(result).warnings as string[]).join()).toContain(
+      'bundled:stories is both calibrated and measured on',
+    );
+  });
+
+  test('any other text bears no mark', async () => {
+    const result = await qualityOf(packages.four, '--no-samples', '--no-remember', '--json');
+    expect(result.stderr).not.toContain('was calibrated on');
+    expect(onlyJson(result)).not.toHaveProperty('isCalibrationText');
+  });
+});
+
 describe('compare', () => {
   const compare = async (...args: string[]) =>
     onlyJson(await runCli(['compare', ...args, '--json'], environment));

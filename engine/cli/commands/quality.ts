@@ -3,7 +3,7 @@ import { limits } from '../../contract/limits.ts';
 import type { QualityResult, QualitySample } from '../../contract/quality.ts';
 import { verdictSentence } from '../../contract/verdict.ts';
 import type { AddCommand } from '../command.ts';
-import { formatBytes, formatCount, formatDuration, significant } from '../format.ts';
+import { calibrationMark, formatBytes, formatCount, formatDuration, significant } from '../format.ts';
 import {
   collectTexts,
   filePath,
@@ -134,7 +134,7 @@ export function qualityPairs(result: QualityResult): [string, string | null][] {
     ],
     [
       'measured on',
-      `${result.textName}, ${formatCount(result.windows)} × ${formatCount(result.context)} tokens, ${formatCount(result.tokens)} scored`,
+      `${result.textName}, ${formatCount(result.windows)} × ${formatCount(result.context)} tokens, ${formatCount(result.tokens)} scored${calibrationMark(result)}`,
     ],
   ];
 }

@@ -2,6 +2,7 @@ import { toErrorPayload } from '../../contract/error-payload.ts';
 import { processMemory } from '../../measure/memory.ts';
 import { type PerplexityResult as Measured, perplexity } from '../../measure/perplexity.ts';
 import { attachPerplexity } from '../../package/attach-measurement.ts';
+import { markCalibrationText } from './calibration-text.ts';
 import { type TaskControl, type TaskFunction, windowProgress } from './control.ts';
 import { contextFor, separatorFor } from './quantization-settings.ts';
 import { openSubject } from './subject.ts';
@@ -10,8 +11,12 @@ import { readWindows } from './text-windows.ts';
 const task = 'perplexity';
 
 /** A package carries the perplexities that were measured of it. That it cannot be written to is no reason to lose the measurement. */
-async function attach(folder: string, measured: Measured, control: TaskControl): Promise<void> {
-  const { perplexity, tokens, context, windows, textName, textSha256, activationBits } = measured;
+async function attach(
+  folder: string,
+  measured: Measured & { isCalibrationText?: true },
+  control: TaskControl,
+): Promise<void> {
+  const { perplexity, tokens, context, windows, textName, textSha256, activationBits, ...rest } = measured;
   if (perplexity === null) return;
   try {
     await attachPerplexity(folder, {
@@ -22,6 +27,7 @@ async function attach(folder: string, measured: Measured, control: TaskControl):
       textName,
       textSha256,
       activationBits,
+      ...(rest.isCalibrationText ? { isCalibrationText: true } : {}),
     });
   } catch (error) {
     const message = `the perplexity could not be added to the package: ${toErrorPayload(error).message}`;
@@ -44,10 +50,14 @@ export const perplexityTask: TaskFunction<'perplexity'> = async (input, control)
       },
       control,
     );
-    const measured = await perplexity(subject.model, windows, {
-      border: () => control.border(),
-      onProgress: windowProgress(control, task),
-    });
+    const mark = markCalibrationText(subject, windows, control);
+    const measured = {
+      ...(await perplexity(subject.model, windows, {
+        border: () => control.border(),
+        onProgress: windowProgress(control, task),
+      })),
+      ...mark,
+    };
     if (input.remember && subject.recipe !== null) await attach(subject.path, measured, control);
     return {
       ...measured,

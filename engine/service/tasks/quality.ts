@@ -6,6 +6,7 @@ import { generate } from '../../measure/generate.ts';
 import { processMemory } from '../../measure/memory.ts';
 import { measureQuality } from '../../measure/quality.ts';
 import { attachComparison } from '../../package/attach-measurement.ts';
+import { markCalibrationText } from './calibration-text.ts';
 import { type TaskControl, type TaskFunction, windowProgress } from './control.ts';
 import { isPackage } from './package-detection.ts';
 import { contextFor, separatorFor } from './quantization-settings.ts';
@@ -45,10 +46,14 @@ async function compare(input: QualityInput, subject: Subject, original: Subject,
     control.report({ type: 'message', level: 'warning', message });
   }
   const windows = await commonWindows(input, subject, original, control);
-  const measured = await measureQuality(original.model, subject.model, windows, {
-    border: () => control.border(),
-    onProgress: windowProgress(control, task),
-  });
+  const mark = markCalibrationText(subject, windows, control);
+  const measured = {
+    ...(await measureQuality(original.model, subject.model, windows, {
+      border: () => control.border(),
+      onProgress: windowProgress(control, task),
+    })),
+    ...mark,
+  };
   // Before the samples: their caches are for the whole context.
   const { peakRssBytes } = processMemory();
   const samples =

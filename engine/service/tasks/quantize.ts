@@ -92,7 +92,7 @@ export const quantizeTask: TaskFunction<'quantize'> = async (request, control) =
       // A text that cannot be measured on is to be known now, not after hours.
       for (const measured of [input.followUp?.perplexity, input.followUp?.quality]) {
         if (measured === undefined) continue;
-        await readWindows(
+        const heldOut = await readWindows(
           task,
           measured.text,
           { tokenizer, architecture },
@@ -102,6 +102,10 @@ export const quantizeTask: TaskFunction<'quantize'> = async (request, control) =
           },
           control,
         );
+        if (windows !== null && heldOut.source.textSha256 === windows.source.textSha256)
+          warn(
+            `${heldOut.source.name} is both calibrated and measured on: what is measured will look better than on any other text`,
+          );
       }
     }
     const run = beginRun(workFolder, request);

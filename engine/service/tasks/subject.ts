@@ -11,6 +11,7 @@ import { openPackage } from '../../package/open.ts';
 import { createPackedTextModel } from '../../runtime/packed-text-model.ts';
 import type { TaskControl } from './control.ts';
 import { isPackage } from './package-detection.ts';
+import { calibrationOf } from './package-result.ts';
 import { threadCount } from './threads.ts';
 
 /** A model that is loaded and can be run: in full precision or packed. Perplexity, generation and benchmarks treat both alike. */
@@ -19,6 +20,8 @@ export interface Subject {
   path: string;
   /** Of a package; null for a model in full precision. */
   recipe: string | null;
+  /** Of a package that was calibrated; else null. */
+  calibration: ReturnType<typeof calibrationOf>;
   model: TextModel;
   tokenizer: Tokenizer;
   tokenizerConfig: Record<string, unknown>;
@@ -80,6 +83,7 @@ async function openFloatSubject(
     const model = await createFloatTextModel(source, { threads: threadCount(threads), activationBits });
     return subject(source, model, {
       recipe: null,
+      calibration: null,
       modelBytes: source.fileBytes,
       sourceFingerprint: () => source.fingerprint(),
       startedAt,
@@ -105,6 +109,7 @@ async function openPackedSubject(
     const model = await createPackedTextModel(source, { threads: threadCount(threads), activationBits });
     return subject(source, model, {
       recipe: source.quantization.recipe.name,
+      calibration: calibrationOf(source.quality.calibration),
       modelBytes: source.modelBytes,
       sourceFingerprint: async () => source.quality.sourceFingerprint,
       startedAt,
@@ -127,7 +132,7 @@ function subject(
   {
     startedAt,
     ...facts
-  }: Pick<Subject, 'recipe' | 'modelBytes' | 'sourceFingerprint'> & { startedAt: number },
+  }: Pick<Subject, 'recipe' | 'calibration' | 'modelBytes' | 'sourceFingerprint'> & { startedAt: number },
 ): Subject {
   const { architecture, tokenizer } = source;
   return {

@@ -99,6 +99,7 @@ export const runStrings = {
     nothingTitle: 'No figures',
     nothing: (name: string) => `This run of ${name} left no figures.`,
   },
+  calibrationText: 'Measured on its own calibration text: any other text gives worse figures.',
   verdict: {
     label: 'Verdict',
     titles: { usable: 'Usable', degraded: 'Degraded', broken: 'Broken' },
