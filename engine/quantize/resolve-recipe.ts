@@ -61,8 +61,6 @@ const allPaths = [
 function fullPath(key: string): string {
   if (allPaths.includes(key)) return key;
   if (Object.hasOwn(settable, key)) return `${key}.kind`;
-  // The metric's damping was there before that of the targets, which is named by its path.
-  if (key === 'damping') return 'compensation.damping';
   const matches = allPaths.filter((path) => key !== '' && path.endsWith(`.${key}`));
   if (matches.length === 1 && matches[0] !== undefined) return matches[0];
   throw new DBellError(

@@ -157,7 +157,18 @@ describe('quantize', () => {
   test.each([
     ['an unknown recipe', ['--recipe', 'best'], 2, 'dbellquant'],
     ['an unknown setting', ['--set', 'colour=red'], 2, 'colour'],
-    ['a setting out of range', ['--set', 'damping=7'], 2, 'damping'],
+    [
+      'a setting out of range',
+      ['--set', 'targets.damping=7'],
+      2,
+      'targets.damping=7 is not possible; allowed: at most 1',
+    ],
+    [
+      'a name that two settings have',
+      ['--set', 'damping=0.1'],
+      2,
+      '--set damping: could mean targets.damping, compensation.damping; give one of these',
+    ],
     ['a text that does not exist', ['--calibration', '/does/not/exist.txt'], 1, '/does/not/exist.txt'],
     ['more windows than the text has', ['--windows', '100000'], 1, '100000'],
     ['a context beyond the model', ['--context', '4096'], 2, '512'],

@@ -152,12 +152,12 @@ describe('grids and targets', () => {
     );
     expect(failure('gptq-2', { ...grid, residualPercent: '51' })).toMatch(/allowed: at most 50/);
     expect(failure('gptq-2', { levels: '4' })).toMatch(/binarizer is "uniform", which has no such setting/);
-    expect(resolve('gptq-2', { damping: '0.1', targets: 'shifted', 'targets.damping': '0.2' })).toMatchObject(
-      {
-        targets: { damping: 0.2 },
-        compensation: { damping: 0.1 },
-      },
-    );
+    expect(
+      resolve('gptq-2', { 'compensation.damping': '0.1', targets: 'shifted', 'targets.damping': '0.2' }),
+    ).toMatchObject({
+      targets: { damping: 0.2 },
+      compensation: { damping: 0.1 },
+    });
   });
 
   it('refuse what the pipeline cannot gather for them', () => {
