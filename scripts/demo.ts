@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { formatBytes } from '../engine/contract/number-format.ts';
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
 const folder = path.join(root, '.demo');
@@ -53,7 +54,7 @@ function numberAt(output: Output, ...keys: string[]): number {
   return value;
 }
 
-const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(1)} MB`;
+const megabytes = (bytes: number) => formatBytes(bytes);
 
 /** The columns of the final table that any subject, original or packed, is measured for. */
 async function measure(
@@ -111,7 +112,7 @@ for (const { recipe, activationBits, out } of packages) {
       ...['--calibration', calibrationText, '--windows', '32', '--context', '512', '--out', out],
     ],
     (output) =>
-      `${numberAt(output, 'storedBitsPerWeight').toFixed(2)} stored bits per weight, ${megabytes(numberAt(output, 'bytes'))}`,
+      `${numberAt(output, 'storedBitsPerWeight').toFixed(2)} stored bits per weight, ${megabytes(numberAt(output, 'modelBytes'))}`,
   );
   await dbell(
     ['verify', out, '--against', model],
@@ -120,7 +121,7 @@ for (const { recipe, activationBits, out } of packages) {
   const measured = await measure(out);
   rows.push([
     `${recipe}, A${activationBits}`,
-    megabytes(numberAt(made, 'bytes')),
+    megabytes(numberAt(made, 'modelBytes')),
     numberAt(made, 'storedBitsPerWeight').toFixed(2),
     ...measured.row,
   ]);
@@ -135,7 +136,7 @@ for (const runId of runIds)
 
 const heading = [
   '',
-  'size',
+  'weight files',
   'bits/weight',
   'perplexity',
   'prefill tok/s',

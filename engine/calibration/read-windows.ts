@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
 import { DBellError } from '../contract/errors.ts';
+import { formatBytes } from '../contract/number-format.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
 import { documentParts, haveSeveralDocuments } from './documents.ts';
 import { documentSeparatorText, textLimits } from './limits.ts';
@@ -164,12 +165,6 @@ function checkAmount(
   throw new DBellError(
     'invalid-text',
     `${name} is too short: ${windows(wanted)} need ${needed} tokens, the text has ${found} (${windows(selector.windowsSeen)}); ` +
-      `${needed - found} tokens are missing, roughly ${readableBytes(missingBytes)} more text of this kind. Add text, or ask for fewer or shorter windows`,
+      `${needed - found} tokens are missing, roughly ${formatBytes(missingBytes)} more text of this kind. Add text, or ask for fewer or shorter windows`,
   );
-}
-
-function readableBytes(bytes: number): string {
-  if (bytes < 1000) return `${bytes} bytes`;
-  if (bytes < 1e6) return `${Math.ceil(bytes / 1000)} kB`;
-  return `${(bytes / 1e6).toFixed(1)} MB`;
 }

@@ -1,57 +1,17 @@
 import type { StoredTable } from '../contract/common.ts';
+import { formatBytes, formatCount, significant } from '../contract/number-format.ts';
 
-/** Numbers as people read them. Binary units throughout, since memory and files are counted in them here. */
-
-const byteUnits = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
-
-/** `12.3 MiB`; three significant figures, whole bytes below 1 KiB. */
-export function formatBytes(bytes: number): string {
-  let value = bytes;
-  let unit = 0;
-  while (value >= 999.5 && unit < byteUnits.length - 1) {
-    value /= 1024;
-    unit++;
-  }
-  return `${unit === 0 ? String(Math.round(value)) : significant(value, 3)} ${byteUnits[unit]}`;
-}
-
-/** `850 ms`, `12.3 s`, `4 min 07 s`, `2 h 05 min`. */
-export function formatDuration(durationMs: number): string {
-  if (durationMs < 1000) return `${significant(durationMs, 3)} ms`;
-  if (durationMs < 59_950) return `${(durationMs / 1000).toFixed(1)} s`;
-  const seconds = Math.round(durationMs / 1000);
-  const pad = (value: number) => String(value).padStart(2, '0');
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${pad(seconds % 60)} s`;
-  const minutes = Math.round(seconds / 60);
-  return `${Math.floor(minutes / 60)} h ${pad(minutes % 60)} min`;
-}
-
-/** Whole numbers with thin grouping: `135,168,000`. */
-export function formatCount(count: number): string {
-  return count.toLocaleString('en-US');
-}
+export {
+  formatBytes,
+  formatCount,
+  formatDuration,
+  formatLarge as formatParameters,
+  significant,
+} from '../contract/number-format.ts';
 
 /** `1 run`, `1,200 runs`. */
 export function formatCounted(count: number, noun: string): string {
   return `${formatCount(count)} ${noun}${count === 1 ? '' : 's'}`;
-}
-
-/** `135 M`, `1.1 B`, for parameters. */
-export function formatParameters(count: number): string {
-  if (count >= 1e9) return `${significant(count / 1e9, 3)} B`;
-  if (count >= 1e6) return `${significant(count / 1e6, 3)} M`;
-  if (count >= 1e3) return `${significant(count / 1e3, 3)} k`;
-  return String(count);
-}
-
-/** Fixed notation with about `digits` significant figures; grouping above 999. */
-export function significant(value: number, digits: number): string {
-  if (!Number.isFinite(value)) return String(value);
-  if (value === 0) return '0';
-  const magnitude = Math.floor(Math.log10(Math.abs(value)));
-  if (magnitude < -4) return value.toExponential(digits - 1);
-  const decimals = Math.max(0, digits - 1 - magnitude);
-  return value.toLocaleString('en-US', { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
 }
 
 export function formatPercent(fraction: number): string {

@@ -67,8 +67,10 @@ export const comparedSubjectSchema = z.object({
   embeddingBits: countSchema.nullable(),
   storedBitsPerWeight: z.number().nullable(),
   parameters: countSchema,
-  /** Every file. */
-  bytes: bytesSchema,
+  /** Weight files alone; of a package model.safetensors. */
+  modelBytes: bytesSchema,
+  /** All files of a package, with tokenizer, config, quality and card; null for a model in full precision. */
+  bytes: bytesSchema.nullable(),
   bytesByPart: z.array(z.object({ name: z.string(), bytes: bytesSchema })),
   calibration: z.object({ name: z.string(), windows: countSchema, context: countSchema }).nullable(),
   /** Of the model in full precision. */

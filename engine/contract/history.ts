@@ -74,6 +74,7 @@ export const sortKeySchema = z.enum([
   'perplexityRatio',
   'storedBitsPerWeight',
   'bytes',
+  'modelBytes',
   'peakRssBytes',
   'decodeTokensPerSecond',
 ]);

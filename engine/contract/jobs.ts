@@ -1,5 +1,12 @@
 import { z } from 'zod';
-import { bytesSchema, countSchema, durationMsSchema, identifierSchema, timeSchema } from './common.ts';
+import {
+  bytesSchema,
+  countSchema,
+  durationMsSchema,
+  identifierSchema,
+  pathSchema,
+  timeSchema,
+} from './common.ts';
 import { compareResultSchema } from './compare.ts';
 import { errorPayloadSchema } from './error-payload.ts';
 import { exportResultSchema } from './export.ts';
@@ -45,10 +52,22 @@ export const jobProgressSchema = z.object({
 });
 export type JobProgress = z.infer<typeof jobProgressSchema>;
 
+/** Why a job is paused although nobody paused it; it goes on by itself. */
+export const jobHoldSchema = z.object({
+  /** Less is free on the volume of `output` than the setting `diskFloorBytes` leaves to others. */
+  reason: z.literal('disk-floor'),
+  output: pathSchema,
+  freeBytes: bytesSchema,
+  floorBytes: bytesSchema,
+});
+export type JobHold = z.infer<typeof jobHoldSchema>;
+
 const jobBase = {
   jobId: identifierSchema,
   runId: identifierSchema.nullable(),
   state: jobStateSchema,
+  /** Null unless `state` is `paused` by the program itself. */
+  hold: jobHoldSchema.nullable(),
   createdAt: timeSchema,
   startedAt: timeSchema.nullable(),
   endedAt: timeSchema.nullable(),

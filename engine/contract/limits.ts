@@ -40,6 +40,11 @@ export const limits = {
   compareSubjects: 16,
   /** Rows changed (deleted, annotated) by one call. */
   selectionRuns: 10_000,
+  /**
+   * Free space that a job leaves on the volume it writes to, unless the setting says otherwise: with less than a gigabyte other programs and the system itself begin to
+   * fail, mostly without saying why.
+   */
+  diskFloorBytes: 1e9,
   /** Seeds are unsigned 32-bit numbers, so that they mean the same in C++ and JavaScript. */
   seed: 2 ** 32 - 1,
 } as const;

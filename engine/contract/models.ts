@@ -24,6 +24,7 @@ export const modelDescriptionSchema = z.object({
   parameters: countSchema.nullable(),
   /** Weights that quantization would change. */
   quantizableParameters: countSchema.nullable(),
+  /** Weight files alone; of a package model.safetensors. */
   fileBytes: bytesSchema.nullable(),
   /** By stored element type. */
   storedTypes: z.record(z.string(), z.object({ tensors: countSchema, bytes: bytesSchema })),
@@ -65,6 +66,8 @@ export const modelDescriptionSchema = z.object({
   package: z
     .object({
       recipe: z.string(),
+      /** All files: the weight file, tokenizer, config, quality and card. */
+      bytes: bytesSchema,
       activationBits: activationBitsSchema,
       embeddingBits: embeddingBitsSchema,
       tables: z.array(storedTableSchema),

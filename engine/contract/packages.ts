@@ -21,7 +21,7 @@ export const knownPackageSchema = z.object({
   storedBitsPerWeight: z.number().nullable(),
   activationBits: activationBitsSchema.nullable(),
   embeddingBits: embeddingBitsSchema.nullable(),
-  /** Every file of it. */
+  /** All files of it: the weight file, tokenizer, config, quality and card. */
   bytes: bytesSchema.nullable(),
   problem: z.string().nullable(),
   createdAt: timeSchema.nullable(),

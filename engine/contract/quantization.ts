@@ -54,7 +54,7 @@ export const estimateSchema = z.object({
   recipe: nameSchema,
   windows: countSchema,
   context: countSchema,
-  /** The package on disk. */
+  /** The weight file, without tokenizer, config and card, which are copied. */
   packageBytes: z.number().nonnegative(),
   packageItems: z.array(estimateItemSchema),
   storedBitsPerWeight: z.number(),
@@ -75,6 +75,8 @@ export const estimateSchema = z.object({
   availableMemoryBytes: bytesSchema.nullable(),
   availableDiskBytes: bytesSchema.nullable(),
   problems: z.array(problemSchema),
+  /** What is to be known beforehand, though nothing is wrong with it. */
+  notes: z.array(z.string()),
 });
 export type Estimate = z.infer<typeof estimateSchema>;
 
@@ -174,9 +176,11 @@ export const quantizeResultSchema = z.object({
   storedBitsPerWeight: z.number(),
   /** The papers' figure; null where there is none. */
   nominalBitsPerWeight: z.number().nullable(),
-  /** Every file of the package. */
+  /** All files of the package: the weight file, tokenizer, config, quality and card. */
   bytes: bytesSchema,
-  /** The source's files; null, like the next two, where the run was killed just before it could report its end. */
+  /** The weight file, model.safetensors, alone: what compares with `sourceBytes`. Absent in runs of versions that did not say it. */
+  modelBytes: bytesSchema.optional(),
+  /** The source's weight files; null, like the next two, where the run was killed just before it could report its end. */
   sourceBytes: bytesSchema.nullable(),
   /** VmHWM of the work process (the highest of them where the run was resumed). */
   peakRssBytes: bytesSchema.nullable(),

@@ -5,6 +5,8 @@ import { limits } from './limits.ts';
 export const themeSchema = z.enum(['system', 'light', 'dark']);
 export type Theme = z.infer<typeof themeSchema>;
 
+const diskFloorSchema = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
+
 /** What a person has set once for all runs; kept in DBELL_HOME. */
 export const settingsSchema = z.strictObject({
   theme: themeSchema.default('system'),
@@ -12,6 +14,8 @@ export const settingsSchema = z.strictObject({
   threads: threadsSchema.default(0),
   /** A run that is expected to need more is warned of; null: what the machine has free. */
   memoryBudgetBytes: z.number().int().min(1).max(Number.MAX_SAFE_INTEGER).nullable().default(null),
+  /** A job that writes pauses while less than this is free where it writes, and goes on by itself; 0: never. */
+  diskFloorBytes: diskFloorSchema.default(limits.diskFloorBytes),
   /** Off: nothing ever leaves this machine. */
   network: z.boolean().default(false),
   /** Where packages are made; null: below DBELL_HOME. */
@@ -31,6 +35,7 @@ export const settingsCalls = {
       theme: themeSchema.optional(),
       threads: threadsSchema.optional(),
       memoryBudgetBytes: z.number().int().min(1).max(Number.MAX_SAFE_INTEGER).nullable().optional(),
+      diskFloorBytes: diskFloorSchema.optional(),
       network: z.boolean().optional(),
       packagesFolder: pathSchema.nullable().optional(),
       allowedFolders: z.array(pathSchema).max(limits.allowedFolders).optional(),

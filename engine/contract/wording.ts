@@ -10,6 +10,8 @@ const namedValues = 20;
 export function issueInWords(issue: z.core.$ZodRawIssue): string | undefined {
   switch (issue.code) {
     case 'invalid_type':
+      // A field that may hold anything, but must be there.
+      if (issue.expected === 'nonoptional') return 'is missing';
       return issue.input === undefined
         ? `is missing; expected ${typeInWords(issue.expected)}`
         : `expected ${typeInWords(issue.expected)}, got ${shown(issue.input)}`;

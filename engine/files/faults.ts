@@ -24,3 +24,15 @@ export function beforeFileOperation(kind: FileOperation['kind'], path: string, b
   fault?.({ kind, path, totalBytes, byteCount });
   totalBytes += byteCount;
 }
+
+let freeSpaceProbe: ((folder: string) => number) | null = null;
+
+/** Sets or clears what is taken for the free bytes of every volume. Nothing but tests sets it. */
+export function setFreeSpaceProbe(next: ((folder: string) => number) | null): void {
+  freeSpaceProbe = next;
+}
+
+/** What a test says is free; null outside tests. */
+export function probedFreeBytes(folder: string): number | null {
+  return freeSpaceProbe === null ? null : freeSpaceProbe(folder);
+}

@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { fieldInWords } from '../contract/field-names.ts';
 import type { RunDetail, runDifferenceSchema } from '../contract/history.ts';
 import { flatten } from '../files/flatten.ts';
 
@@ -46,7 +47,9 @@ export function compareRuns(runs: RunDetail[]): { differences: Difference[]; war
   if (areOfDifferentModels(runs)) warnings.push('the runs are of different models');
   for (const { group, field, values } of differences)
     if (group === 'conditions' && !harmlessConditions.test(field))
-      warnings.push(`${field} differs: ${[...new Set(values.map((value) => show(value)))].join(' and ')}`);
+      warnings.push(
+        `${fieldInWords(field)} differs: ${[...new Set(values.map((value) => show(value)))].join(' and ')}`,
+      );
   return { differences, warnings };
 }
 

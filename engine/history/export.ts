@@ -25,7 +25,8 @@ const columns: { title: string; of: (run: RunDetail) => string }[] = [
   { title: 'stored bits', of: (run) => figure(run, 'storedBitsPerWeight', 3) },
   { title: 'perplexity', of: (run) => figure(run, 'perplexity', 3) },
   { title: 'decode tokens/s', of: (run) => figure(run, 'decodeTokensPerSecond', 1) },
-  { title: 'bytes', of: (run) => figure(run, 'bytes', 0) },
+  { title: 'bytes of the weight file', of: (run) => figure(run, 'modelBytes', 0) },
+  { title: 'bytes of all files', of: (run) => figure(run, 'bytes', 0) },
   { title: 'tags', of: (run) => run.tags.join(', ') },
   { title: 'note', of: (run) => run.note },
 ];

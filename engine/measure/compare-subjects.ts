@@ -90,8 +90,9 @@ function settingRows(subjects: ComparedSubject[]): Row[] {
   const named: [string, (subject: ComparedSubject) => Row['values'][number]][] = [
     ['recipe', ({ recipe }) => recipe],
     ['stored bits', ({ storedBitsPerWeight }) => storedBitsPerWeight],
-    ['bytes', ({ bytes }) => bytes],
-    ['bits per parameter', ({ bytes, parameters }) => (8 * bytes) / parameters],
+    ['weight files', ({ modelBytes }) => modelBytes],
+    ['all files', ({ bytes }) => bytes],
+    ['bits per parameter', ({ modelBytes, parameters }) => (8 * modelBytes) / parameters],
     ['activation bits', ({ isPackage, activationBits }) => (isPackage ? activationBits : null)],
     ['embedding bits', ({ embeddingBits }) => embeddingBits],
     [

@@ -32,6 +32,8 @@ export interface GgufExportOptions {
   onProgress?: (fraction: number) => void;
   /** Asked between tensors; the file is given up where it answers true. */
   stopRequested?: () => boolean;
+  /** Awaited between pieces: holds the work while it is to pause. */
+  border?: () => Promise<void>;
 }
 
 export interface GgufExportResult {
@@ -83,7 +85,7 @@ export async function exportGguf(
       done += written;
       // Planning reads every linear once, too.
       options.onProgress?.(0.5 + (0.5 * done) / total);
-      await breathe();
+      await (options.border?.() ?? breathe());
     }
     const bytes = output.position;
     output.commit();
@@ -141,7 +143,7 @@ async function planTensors(
       const mapping = mapLinear(source.readLinear(linear.name), rounding);
       largestShift = Math.max(largestShift, mapping.largestShift);
       planned.push(...planLinear(source, linear.name, mapping, order));
-      await breathe();
+      await (options.border?.() ?? breathe());
     }
     options.onProgress?.((0.5 * (block.index + 1)) / blocks.length);
   }

@@ -35,7 +35,7 @@ export function modelCard(inputs: {
     `| activations | ${quantization.activation_bits === 16 ? 'not quantized' : `${quantization.activation_bits} bits`} |`,
     `| embedding and head | ${tablesText(quantization, quality)} |`,
     `| parameters | ${grouped(total.parameters)} |`,
-    `| model.safetensors | ${grouped(total.modelBytes)} bytes, ${total.storedBitsPerParameter.toFixed(3)} bits a parameter |`,
+    `| weight file (model.safetensors) | ${grouped(total.modelBytes)} bytes, ${total.storedBitsPerParameter.toFixed(3)} bits a parameter |`,
     `| source | SHA-256 ${quality.sourceFingerprint} |`,
     '',
   ];

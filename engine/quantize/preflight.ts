@@ -1,10 +1,11 @@
-import { accessSync, constants, existsSync, lstatSync, realpathSync, statfsSync } from 'node:fs';
+import { accessSync, constants, existsSync, lstatSync, realpathSync } from 'node:fs';
 import { freemem, totalmem } from 'node:os';
 import path from 'node:path';
 import type { TokenWindows } from '../calibration/windows.ts';
 import type { EmbeddingBits } from '../contract/common.ts';
 import { DBellError } from '../contract/errors.ts';
 import { fileError } from '../files/errors.ts';
+import { freeBytes, nearestExistingFolder } from '../files/free-space.ts';
 import type { ModelSource } from '../model/source.ts';
 import { checkKept } from './as-is.ts';
 import { type EstimateInputs, estimateQuantization, type QuantizationEstimate } from './estimate.ts';
@@ -103,12 +104,6 @@ function resolveThroughLinks(target: string): string {
   return parent === absolute ? absolute : path.join(resolveThroughLinks(parent), path.basename(absolute));
 }
 
-function nearestExisting(target: string): string {
-  let folder = path.resolve(target);
-  while (!existsSync(folder) && path.dirname(folder) !== folder) folder = path.dirname(folder);
-  return folder;
-}
-
 function checkOutput({ source, outputDirectory, resuming }: PreflightInputs): void {
   const output = resolveThroughLinks(outputDirectory);
   const inside = path.relative(source.path, output);
@@ -133,7 +128,7 @@ function checkOutput({ source, outputDirectory, resuming }: PreflightInputs): vo
       `output ${output} exists already; choose another folder or remove it`,
     );
   }
-  const parent = nearestExisting(path.dirname(output));
+  const parent = nearestExistingFolder(path.dirname(output));
   try {
     accessSync(parent, constants.W_OK);
   } catch (cause) {
@@ -145,11 +140,10 @@ function checkDisk(
   { outputDirectory, resuming }: PreflightInputs,
   { diskBytes }: QuantizationEstimate,
 ): void {
-  const folder = nearestExisting(path.dirname(path.resolve(outputDirectory)));
+  const folder = nearestExistingFolder(path.dirname(path.resolve(outputDirectory)));
   let free: number;
   try {
-    const volume = statfsSync(folder);
-    free = volume.bavail * volume.bsize;
+    free = freeBytes(folder);
   } catch (cause) {
     throw fileError(cause, 'find its free space', folder);
   }

@@ -18,6 +18,10 @@ export const serviceLimits = {
   recentModels: 24,
   /** Packages and unfinished runs of one list; older ones are found in the history. */
   listedPackages: 200,
+  /** How often the free space of a working job's volume is looked at: a gigabyte is not written in a second here, and the question costs microseconds. */
+  diskWatchIntervalMs: 1000,
+  /** Room above the floor with which a job goes on, so that it does not pause again at once. */
+  diskRoomMarginBytes: 64e6,
   /** A run.json beyond this is none of ours. */
   runFileBytes: 1024 * 1024,
   /** Requests of one client that may wait for their answers at once; the page has a handful. */

@@ -19,6 +19,7 @@ export function quantizationMetrics(result: Omit<QuantizeResult, 'perplexity' | 
   return finite({
     storedBitsPerWeight: result.storedBitsPerWeight,
     bytes: result.bytes,
+    modelBytes: result.modelBytes,
     sourceBytes: result.sourceBytes,
     meanRelativeError: result.meanRelativeError,
     durationMs: result.durationMs,

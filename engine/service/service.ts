@@ -43,7 +43,10 @@ export function createService({ home, processHost }: ServiceOptions): Service {
     sequence++;
     for (const listener of listeners) listener(event, sequence);
   };
-  const queue = new JobQueue(processHost, emit);
+  const settings = openSettings(home, (message) =>
+    emit({ type: 'service-message', level: 'warning', message }),
+  );
+  const queue = new JobQueue(processHost, emit, { diskFloorBytes: () => settings.get().diskFloorBytes });
   const history = createHistoryAccess(
     historyFile(home),
     toJson({ ...machineConditions(), version: packageJson.version }),
@@ -57,7 +60,7 @@ export function createService({ home, processHost }: ServiceOptions): Service {
     processHost,
     queue,
     history,
-    settings: openSettings(home, (message) => emit({ type: 'service-message', level: 'warning', message })),
+    settings,
     emit,
   });
 

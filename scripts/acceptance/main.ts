@@ -1,8 +1,4 @@
-/**
- * `npm run acceptance`: everything that was promised, at full size, item by item; hours on two cores.
- *
- *   npm run acceptance -- [--list] [--only REGEX] [--again] [--scratch DIR]
- */
+/** `npm run acceptance`: everything that was promised, at full size, item by item; `--help` says how. */
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { root, runItems } from './harness.ts';
@@ -16,14 +12,41 @@ import { killItems } from './items/kills.ts';
 import { smollmItems, storiesItems } from './items/recipes.ts';
 import { robustnessItems } from './items/robustness.ts';
 
-const { values } = parseArgs({
-  options: {
-    list: { type: 'boolean', default: false },
-    only: { type: 'string' },
-    again: { type: 'boolean', default: false },
-    scratch: { type: 'string' },
-  },
-});
+const usage = `npm run acceptance -- [options]
+
+Runs everything that was promised, at full size, item by item; hours on two
+cores. What has passed already is left out. Results go to docs/acceptance.json
+and docs/measurements.md.
+
+  --list           show the items and their state, run nothing
+  --only REGEX     only the items whose names match
+  --again          also those that have passed
+  --scratch DIR    where packages are kept (default: .acceptance)
+  --help           show this
+`;
+
+const values = readOptions();
+if (values.help) {
+  process.stdout.write(usage);
+  process.exit(0);
+}
+
+function readOptions() {
+  try {
+    return parseArgs({
+      options: {
+        list: { type: 'boolean', default: false },
+        only: { type: 'string' },
+        again: { type: 'boolean', default: false },
+        scratch: { type: 'string' },
+        help: { type: 'boolean', default: false },
+      },
+    }).values;
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n\n${usage}`);
+    process.exit(2);
+  }
+}
 
 const passed = await runItems(
   [

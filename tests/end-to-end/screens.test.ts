@@ -15,7 +15,10 @@ const screens: { name: string; go: (page: Page) => Promise<unknown> }[] = [
     name: 'model',
     go: (page) => page.getByText('What will be quantized').waitFor({ timeout: workTimeoutMs }),
   },
-  { name: 'goal', go: (page) => page.getByText('Package on disk').waitFor({ timeout: workTimeoutMs }) },
+  {
+    name: 'goal',
+    go: (page) => page.getByText('Weight file of the package').waitFor({ timeout: workTimeoutMs }),
+  },
   { name: 'calibration', go: (page) => page.getByText('Window 1').waitFor({ timeout: workTimeoutMs }) },
   { name: 'runs', go: (page) => page.getByRole('heading', { name: 'Runs', level: 1 }).waitFor() },
   { name: 'playground', go: (page) => page.getByText('Nothing written yet').waitFor() },
@@ -39,7 +42,7 @@ describe.skipIf(browserPath === null)('every screen', () => {
     mkdirSync(pictures, { recursive: true });
     const page = await studio.open();
     await new Wizard(page).chooseSample();
-    await page.getByText('Package on disk').waitFor({ timeout: workTimeoutMs });
+    await page.getByText('Weight file of the package').waitFor({ timeout: workTimeoutMs });
     await page.close();
   }, workTimeoutMs);
   afterAll(() => studio?.close());

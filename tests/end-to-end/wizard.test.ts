@@ -17,7 +17,7 @@ describe.skipIf(browserPath === null)('the studio in a browser', () => {
       const page = await studio.open();
       const wizard = new Wizard(page);
       await wizard.chooseSample();
-      await page.getByText('Package on disk').waitFor({ timeout: workTimeoutMs });
+      await page.getByText('Weight file of the package').waitFor({ timeout: workTimeoutMs });
       await picture(page, 'wizard');
       await wizard.chooseRecipe('dbellquant');
       await wizard.next();
@@ -158,7 +158,7 @@ describe.skipIf(browserPath === null)('the studio in a browser', () => {
       await page.getByText('What will be quantized').waitFor({ timeout: workTimeoutMs });
       await tabTo(/^\s*Continue/);
       await press('Enter');
-      await page.getByText('Package on disk').waitFor({ timeout: workTimeoutMs });
+      await page.getByText('Weight file of the package').waitFor({ timeout: workTimeoutMs });
       await tabTo(/Smallest|Fits/);
       await press('ArrowDown');
       await tabTo(/^\s*Continue/);

@@ -269,7 +269,7 @@ describe('a text that cannot be used is refused with the reason', () => {
     [
       'shorter than a window',
       () => file('The fox'),
-      'invalid-text: NAME is too short: 1 window of 4 tokens need 4 tokens, the text has COUNT (0 windows of 4 tokens); MISSING tokens are missing, roughly BYTES bytes more text of this kind. Add text, or ask for fewer or shorter windows',
+      'invalid-text: NAME is too short: 1 window of 4 tokens need 4 tokens, the text has COUNT (0 windows of 4 tokens); MISSING tokens are missing, roughly BYTES B more text of this kind. Add text, or ask for fewer or shorter windows',
     ],
   ];
   it.each(bad)('%s', async (_, source, message) => {

@@ -241,7 +241,7 @@ describe('the table of runs', () => {
     ]);
     expect(warnings).toEqual([
       'the perplexities were measured on different texts',
-      'cpu.name differs: slow and fast',
+      'CPU name differs: slow and fast',
     ]);
     expect(history.compare(['p', 'p'])).toMatchObject({ differences: [], warnings: [] });
   });

@@ -1,9 +1,11 @@
-import { expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { DBellError } from '../../engine/contract/errors.ts';
 import type { ServiceEvent } from '../../engine/contract/events.ts';
 import type { VerifyResult } from '../../engine/contract/quantization.ts';
+import { setFreeSpaceProbe } from '../../engine/files/faults.ts';
 import type { JobContext, JobDefinition } from '../../engine/service/jobs/job.ts';
 import { JobQueue } from '../../engine/service/jobs/queue.ts';
+import { serviceLimits } from '../../engine/service/limits.ts';
 import { childProcessHost, type ProcessHost } from '../../engine/service/process-host.ts';
 import { bundled } from '../assets.ts';
 
@@ -131,6 +133,89 @@ test('a running job is paused and goes on', async () => {
   );
   await queue.wait(running.jobId);
   expect(statesOf(events, running.jobId)).toEqual(['queued', 'running', 'paused', 'running', 'finished']);
+});
+
+describe('a volume with too little room', () => {
+  const floor = 1e9;
+  let free = 0;
+  beforeEach(() => {
+    free = 2e9;
+    setFreeSpaceProbe(() => free);
+  });
+  afterEach(() => setFreeSpaceProbe(null));
+
+  /** A job that writes, and works until it is told to end. */
+  function writer(diskFloorBytes = () => floor) {
+    const events: ServiceEvent[] = [];
+    const queue = new JobQueue(childProcessHost, (event) => events.push(event), { diskFloorBytes });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const definition = { ...job(() => promise), output: '/out/package' };
+    const { jobId } = queue.add(definition);
+    const until = (state: string) =>
+      expect.poll(() => queue.get(jobId).state, { timeout: 10_000 }).toBe(state);
+    const messages = () =>
+      events.flatMap((event) => (event.type === 'job-message' ? [`${event.level}: ${event.message}`] : []));
+    return { queue, events, jobId, end: resolve, until, messages };
+  }
+
+  test('pauses the job that writes to it, which says so and goes on by itself', async () => {
+    const { queue, events, jobId, end, until, messages } = writer();
+    await until('running');
+    free = floor - 1e8;
+    await until('paused');
+    expect(queue.get(jobId).hold).toEqual({
+      ...{ reason: 'disk-floor', output: '/out/package', freeBytes: 9e8, floorBytes: floor },
+    });
+    expect(() => queue.continue(jobId)).toThrowError(/900 MB are free .* cannot be continued before/);
+    expect(messages()).toEqual([
+      'warning: paused: 900 MB are free where /out/package is written, less than the 1.00 GB that are left to others (setting diskFloorBytes); make room, and it goes on by itself',
+    ]);
+    // What is left is shown as it changes; just above the floor it would pause again at once.
+    free = floor + 1e6;
+    await expect.poll(() => queue.get(jobId).hold?.freeBytes, { timeout: 10_000 }).toBe(free);
+    free = 2 * floor;
+    await until('running');
+    expect(queue.get(jobId).hold).toBeNull();
+    expect(messages().at(-1)).toContain('info: there is room again where /out/package is written');
+    end();
+    await queue.wait(jobId);
+    expect(statesOf(events, jobId)).toEqual(['queued', 'running', 'paused', 'paused', 'running', 'finished']);
+  });
+
+  test('is noticed before the first byte, and a changed floor at once', async () => {
+    let wanted = 5e9;
+    const { queue, jobId, end, until } = writer(() => wanted);
+    await until('paused');
+    wanted = 0;
+    await until('running');
+    end();
+    expect(await queue.wait(jobId)).toMatchObject({ state: 'finished', hold: null });
+  });
+
+  test('does not keep a job from being stopped', async () => {
+    free = 0;
+    const { queue, jobId, end, until } = writer();
+    await until('paused');
+    expect(queue.stop(jobId)).toMatchObject({ state: 'stopping', hold: null });
+    end();
+    await queue.wait(jobId);
+  });
+
+  test('leaves a job that a person paused paused, and jobs that write nothing alone', async () => {
+    const { queue, jobId, end, until } = writer();
+    await until('running');
+    queue.pause(jobId);
+    free = 0;
+    await new Promise((resolve) => setTimeout(resolve, 1.5 * serviceLimits.diskWatchIntervalMs));
+    expect(queue.get(jobId)).toMatchObject({ state: 'paused', hold: null });
+    free = 2e9;
+    queue.continue(jobId);
+    end();
+    await queue.wait(jobId);
+    free = 0;
+    const reading = queue.add(job(async () => {}));
+    expect(await queue.wait(reading.jobId)).toMatchObject({ state: 'finished' });
+  });
 });
 
 test('what a job throws is its error, whatever it is', async () => {

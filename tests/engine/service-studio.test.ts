@@ -4,6 +4,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Client, createClient } from '../../engine/contract/client.ts';
 import type { ServiceEvent } from '../../engine/contract/events.ts';
+import { limits } from '../../engine/contract/limits.ts';
 import { childProcessHost } from '../../engine/service/process-host.ts';
 import { createService, type Service } from '../../engine/service/service.ts';
 import { bundled } from '../assets.ts';
@@ -36,6 +37,7 @@ test('settings have defaults, survive the service and are told to all windows', 
     theme: 'system',
     threads: 0,
     memoryBudgetBytes: null,
+    diskFloorBytes: limits.diskFloorBytes,
     network: false,
     packagesFolder: null,
     allowedFolders: [],

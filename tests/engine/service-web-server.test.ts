@@ -1,6 +1,7 @@
 import { request } from 'node:http';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { refusedCloseCode } from '../../engine/contract/greeting.ts';
+import { WebSocket } from 'ws';
+import { refusedCloseCode, webSocketPath } from '../../engine/contract/greeting.ts';
 import { limits } from '../../engine/contract/limits.ts';
 import { serveConnection } from '../../engine/service/connection.ts';
 import { serviceLimits } from '../../engine/service/limits.ts';
@@ -149,6 +150,41 @@ test('after a flood of wrong tokens none is looked at for a while, but sessions 
   expect(sessions.admit({ session })).toBe(session);
   now += webLimits.wrongGreetingsWindowMs + 1;
   expect(sessions.admit({ token })).not.toBeNull();
+});
+
+test('wrong greetings are not remembered without end', async () => {
+  const { createSessions } = await import('../../engine/service/web-server/sessions.ts');
+  const sessions = createSessions(Buffer.alloc(32, 1), () => 0);
+  for (let attempt = 0; attempt < 3 * webLimits.wrongGreetings; attempt++)
+    expect(sessions.admit({ session: `wrong.${attempt}` })).toBeNull();
+  expect(sessions.wrongGreetings).toBe(webLimits.wrongGreetings);
+});
+
+test.each([
+  ['one long message', 1],
+  ['a message that never ends', 40],
+])('who has not greeted may not send %s', async (_, pieces) => {
+  const socket = new WebSocket(`${fixture.server.origin.replace('http', 'ws')}${webSocketPath}`, {
+    origin: fixture.server.origin,
+  });
+  socket.on('error', () => {});
+  await new Promise((resolve) => socket.once('open', resolve));
+  const closed = new Promise((resolve) => socket.once('close', resolve));
+  const piece = `{"token":"${'x'.repeat(Math.ceil((2 * webLimits.greetingBytes) / pieces))}`;
+  // A message in fragments of which the last never comes: only their bytes tell.
+  for (let sent = 0; sent < pieces; sent++) socket.send(piece, { fin: pieces === 1 });
+  expect(await closed).toBe(1006);
+});
+
+test('a greeting of any allowed length and the longest message after it are taken', async () => {
+  const opened = await openClient(fixture.server, { token: fixture.sessions.createToken() });
+  const { socket } = opened;
+  const answered = new Promise((resolve) =>
+    socket.once('message', (data) => resolve(JSON.parse(String(data)))),
+  );
+  socket.send(JSON.stringify({ id: 1, call: 'none', input: 'x'.repeat(webLimits.messageBytes / 2) }));
+  expect(await answered).toMatchObject({ response: { id: 1, error: { code: 'invalid-input' } } });
+  socket.terminate();
 });
 
 test('a session of another key is not one of ours', async () => {

@@ -11,11 +11,11 @@ import { pairs, table } from '../../engine/cli/table.ts';
 test.each([
   [0, '0 B'],
   [999, '999 B'],
-  [1000, '0.977 KiB'],
-  [1024, '1.00 KiB'],
-  [14 * 1024 * 1024, '14.0 MiB'],
-  [1023 * 1024, '0.999 MiB'],
-  [1.5e9, '1.40 GiB'],
+  [1000, '1.00 kB'],
+  [1024, '1.02 kB'],
+  [14 * 1024 * 1024, '14.7 MB'],
+  [999_600, '1.00 MB'],
+  [1.5e9, '1.50 GB'],
 ])('%d bytes are %s', (bytes, text) => expect(formatBytes(bytes)).toBe(text));
 
 test.each([
@@ -48,7 +48,12 @@ test('a perplexity comes with its tokens and context', () => {
 });
 
 test('parameters are shortened', () => {
-  expect([7_344_384, 1.1e9, 260_000, 12].map(formatParameters)).toEqual(['7.34 M', '1.10 B', '260 k', '12']);
+  expect([7_344_384, 1.1e9, 260_000, 12].map((value) => formatParameters(value))).toEqual([
+    '7.34 M',
+    '1.10 B',
+    '260 k',
+    '12',
+  ]);
 });
 
 test('columns are aligned and long cells are cut', () => {

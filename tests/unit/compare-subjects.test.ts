@@ -17,7 +17,14 @@ function packed(name: string, changes: Partial<ComparedSubject> = {}): ComparedS
   return {
     ...{ path: `/packages/${name}`, name, isPackage: true, recipe: 'gptq-4', activationBits: 8 },
     ...{ recipeSettings: { name: 'gptq-4', binarizer: { kind: 'uniform', bits: 4 } }, embeddingBits: 16 },
-    ...{ storedBitsPerWeight: 4.25, parameters: 1000, bytes: 600, bytesByPart: [], calibration: null },
+    ...{
+      storedBitsPerWeight: 4.25,
+      parameters: 1000,
+      modelBytes: 500,
+      bytes: 600,
+      bytesByPart: [],
+      calibration: null,
+    },
     ...{ sourceFingerprint: fingerprint('a'), meanRelativeError: 0.01, layers: [], measurements: [] },
     ...changes,
   };
@@ -25,7 +32,7 @@ function packed(name: string, changes: Partial<ComparedSubject> = {}): ComparedS
 
 const original = packed('model', {
   ...{ isPackage: false, recipe: null, recipeSettings: null, activationBits: 16, embeddingBits: null },
-  ...{ storedBitsPerWeight: null, bytes: 2000, meanRelativeError: null },
+  ...{ storedBitsPerWeight: null, modelBytes: 2000, bytes: null, meanRelativeError: null },
 });
 
 describe('settings', () => {
@@ -33,13 +40,15 @@ describe('settings', () => {
     const other = packed('three', {
       recipe: 'gptq-3',
       recipeSettings: { name: 'gptq-3', binarizer: { kind: 'uniform', bits: 3 } },
+      modelBytes: 400,
       bytes: 500,
     });
     const { differences, agreements } = compareSubjects([original, packed('four'), other]);
     expect(differences).toEqual([
       { field: 'recipe', values: [null, 'gptq-4', 'gptq-3'] },
-      { field: 'bytes', values: [2000, 600, 500] },
-      { field: 'bits per parameter', values: [16, 4.8, 4] },
+      { field: 'weight files', values: [2000, 500, 400] },
+      { field: 'all files', values: [null, 600, 500] },
+      { field: 'bits per parameter', values: [16, 4, 3.2] },
       { field: 'binarizer.bits', values: [null, 4, 3] },
     ]);
     expect(agreements).toContainEqual({ field: 'binarizer.kind', values: [null, 'uniform', 'uniform'] });

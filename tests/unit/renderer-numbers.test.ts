@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import * as cli from '../../engine/cli/format.ts';
 import { toCsv } from '../../renderer/src/charts/csv.ts';
 import { metricText } from '../../renderer/src/format/metrics.ts';
 import * as numbers from '../../renderer/src/format/numbers.ts';
@@ -25,9 +26,9 @@ test.each([
   [840, '840 ms'],
   [999.7, '1.0 s'],
   [59_940, '59.9 s'],
-  [59_960, '1 min 0 s'],
+  [59_960, '1 min 00 s'],
   [200_400, '3 min 20 s'],
-  [7_500_000, '2 h 5 min'],
+  [7_500_000, '2 h 05 min'],
 ])('%d ms are %s', (value, text) => {
   expect(plain(numbers.duration(value))).toBe(text);
 });
@@ -37,7 +38,8 @@ test.each([
   [13.375, '13.4'],
   [26_200, '26,200'],
   [0.01234, '0.0123'],
-  [0, '0.00'],
+  [0, '0'],
+  [9.9996, '10.0'],
   [0.00001234, '1.23e-5'],
 ])('%d has three significant digits as %s', (value, text) => {
   expect(numbers.significant(value)).toBe(text);
@@ -51,6 +53,15 @@ test('what is not known is a dash, never a zero or a blank', () => {
     expect(show(Number.POSITIVE_INFINITY)).toBe('–');
   }
 });
+
+test.each([0, 999, 999.6, 14_690_000, 2e12])(
+  '%d bytes and ms are the same in the terminal and in the studio',
+  (value) => {
+    expect(plain(numbers.bytes(value))).toBe(cli.formatBytes(value));
+    expect(plain(numbers.duration(value / 1000))).toBe(cli.formatDuration(value / 1000));
+    expect(plain(numbers.large(value))).toBe(cli.formatParameters(value));
+  },
+);
 
 test('a metric has the unit that its name ends in', () => {
   expect(plain(metricText('peakRssBytes', 2e6))).toBe('2.00 MB');

@@ -86,7 +86,7 @@ export function describeBenchmark(result: BenchmarkResult): string {
     );
   const speed = (value: number | undefined) => (value === undefined ? '–' : formatSpeed(value));
   const rows = [
-    row('model size', ({ modelBytes }) => formatBytes(modelBytes)),
+    row('weight files', ({ modelBytes }) => formatBytes(modelBytes)),
     row('load', ({ loadMs }) => formatDuration(loadMs)),
     row('peak memory', ({ peakRssBytes }) => formatBytes(peakRssBytes)),
     ...lengths(({ prefillTokensPerSecond }) => prefillTokensPerSecond).map((length) =>

@@ -141,7 +141,7 @@ function sameInWords(rows: CompareResult['agreements']): string {
 function shownValue(field: string, value: CompareResult['differences'][number]['values'][number]): string {
   if (value === null) return absent;
   if (typeof value === 'number') {
-    if (field === 'bytes') return formatBytes(value);
+    if (field === 'weight files' || field === 'all files') return formatBytes(value);
     return Number.isInteger(value) ? String(value) : significant(value, 4);
   }
   return typeof value === 'string' ? value : JSON.stringify(value);
@@ -161,7 +161,8 @@ function bytesTable(subjects: ComparedSubject[], columns: Parameters<typeof tabl
   };
   return table(columns, [
     ...parts.map((part) => [part, ...subjects.map((subject) => of(subject, part))]),
-    ['all files', ...subjects.map(({ bytes }) => formatBytes(bytes))],
+    ['weight files', ...subjects.map(({ modelBytes }) => formatBytes(modelBytes))],
+    ['all files', ...subjects.map(({ bytes }) => (bytes === null ? absent : formatBytes(bytes)))],
   ]);
 }
 

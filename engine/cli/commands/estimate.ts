@@ -4,7 +4,7 @@ import { exitCodes } from '../exit-codes.ts';
 import { formatBytes, formatCount, formatDuration, significant } from '../format.ts';
 import { filePath, withOutputOptions } from '../options.ts';
 import { CommandEnd } from '../session.ts';
-import { table } from '../table.ts';
+import { table, wrap } from '../table.ts';
 import { problemLines } from './inspect.ts';
 import { type QuantizationOptions, withQuantizationOptions } from './quantization-options.ts';
 
@@ -51,6 +51,9 @@ Examples:
     );
 };
 
+/** Where the plain words of an item's name would not do. */
+const partNames: Readonly<Record<string, string>> = { other: 'norms and others' };
+
 function describe(estimate: Estimate): string {
   const section = (
     title: string,
@@ -59,13 +62,13 @@ function describe(estimate: Estimate): string {
     note: string,
   ): string[][] => [
     [title, formatBytes(total), note],
-    ...items.map(({ name, bytes }) => [`  ${inWords(name)}`, formatBytes(bytes), '']),
+    ...items.map(({ name, bytes }) => [`  ${partNames[name] ?? inWords(name)}`, formatBytes(bytes), '']),
   ];
   const available = (bytes: number | null) => (bytes === null ? '' : `${formatBytes(bytes)} available`);
   const inWords = (name: string) => name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
   const rows = [
     ...section(
-      'package on disk',
+      'weight file',
       estimate.packageBytes,
       estimate.packageItems,
       `${significant(estimate.storedBitsPerWeight, 3)} stored bits per weight`,
@@ -95,6 +98,7 @@ function describe(estimate: Estimate): string {
     head,
     '',
     table([{ title: 'WHAT' }, { title: 'ESTIMATE', align: 'right' }, { title: '' }], rows),
+    ...estimate.notes.map((note) => wrap(`note: ${note}`, 78)),
     ...problemLines(estimate.problems),
   ].join('\n');
 }

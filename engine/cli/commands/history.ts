@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander';
 import type { JsonObject } from '../../contract/common.ts';
 import { DBellError } from '../../contract/errors.ts';
+import { fieldInWords } from '../../contract/field-names.ts';
 import {
   exportFormatSchema,
   type RunDetail,
@@ -13,7 +14,7 @@ import { limits } from '../../contract/limits.ts';
 import { qualityResultSchema } from '../../contract/quality.ts';
 import { verdictSentence } from '../../contract/verdict.ts';
 import type { AddCommand, Run } from '../command.ts';
-import { formatBytes, formatCounted, significant } from '../format.ts';
+import { formatBytes, formatCounted, formatDuration, significant } from '../format.ts';
 import {
   collect,
   filePath,
@@ -137,7 +138,9 @@ function detailOf(run: RunDetail): string {
       ['verdict', verdictOf(run.results)],
       ...run.artifacts.map((artifact): [string, string] => [
         artifact.kind,
-        artifact.bytes === null ? artifact.path : `${artifact.path} (${formatBytes(artifact.bytes)})`,
+        artifact.bytes === null
+          ? artifact.path
+          : `${artifact.path} (${formatBytes(artifact.bytes)}, all files)`,
       ]),
     ]),
     section('metrics', run.metrics),
@@ -167,13 +170,16 @@ function stabilityOf(benchmark: JsonObject[string] | undefined): string | null {
 }
 
 function section(title: string, values: JsonObject): string {
-  const lines = pairs(Object.entries(values).map(([name, value]) => [`  ${name}`, shownValue(name, value)]));
+  const lines = pairs(
+    Object.entries(values).map(([name, value]) => [`  ${fieldInWords(name)}`, shownValue(name, value)]),
+  );
   return lines === '' ? '' : `${title}\n${lines}`;
 }
 
 /** Units from the name, where a bare number travels. */
 function shownValue(name: string, value: unknown): string {
   if (typeof value === 'number' && /bytes$/i.test(name)) return formatBytes(value);
+  if (typeof value === 'number' && /Ms$/.test(name)) return formatDuration(value);
   if (typeof value === 'number') return Number.isInteger(value) ? String(value) : significant(value, 5);
   return typeof value === 'string' ? value : JSON.stringify(value);
 }
@@ -191,7 +197,7 @@ function compare(history: Command, run: Run): void {
       output.result(found, () => {
         const width = Math.max(10, Math.floor(52 / found.runs.length));
         const rows = found.differences.map(({ field, values }) => [
-          field,
+          fieldInWords(field),
           ...values.map((value) => (value === null ? '–' : shownValue(field, value))),
         ]);
         rows.unshift(

@@ -60,7 +60,7 @@ function describe(model: ModelDescription): string {
         ? null
         : `${formatParameters(model.quantizableParameters)} in the linears of the blocks (${percentOf(model.quantizableParameters, model.parameters)})`,
     ],
-    ['size', model.fileBytes === null ? null : formatBytes(model.fileBytes)],
+    ['weight files', model.fileBytes === null ? null : formatBytes(model.fileBytes)],
     ['stored as', types.length > 0 ? types.join('\n') : null],
     ['levels', lowBitLine(model)],
     ['blocks', architecture && formatCount(architecture.blocks)],
@@ -102,6 +102,7 @@ function packageLines({ package: packed }: ModelDescription): [string, string][]
   if (packed === null) return [];
   const nominal = packed.nominalBitsPerWeight === null ? '' : ` (nominal: ${packed.nominalBitsPerWeight})`;
   return [
+    ['all files', `${formatBytes(packed.bytes)}, with tokenizer, config, quality and card`],
     ['recipe', packed.recipe],
     ['stored', `${significant(packed.storedBitsPerWeight, 4)} bits per weight${nominal}`],
     ['made for', `activations ${packed.activationBits} bits; embedding ${packed.embeddingBits} bits`],

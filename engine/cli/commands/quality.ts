@@ -142,7 +142,7 @@ export function qualityPairs(result: QualityResult): [string, string | null][] {
 function describeQuality(result: QualityResult): string {
   const text = pairs([
     ...qualityPairs(result),
-    ['size', `${formatBytes(result.modelBytes)}, original ${formatBytes(result.againstBytes)}`],
+    ['weight files', `${formatBytes(result.modelBytes)}, original ${formatBytes(result.againstBytes)}`],
     ['package', result.model],
     ['original', result.against],
     ['computed', `${result.kernelPath} on ${result.device}, activations ${result.activationBits} bits`],

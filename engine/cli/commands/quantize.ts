@@ -159,10 +159,13 @@ function describeQuantization(result: QuantizeResult): string {
     ],
     ['tables', tableLines(result.tables)],
     [
-      'size',
-      formatBytes(result.bytes) +
-        (result.sourceBytes === null ? '' : `, from ${formatBytes(result.sourceBytes)}`),
+      'weight file',
+      result.modelBytes === undefined
+        ? null
+        : formatBytes(result.modelBytes) +
+          (result.sourceBytes === null ? '' : `, the original's ${formatBytes(result.sourceBytes)}`),
     ],
+    ['all files', `${formatBytes(result.bytes)}, with tokenizer, config, quality and card`],
     [
       'calibration',
       calibration === null

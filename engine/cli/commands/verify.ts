@@ -32,7 +32,7 @@ Examples:
         const result = await followJob(jobId, 'verify');
         for (const warning of result.warnings) output.message(`warning: ${warning}`);
         output.result(result, () => {
-          const checked = `${formatCount(result.checkedTensors)} tensors, ${formatBytes(result.checkedBytes)} checked${result.against ? `, compared with ${result.against}` : ''}`;
+          const checked = `${formatCount(result.checkedTensors)} tensors, ${formatBytes(result.checkedBytes)} in all files checked${result.against ? `, compared with ${result.against}` : ''}`;
           if (result.ok) return `ok: ${result.package} (${checked})`;
           return [
             `NOT ok: ${result.package} (${checked})`,

@@ -50,6 +50,7 @@ export function quantizationHandlers({
       const { jobId, runId } = queue.add({
         kind: 'export',
         runId: null,
+        output: input.out,
         run: ({ runTask }) => runTask('export', input),
       });
       return { jobId, runId };

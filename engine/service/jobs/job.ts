@@ -24,6 +24,8 @@ export interface JobContext {
 export interface JobDefinition<K extends JobKind = JobKind> {
   kind: K;
   runId: string | null;
+  /** What the job writes much to; it pauses while that volume has too little room. */
+  output?: string;
   run(context: JobContext): Promise<JobResult<K>>;
 }
 

@@ -31,6 +31,7 @@ export function quantizeJob(runs: RunStore, request: QuantizeJobInput): JobDefin
   return {
     kind: 'quantize',
     runId: request.runId,
+    output: input.out,
     async run(job) {
       let runId: string | null = null;
       const begin = (accepted: Accepted) => {

@@ -2,13 +2,15 @@ import { randomUUID } from 'node:crypto';
 import { toErrorPayload } from '../../contract/error-payload.ts';
 import { DBellError } from '../../contract/errors.ts';
 import type { ServiceEvent } from '../../contract/events.ts';
-import type { Job, JobDetails, JobKind, JobProgress } from '../../contract/jobs.ts';
+import type { Job, JobDetails, JobHold, JobKind, JobProgress } from '../../contract/jobs.ts';
+import { formatBytes } from '../../contract/number-format.ts';
 import { type Coalescer, coalesce } from '../coalesce.ts';
 import { KeptProcess } from '../kept-process.ts';
 import { serviceLimits } from '../limits.ts';
 import type { ProcessHost } from '../process-host.ts';
 import { type RunningTask, startTask } from '../supervisor.ts';
 import type { AcceptedReport, Report, TaskInput, TaskKind, TaskResult } from '../work-protocol.ts';
+import { watchDisk } from './disk-watch.ts';
 import type { JobContext, JobDefinition } from './job.ts';
 
 interface Entry {
@@ -32,11 +34,18 @@ export class JobQueue {
   readonly #emit: (event: ServiceEvent) => void;
   readonly #entries = new Map<string, Entry>();
   readonly #kept = new KeptProcess(serviceLimits.keptModelMs);
+  readonly #diskFloorBytes: () => number;
   #running: Entry | null = null;
   #closed = false;
 
-  constructor(host: ProcessHost, emit: (event: ServiceEvent) => void) {
+  /** `diskFloorBytes`: what jobs leave free where they write; without it nothing is watched. */
+  constructor(
+    host: ProcessHost,
+    emit: (event: ServiceEvent) => void,
+    { diskFloorBytes = () => 0 }: { diskFloorBytes?: () => number } = {},
+  ) {
     this.#host = host;
+    this.#diskFloorBytes = diskFloorBytes;
     this.#emit = emit;
   }
 
@@ -46,6 +55,7 @@ export class JobQueue {
       jobId: randomUUID(),
       runId: definition.runId,
       state: 'queued' as const,
+      hold: null,
       createdAt: new Date().toISOString(),
       startedAt: null,
       endedAt: null,
@@ -104,6 +114,8 @@ export class JobQueue {
   continue(jobId: string): Job {
     const entry = this.#find(jobId);
     this.#require(entry, ['paused'], 'continued');
+    if (entry.job.hold !== null)
+      throw new DBellError('invalid-input', `${holdInWords(entry.job.hold)}; it cannot be continued before`);
     entry.job.state = 'running';
     entry.task?.continue();
     this.#changed(entry);
@@ -120,6 +132,7 @@ export class JobQueue {
     } else if (entry.job.state === 'running' || entry.job.state === 'paused') {
       entry.stopRequested = true;
       entry.job.state = 'stopping';
+      entry.job.hold = null;
       entry.task?.stop();
       this.#changed(entry);
     }
@@ -175,8 +188,10 @@ export class JobQueue {
     job.startedAt = new Date().toISOString();
     this.#changed(entry);
     const progress = this.#progress(job.jobId);
+    const context = this.#context(entry, progress.push);
+    const endWatch = this.#watchDisk(entry, context.message);
     try {
-      const result = await entry.definition.run(this.#context(entry, progress.push));
+      const result = await entry.definition.run(context);
       progress.flush();
       this.#finish(entry, 'finished', () => Object.assign(job, { result }));
     } catch (error) {
@@ -185,7 +200,37 @@ export class JobQueue {
       this.#finish(entry, payload.code === 'stopped' ? 'stopped' : 'failed', () => {
         job.error = payload;
       });
+    } finally {
+      endWatch();
     }
+  }
+
+  /** Pauses a job that writes while its volume has too little room, and lets it go on when there is room again. */
+  #watchDisk(entry: Entry, message: JobContext['message']): () => void {
+    const { job, definition } = entry;
+    if (definition.output === undefined) return () => {};
+    return watchDisk({
+      output: definition.output,
+      floorBytes: this.#diskFloorBytes,
+      onShort: (hold) => {
+        if (job.state !== 'running' && job.hold === null) return;
+        if (job.hold === null) {
+          message('warning', holdInWords(hold));
+          job.state = 'paused';
+          entry.task?.pause();
+        }
+        job.hold = hold;
+        this.#changed(entry);
+      },
+      onRoom: () => {
+        if (job.hold === null) return;
+        job.hold = null;
+        job.state = 'running';
+        entry.task?.continue();
+        message('info', `there is room again where ${definition.output} is written; the work goes on`);
+        this.#changed(entry);
+      },
+    });
   }
 
   /** Passes on how far a job is: ten times a second, and once a second while a benchmark is timed. */
@@ -212,6 +257,7 @@ export class JobQueue {
 
   #finish(entry: Entry, state: Job['state'], change: () => void): void {
     change();
+    entry.job.hold = null;
     entry.job.state = state;
     entry.job.endedAt = new Date().toISOString();
     if (this.#running === entry) this.#running = null;
@@ -308,6 +354,10 @@ export class JobQueue {
       this.#entries.delete(job.jobId);
     }
   }
+}
+
+function holdInWords({ output, freeBytes, floorBytes }: JobHold): string {
+  return `paused: ${formatBytes(freeBytes)} are free where ${output} is written, less than the ${formatBytes(floorBytes)} that are left to others (setting diskFloorBytes); make room, and it goes on by itself`;
 }
 
 /** What a task's process would have to hold already to be of use to it; null for tasks whose process ends with them. */

@@ -33,7 +33,8 @@ export const describeSubjectTask: TaskFunction<'describeSubject'> = async (
             path: source.path,
             name: path.basename(source.path),
             parameters: source.parameterCount,
-            bytes: source.fileBytes,
+            modelBytes: source.fileBytes,
+            bytes: null,
             sourceFingerprint: await source.fingerprint(),
           };
     if (wanted === null) return { subject, windows: null };
@@ -84,6 +85,7 @@ function describePacked(source: PackageSource): ComparedSubject {
     embeddingBits: quantization.embedding_bits,
     storedBitsPerWeight: source.storedBitsPerWeight,
     parameters: quality.total.parameters,
+    modelBytes: source.modelBytes,
     bytes: source.packageBytes,
     bytesByPart: bytesByPart(source),
     calibration: calibration && {

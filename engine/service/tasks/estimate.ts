@@ -1,13 +1,13 @@
-import { existsSync, statfsSync } from 'node:fs';
-import path from 'node:path';
 import type { Problem } from '../../contract/common.ts';
 import { toErrorPayload } from '../../contract/error-payload.ts';
 import type { Estimate } from '../../contract/quantization.ts';
+import { freeBytes } from '../../files/free-space.ts';
 import { createFloatEngine } from '../../float/engine.ts';
 import { openModel } from '../../model/open.ts';
 import type { ModelSource } from '../../model/source.ts';
 import { checkKept } from '../../quantize/as-is.ts';
 import { estimateQuantization, measureSpeed } from '../../quantize/estimate.ts';
+import { recipeNotes } from '../../quantize/recipe-notes.ts';
 import { needsCalibration } from '../../quantize/resolve-recipe.ts';
 import type { TaskFunction } from './control.ts';
 import { contextFor, recipeFor } from './quantization-settings.ts';
@@ -60,6 +60,7 @@ export const estimateTask: TaskFunction<'estimate'> = async (input) => {
       availableMemoryBytes,
       availableDiskBytes,
       problems,
+      notes: recipeNotes(recipe, architecture),
     } as Estimate;
   } finally {
     source.close();
@@ -100,11 +101,8 @@ function total(name: 'package' | 'peakMemory' | 'disk', terms: { total: number }
 }
 
 function freeDiskBytes(target: string): number | null {
-  let folder = path.resolve(target);
-  while (!existsSync(folder) && path.dirname(folder) !== folder) folder = path.dirname(folder);
   try {
-    const volume = statfsSync(folder);
-    return volume.bavail * volume.bsize;
+    return freeBytes(target);
   } catch {
     return null;
   }

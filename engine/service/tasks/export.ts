@@ -17,6 +17,7 @@ export const exportTask: TaskFunction<'export'> = async (input, control) => {
     const { path, bytes, types, notes } = await exportGguf(source, input.out, {
       rounding: input.rounding,
       stopRequested: () => control.stopRequested(),
+      border: () => control.pauseBorder(),
       onProgress: (fraction) => {
         control.progress({
           task,

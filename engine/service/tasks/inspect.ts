@@ -53,7 +53,7 @@ function describePacked(model: string): ModelDescription {
       format: 'package',
       usable: opened !== null && problems.errorCount === 0,
       parameters: quality?.total.parameters ?? null,
-      fileBytes: opened?.packageBytes ?? null,
+      fileBytes: opened?.modelBytes ?? null,
       storedTypes: {},
       lowBit: null,
       hasChatTemplate: opened?.chatTemplate != null,
@@ -63,6 +63,7 @@ function describePacked(model: string): ModelDescription {
         opened && quality
           ? {
               recipe: opened.quantization.recipe.name,
+              bytes: opened.packageBytes,
               activationBits: opened.activationBits,
               embeddingBits: opened.quantization.embedding_bits,
               tables: storedTables(opened),

@@ -53,6 +53,7 @@ export async function describePackage(folder: string) {
       storedBitsPerWeight: source.storedBitsPerWeight,
       nominalBitsPerWeight: quality.linears.nominalBitsPerWeight,
       bytes: source.packageBytes,
+      modelBytes: source.modelBytes,
       blocks: source.architecture.blocks.length,
       layers,
       sourceFingerprint: quality.sourceFingerprint,

@@ -14,6 +14,7 @@ import { lockFolder } from '../../quantize/output-lock.ts';
 import { quantize } from '../../quantize/pipeline.ts';
 import { checkBeforeStart } from '../../quantize/preflight.ts';
 import type { QuantizationProgress } from '../../quantize/progress.ts';
+import { recipeNotes } from '../../quantize/recipe-notes.ts';
 import { needsCalibration } from '../../quantize/resolve-recipe.ts';
 import {
   createRunFile,
@@ -60,6 +61,8 @@ export const quantizeTask: TaskFunction<'quantize'> = async (request, control) =
     for (const { message } of source.warnings) warn(message);
     const { architecture } = source;
     const recipe = recipeFor(architecture, input);
+    for (const message of recipeNotes(recipe, architecture))
+      control.report({ type: 'message', level: 'info', message: `note: ${message}` });
     const tokenizer = createTokenizer(source.tokenizer, {
       modelVocabularySize: architecture.vocabularySize,
     });

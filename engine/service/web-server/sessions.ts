@@ -6,6 +6,8 @@ import { webLimits } from './web-limits.ts';
 export interface Sessions {
   /** A new token for one use. */
   createToken(): string;
+  /** Wrong greetings that are remembered, to refuse tokens after a flood; never more than `webLimits.wrongGreetings`. */
+  readonly wrongGreetings: number;
   /** The session to go on with, or null where the greeting is wrong. */
   admit(greeting: Greeting): string | null;
 }
@@ -39,6 +41,9 @@ export function createSessions(key: Buffer, now = Date.now): Sessions {
     return wrong.length >= webLimits.wrongGreetings;
   };
   return {
+    get wrongGreetings() {
+      return wrong.length;
+    },
     createToken() {
       const token = randomBytes(32).toString('base64url');
       tokens.push(digest(token));
@@ -49,6 +54,8 @@ export function createSessions(key: Buffer, now = Date.now): Sessions {
         if (isSession(greeting.session)) return greeting.session;
       } else if (!isFlooded() && useToken(greeting.token)) return createSession();
       wrong.push(now());
+      // More of them say nothing new, and whoever sends them is to cost nothing.
+      if (wrong.length > webLimits.wrongGreetings) wrong.shift();
       return null;
     },
   };

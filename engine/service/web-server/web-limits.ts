@@ -2,6 +2,8 @@
 export const webLimits = {
   /** Longest message of a page: a prompt of 4 MiB (contract limits), doubled for JSON's escapes, and room for the rest. */
   messageBytes: 9 * 1024 * 1024,
+  /** Bytes of a socket before its greeting is accepted, frames included: a greeting has some 100, and whoever has not proved anything is to cost nothing. */
+  greetingBytes: 4096,
   /** Windows of one person, with room for reloads that overlap. */
   connections: 32,
   /** Time from the opening of a socket to its first message, which proves that it may be here. */

@@ -54,7 +54,7 @@ export async function startWebServer(options: WebServerOptions): Promise<WebServ
       socket.end(`HTTP/1.1 ${refusal}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
       return;
     }
-    sockets.handleUpgrade(request, socket, head, (accepted) => greet(accepted, sessions, service));
+    sockets.handleUpgrade(request, socket, head, (accepted) => greet(accepted, socket, sessions, service));
   });
   const pings = setInterval(() => ping(sockets.clients), webLimits.pingIntervalMs);
   pings.unref();
@@ -120,7 +120,7 @@ function refuseUpgrade(request: IncomingMessage, authority: string, connections:
 }
 
 /** The first message decides: a welcome and the contract from there on, or the end. */
-function greet(socket: WebSocket, sessions: Sessions, service: Service): void {
+function greet(socket: WebSocket, raw: Duplex, sessions: Sessions, service: Service): void {
   // Errors of a socket (a frame too long, a broken connection) end it; its close tells the rest.
   socket.on('error', () => {});
   socket.on('pong', () => answered.add(socket));
@@ -128,8 +128,18 @@ function greet(socket: WebSocket, sessions: Sessions, service: Service): void {
   const refuse = () => socket.close(refusedCloseCode);
   const timer = setTimeout(refuse, webLimits.greetingMs);
   socket.once('close', () => clearTimeout(timer));
+  // The longest message that the contract allows is not for those who have not greeted yet: their bytes are counted as they arrive, before there is a message.
+  let received = 0;
+  const countBytes = (chunk: Buffer) => {
+    received += chunk.length;
+    if (received > webLimits.greetingBytes) socket.terminate();
+  };
+  raw.on('data', countBytes);
   socket.once('message', (data, isBinary) => {
     clearTimeout(timer);
+    raw.off('data', countBytes);
+    // Counted, but complete before the connection was ended.
+    if (received > webLimits.greetingBytes) return;
     const greeting = greetingSchema.safeParse(isBinary ? undefined : parseJson(String(data)));
     const session = greeting.success ? sessions.admit(greeting.data) : null;
     if (session === null) {

@@ -105,7 +105,7 @@ export const commands: Command[] = [
     label: strings.commands.continueJob,
     icon: 'play',
     group: 'job',
-    isOffered: () => runningJob()?.state === 'paused',
+    isOffered: () => runningJob()?.state === 'paused' && runningJob()?.hold === null,
     run: () => {
       const job = runningJob();
       if (job) void attempt(engine.call('jobs.continue', { jobId: job.jobId }));

@@ -73,8 +73,9 @@ const columns: Column[] = [
     label: words.size,
     width: '4.9rem',
     isNumber: true,
-    sortBy: 'bytes',
-    text: (run) => bytes(run.metrics.bytes ?? run.metrics.modelBytes),
+    sortBy: 'modelBytes',
+    text: (run) => bytes(run.metrics.modelBytes),
+    tip: strings.tips.weightFile,
   },
   {
     id: 'perplexity',

@@ -39,6 +39,7 @@ export function diagnostics(
       settings: {
         threads: settings?.threads,
         memoryBudgetBytes: settings?.memoryBudgetBytes,
+        diskFloorBytes: settings?.diskFloorBytes,
         network: settings?.network,
       },
       browser: navigator.userAgent,

@@ -34,7 +34,7 @@ export const chartStrings = {
     megabytes: 'MB',
     item: 'Item',
     bytes: 'Bytes',
-    sizeSummary: (total: string) => `Bar chart: where ${total} are`,
+    sizeSummary: (total: string) => `Bar chart: where the ${total} of all files are`,
     scatterSummary: (points: number) =>
       `Scatter plot: stored bits against perplexity ratio of ${points} measurements`,
     model: 'Model',
@@ -62,7 +62,7 @@ export const chartStrings = {
     head: 'Head',
     'other tensors': 'Norms and others',
     header: 'Header',
-    'other files': 'Tokenizer and others',
+    'other files': 'Tokenizer, config, card',
     linears: 'Quantized layers',
     embeddingAndHead: 'Embedding and head',
     other: 'Norms and others',

@@ -4,7 +4,8 @@ export const measurementStrings = {
     storedBits:
       'Eight times the stored bytes of the quantized layers, scales, masks and padding included, divided by their weights.',
     storedBitsEstimate: 'Counted from the layout of the format, scales, masks and padding included.',
-    packageBytes: 'Every file of the package, as it lies on disk.',
+    packageBytes: 'All files of the package: the weight file, tokenizer, config, quality and card.',
+    weightFile: 'model.safetensors alone, without tokenizer, config, quality and card.',
     perplexity: (text: string, tokens: string, context: string) =>
       `exp of the mean loss over ${tokens} positions of ${text}, windows of ${context} tokens. Lower is better.`,
     agreement: 'Share of the positions at which both models prefer the same token.',
@@ -67,8 +68,8 @@ export const measurementStrings = {
     latency99: 'Token latency p99',
     latencyTip: 'Of all decoded tokens, at all depths.',
     peakMemory: 'Peak memory',
-    modelBytes: 'Model on disk',
-    modelBytesTip: 'Weight files alone.',
+    modelBytes: 'Weight files',
+    modelBytesTip: 'Without tokenizer, config and card.',
     device: 'Ran on',
     activations: 'Activations',
     memoryParts: 'Where the memory is',

@@ -32,7 +32,7 @@ export const wizardStrings = {
       unusableBadge: 'Not usable',
       facts: {
         parameters: 'Parameters',
-        fileBytes: 'Size on disk',
+        fileBytes: 'Weight files',
         types: 'Stored as',
         family: 'Architecture',
         shape: 'Shape',
@@ -85,12 +85,12 @@ export const wizardStrings = {
       },
       explanations: {
         smallest: 'Fewest stored bits whose measured perplexity stays within 1.25 times the original’s.',
-        fits: 'The best measured recipe whose package is not larger than you say.',
+        fits: 'The best measured recipe whose weight file is not larger than you say.',
         fastest: 'The recipe that decoded fastest in your own benchmarks of this model.',
         paper: 'Dual-bell transform and structured binarization, at the size that it really has.',
         own: 'Any recipe, activation bits, embedding bits, and every field by itself.',
       },
-      fitsLabel: 'Largest size of the package',
+      fitsLabel: 'Largest weight file',
       fitsNothing: 'No recipe makes this model that small.',
       scatterTitle: 'Stored bits and what they cost',
       otherModels: 'measured on other models',
@@ -110,7 +110,7 @@ export const wizardStrings = {
       caption: 'Recipes',
       recipe: 'Recipe',
       storedBits: 'Stored bits',
-      size: 'Size',
+      size: 'Weight file',
       ratio: 'Perplexity',
       ratioTip:
         'Worst measured ratio to full precision. At most 1.25× is usable, at most 2× degraded, more is broken.',
@@ -134,8 +134,9 @@ export const wizardStrings = {
     estimate: {
       title: 'Estimate',
       storedBits: 'Bits per weight, as stored',
-      package: 'Package on disk',
-      packageTip: 'Counted from the layout of the format: exact but for the recipe’s own choices.',
+      package: 'Weight file of the package',
+      packageTip:
+        'model.safetensors, without tokenizer, config and card. Counted from the layout of the format: exact but for the recipe’s own choices.',
       memory: 'Peak memory',
       memoryTip: 'What the work process will hold at most, item by item; measured runs came within 20%.',
       disk: 'Disk while it runs',
@@ -202,6 +203,8 @@ export const wizardStrings = {
       continue: 'Continue',
       stop: 'Stop',
       resume: 'Resume',
+      held: (free: string, floor: string, output: string) =>
+        `Paused: ${free} are free where ${output} is written, ${floor} are to stay free (settings). Make room, and it goes on by itself; stopping now loses nothing either.`,
       paused: 'Paused. Nothing is lost, whatever happens to this window or this machine meanwhile.',
       resumable: 'Every block that was complete is kept; resuming goes on from there.',
       stopTitle: 'Stop this run?',

@@ -1,0 +1,52 @@
+/** Names of figures and settings in words, for what is shown to people without a catalogue: the terminal and warnings. */
+
+const known: Readonly<Record<string, string>> = {
+  storedBitsPerWeight: 'stored bits per weight',
+  bytes: 'package, all files',
+  modelBytes: 'weight file',
+  sourceBytes: 'original, weight files',
+  meanRelativeError: 'mean layer error',
+  durationMs: 'work time',
+  peakRssBytes: 'peak memory, quantizing',
+  runtimePeakRssBytes: 'peak memory, running',
+  resumedTimes: 'times resumed',
+  perplexity: 'perplexity',
+  originalPerplexity: 'perplexity of the original',
+  perplexityRatio: 'perplexity ratio',
+  perplexityTokens: 'scored tokens',
+  perplexityContext: 'scored window, tokens',
+  topTokenAgreement: 'same top token, share',
+  klDivergenceNats: 'KL divergence, nats',
+  prefillTokensPerSecond: 'prefill, tokens/s',
+  decodeTokensPerSecond: 'decode, tokens/s',
+  timeToFirstTokenMs: 'first token',
+  tokenLatencyP50Ms: 'token p50',
+  tokenLatencyP95Ms: 'token p95',
+  tokenLatencyP99Ms: 'token p99',
+  loadMs: 'load',
+  baselineDecodeTokensPerSecond: 'baseline decode, tokens/s',
+  baselinePeakRssBytes: 'baseline peak memory',
+};
+
+/** Whole words of names, and abbreviations as they are written. */
+const words: Readonly<Record<string, string>> = { cpu: 'CPU', rss: 'RSS', followup: 'follow-up' };
+
+/**
+ * `followUp.quality.text.bundled` → `follow-up quality text bundled`; a figure by its own words. Units that the value brings along are left out of the name.
+ */
+export function fieldInWords(field: string): string {
+  const own = Object.hasOwn(known, field) ? known[field] : undefined;
+  if (own !== undefined) return own;
+  return field
+    .split('.')
+    .map((part) => {
+      const name = part.replace(/(?<=[a-z])(Ms|Bytes)$/, '');
+      if (Object.hasOwn(words, name.toLowerCase())) return words[name.toLowerCase()];
+      return name
+        .replace(/([a-z0-9])([A-Z])/g, '$1 $2')
+        .split(' ')
+        .map((word) => words[word.toLowerCase()] ?? (/^[A-Z][a-z]/.test(word) ? word.toLowerCase() : word))
+        .join(' ');
+    })
+    .join(' ');
+}
