@@ -18,3 +18,9 @@ export const textLimits = {
 
 /** The line that ends a document of a text file; it may also stand at the end of the document's last line. */
 export const documentSeparatorText = '<|endoftext|>';
+
+/** Of text that a model writes itself. */
+export const selfTextLimits = {
+  /** Tokens of a document before it may end: one that ends at once would leave a window of nothing but beginnings. */
+  leastTokens: 8,
+} as const;

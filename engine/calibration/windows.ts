@@ -19,6 +19,8 @@ export interface TokenWindows {
     /** Tokens that the whole text has (separators included). */
     totalTokens: number;
     separatorId: number | null;
+    /** How it was written, where the model wrote it itself. */
+    self?: { seed: number; temperature: number; topP: number; hasConversations: boolean };
   };
   /** How windows were chosen: the first N in order, or N drawn without replacement with a seed. */
   selection: { kind: 'first' } | { kind: 'seeded'; seed: number };

@@ -1,6 +1,12 @@
 import path from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
-import { identifierSchema, type TextSource } from '../contract/common.ts';
+import {
+  type CalibrationSource,
+  identifierSchema,
+  selfTextDefaults,
+  type TextSource,
+} from '../contract/common.ts';
+import { DBellError } from '../contract/errors.ts';
 import { limits } from '../contract/limits.ts';
 
 /** Parsers of option values. What they refuse is wrong usage, exit code 2; the contract checks everything again. */
@@ -74,6 +80,61 @@ export function textSource(text: string): TextSource {
   const bundled = /^bundled:(.*)$/.exec(text)?.[1];
   if (bundled === '') throw new InvalidArgumentError('A name must follow "bundled:".');
   return bundled === undefined ? { path: filePath(text) } : { bundled };
+}
+
+/** What can be calibrated on: `self` for a text that the model writes itself, else as `textSource`; a file of that name is `./self`. */
+export function calibrationSource(text: string): CalibrationSource {
+  return text === 'self' ? { self: { ...selfTextDefaults } } : textSource(text);
+}
+
+/** `--calibration` with what belongs to it, wherever a calibration is chosen. */
+export function withCalibrationOptions(command: Command): Command {
+  return command
+    .option(
+      '--calibration <text>',
+      'text file, .jsonl file or folder of texts, bundled:general or bundled:stories, or self: the model writes it itself (default: bundled:general); rtn recipes need none',
+      calibrationSource,
+    )
+    .option(
+      '--seed <number>',
+      'draw the windows with this seed (default: the first windows of the text); with self: write with it (default: 0)',
+      wholeNumber(0, limits.seed),
+    )
+    .option(
+      '--self-temperature <number>',
+      `temperature of self-written text (default: ${selfTextDefaults.temperature})`,
+      number(0.01, 100),
+    )
+    .option(
+      '--self-top-p <number>',
+      `most likely tokens that are drawn from, by their share (default: ${selfTextDefaults.topP})`,
+      number(0.01, 1),
+    );
+}
+
+export interface CalibrationOptions {
+  calibration?: CalibrationSource;
+  seed?: number;
+  selfTemperature?: number;
+  selfTopP?: number;
+}
+
+/** The calibration that the options ask for. Throws where sampling is described, but nothing is written. */
+export function chosenCalibration(options: CalibrationOptions): CalibrationSource {
+  const { calibration = { bundled: 'general' }, selfTemperature, selfTopP } = options;
+  if ('self' in calibration)
+    return {
+      self: {
+        temperature: selfTemperature ?? calibration.self.temperature,
+        topP: selfTopP ?? calibration.self.topP,
+      },
+    };
+  if (selfTemperature !== undefined || selfTopP !== undefined)
+    throw new DBellError(
+      'invalid-input',
+      '--self-temperature and --self-top-p say how the model writes its own text; give --calibration self too',
+    );
+  return calibration;
 }
 
 export function separator(text: string): number | 'none' {

@@ -2,6 +2,7 @@ import { Command, type Help } from 'commander';
 import packageJson from '../../package.json' with { type: 'json' };
 import type { AddCommand, Run } from './command.ts';
 import { benchmarkCommand } from './commands/benchmark.ts';
+import { calibrationCommand } from './commands/calibration.ts';
 import { compareCommand } from './commands/compare.ts';
 import { environmentCommand } from './commands/environment.ts';
 import { estimateCommand } from './commands/estimate.ts';
@@ -20,6 +21,7 @@ import { runCommand } from './session.ts';
 const commands: AddCommand[] = [
   inspectCommand,
   estimateCommand,
+  calibrationCommand,
   quantizeCommand,
   resumeCommand,
   verifyCommand,

@@ -47,6 +47,9 @@ export type JsonObject = z.infer<typeof jsonObjectSchema>;
 /** Of a measurement: there where its text, or its very windows, are those that the package was calibrated on, so that its figures flatter the package. */
 export const calibrationTextMarkSchema = z.literal(true).optional();
 
+/** As it is usual for prose; hotter, small models write noise. */
+export const selfTextDefaults = { temperature: 0.8, topP: 0.95 } as const;
+
 /**
  * Which window of text is scored or calibrated on: a file or folder, or a text bundled with the product.
  */
@@ -55,6 +58,19 @@ export const textSourceSchema = z.union([
   z.strictObject({ bundled: nameSchema }),
 ]);
 export type TextSource = z.infer<typeof textSourceSchema>;
+
+/** A text to calibrate on: besides these, one that the model writes itself, by sampling from its own beginning of text. */
+export const calibrationSourceSchema = z.union([
+  ...textSourceSchema.options,
+  z.strictObject({
+    self: z.strictObject({
+      temperature: z.number().positive().max(100).default(selfTextDefaults.temperature),
+      /** Smallest set of tokens whose probabilities reach this is kept. */
+      topP: z.number().gt(0).max(1).default(selfTextDefaults.topP),
+    }),
+  }),
+]);
+export type CalibrationSource = z.infer<typeof calibrationSourceSchema>;
 
 /** How documents are joined: by an id, not at all, or by the model's own default. */
 export const documentSeparatorSchema = z.union([

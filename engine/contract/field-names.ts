@@ -28,25 +28,28 @@ const known: Readonly<Record<string, string>> = {
   baselinePeakRssBytes: 'baseline peak memory',
 };
 
-/** Whole words of names, and abbreviations as they are written. */
-const words: Readonly<Record<string, string>> = { cpu: 'CPU', rss: 'RSS', followup: 'follow-up' };
+/** Words of names that are written in another way. */
+const words: ReadonlyMap<string, string> = new Map([
+  ['cpu', 'CPU'],
+  ['rss', 'RSS'],
+  ['followup', 'follow-up'],
+]);
 
 /**
  * `followUp.quality.text.bundled` → `follow-up quality text bundled`; a figure by its own words. Units that the value brings along are left out of the name.
  */
 export function fieldInWords(field: string): string {
   const own = Object.hasOwn(known, field) ? known[field] : undefined;
-  if (own !== undefined) return own;
-  return field
-    .split('.')
-    .map((part) => {
-      const name = part.replace(/(?<=[a-z])(Ms|Bytes)$/, '');
-      if (Object.hasOwn(words, name.toLowerCase())) return words[name.toLowerCase()];
-      return name
-        .replace(/([a-z0-9])([A-Z])/g, '$1 $2')
-        .split(' ')
-        .map((word) => words[word.toLowerCase()] ?? (/^[A-Z][a-z]/.test(word) ? word.toLowerCase() : word))
-        .join(' ');
-    })
+  return own ?? field.split('.').map(partInWords).join(' ');
+}
+
+function partInWords(part: string): string {
+  const name = part.replace(/(?<=[a-z])(Ms|Bytes)$/, '');
+  const whole = words.get(name.toLowerCase());
+  if (whole !== undefined) return whole;
+  return name
+    .replace(/([a-z0-9])([A-Z])/g, '$1 $2')
+    .split(' ')
+    .map((word) => words.get(word.toLowerCase()) ?? (/^[A-Z][a-z]/.test(word) ? word.toLowerCase() : word))
     .join(' ');
 }

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import {
   activationBitsSchema,
   bytesSchema,
+  calibrationSourceSchema,
   contextSchema,
   countSchema,
   durationMsSchema,
@@ -98,8 +99,8 @@ export const followUpSchema = z.strictObject({
 
 export const quantizeInputSchema = z.strictObject({
   ...quantizationSettings,
-  calibration: textSourceSchema,
-  /** Windows are the first N of the text, or drawn with this seed. */
+  calibration: calibrationSourceSchema,
+  /** Windows are the first N of the text, or drawn with this seed; a text that the model writes itself is written with it (default 0). */
   seed: seedSchema.optional(),
   out: pathSchema,
   followUp: followUpSchema.optional(),
@@ -165,6 +166,15 @@ export const layerReportSchema = layerErrorSchema.extend({
 });
 export type LayerReport = z.infer<typeof layerReportSchema>;
 
+/** How a calibration text was written that the model wrote itself. */
+export const selfTextSchema = z.object({
+  seed: countSchema,
+  temperature: z.number(),
+  topP: z.number(),
+  /** Every second window is a conversation by the model's chat template. */
+  hasConversations: z.boolean(),
+});
+
 export const quantizeResultSchema = z.object({
   package: pathSchema,
   runId: identifierSchema,
@@ -197,6 +207,7 @@ export const quantizeResultSchema = z.object({
       windows: countSchema,
       context: countSchema,
       fingerprint: sha256Schema,
+      self: selfTextSchema.optional(),
     })
     .nullable(),
   /** Largest first. */

@@ -14,6 +14,8 @@ export const serviceLimits = {
   keptModelMs: 10 * 60_000,
   /** Ended jobs kept in memory for `jobs.list`; the history keeps the rest. */
   keptJobs: 200,
+  /** How often self-written text is kept while it is written: less than a person minds to lose. */
+  selfTextKeepMs: 5000,
   /** Models that the studio offers again. */
   recentModels: 24,
   /** Packages and unfinished runs of one list; older ones are found in the history. */

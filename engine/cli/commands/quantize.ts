@@ -11,15 +11,21 @@ import {
   significant,
   tableLines,
 } from '../format.ts';
-import { filePath, textSource, wholeNumber, withOutputOptions } from '../options.ts';
+import {
+  type CalibrationOptions,
+  chosenCalibration,
+  filePath,
+  textSource,
+  wholeNumber,
+  withCalibrationOptions,
+  withOutputOptions,
+} from '../options.ts';
 import { pairs } from '../table.ts';
 import { describeBenchmark } from './benchmark.ts';
 import { qualityPairs } from './quality.ts';
 import { type QuantizationOptions, withQuantizationOptions } from './quantization-options.ts';
 
-interface QuantizeOptions extends QuantizationOptions {
-  calibration?: TextSource;
-  seed?: number;
+interface QuantizeOptions extends QuantizationOptions, CalibrationOptions {
   out: string;
   thenPerplexity?: TextSource;
   thenQuality?: TextSource;
@@ -30,22 +36,14 @@ interface QuantizeOptions extends QuantizationOptions {
 
 export const quantizeCommand: AddCommand = (program, run) => {
   withOutputOptions(
-    withQuantizationOptions(
-      program
-        .command('quantize')
-        .description('calibrate and quantize a model and write it as a package')
-        .argument('<model>', 'Hugging Face folder or .gguf file', filePath),
+    withCalibrationOptions(
+      withQuantizationOptions(
+        program
+          .command('quantize')
+          .description('calibrate and quantize a model and write it as a package')
+          .argument('<model>', 'Hugging Face folder or .gguf file', filePath),
+      ),
     )
-      .option(
-        '--calibration <text>',
-        'text file, .jsonl file or folder of texts, bundled:general or bundled:stories (default: bundled:general); rtn recipes need none',
-        textSource,
-      )
-      .option(
-        '--seed <number>',
-        'draw the windows with this seed (default: the first windows of the text)',
-        wholeNumber(0, limits.seed),
-      )
       .requiredOption('--out <folder>', 'the package; must not exist yet', filePath)
       .option('--then-perplexity <text>', 'measure the perplexity of the package on this text', textSource)
       .option(
@@ -99,7 +97,7 @@ Examples:
           embeddingBits,
           set,
           threads,
-          calibration: options.calibration ?? { bundled: 'general' },
+          calibration: chosenCalibration(options),
           seed: options.seed,
           out: options.out,
           followUp: {

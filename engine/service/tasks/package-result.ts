@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { selfTextSchema } from '../../contract/quantization.ts';
 import { openPackage } from '../../package/open.ts';
 import { storedTables } from '../../package/stored-tables.ts';
 
@@ -9,7 +10,7 @@ const shownNotes = 20;
 const calibrationSchema = z.object({
   windowCount: z.number(),
   context: z.number(),
-  source: z.object({ name: z.string(), textSha256: z.string() }),
+  source: z.object({ name: z.string(), textSha256: z.string(), self: selfTextSchema.optional() }),
   fingerprint: z.string(),
 });
 
@@ -17,7 +18,10 @@ export function calibrationOf(kept: Record<string, unknown>) {
   const parsed = calibrationSchema.safeParse(kept);
   if (!parsed.success) return null;
   const { source, windowCount, context, fingerprint } = parsed.data;
-  return { name: source.name, textSha256: source.textSha256, windows: windowCount, context, fingerprint };
+  return {
+    ...{ name: source.name, textSha256: source.textSha256, windows: windowCount, context, fingerprint },
+    ...(source.self === undefined ? {} : { self: source.self }),
+  };
 }
 
 /** Each note once, with the layers that it is about. */

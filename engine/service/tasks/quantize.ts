@@ -1,6 +1,7 @@
 import { existsSync, lstatSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { unwrittenWindows } from '../../calibration/self-text.ts';
 import { jsonObjectSchema } from '../../contract/common.ts';
 import { DBellError } from '../../contract/errors.ts';
 import { fileError } from '../../files/errors.ts';
@@ -28,6 +29,7 @@ import type { TaskInput } from '../work-protocol.ts';
 import type { TaskControl, TaskFunction } from './control.ts';
 import { describePackage } from './package-result.ts';
 import { contextFor, recipeFor } from './quantization-settings.ts';
+import { selfWindows } from './self-text.ts';
 import { readWindows } from './text-windows.ts';
 import { threadCount } from './threads.ts';
 
@@ -66,21 +68,26 @@ export const quantizeTask: TaskFunction<'quantize'> = async (request, control) =
     const tokenizer = createTokenizer(source.tokenizer, {
       modelVocabularySize: architecture.vocabularySize,
     });
-    const windows = needsCalibration(recipe)
-      ? await readWindows(
-          task,
-          input.calibration,
-          { tokenizer, architecture },
-          {
-            context: contextFor(architecture, input.context),
-            choice:
-              input.seed === undefined
-                ? { kind: 'first', count: input.windows }
-                : { kind: 'seeded', count: input.windows, seed: input.seed },
-          },
-          control,
-        )
-      : null;
+    const { calibration } = input;
+    const self = needsCalibration(recipe) && 'self' in calibration ? calibration.self : null;
+    let windows = !needsCalibration(recipe)
+      ? null
+      : 'self' in calibration
+        ? // Not written yet: everything else is checked first, with as many tokens.
+          unwrittenWindows(input.windows, contextFor(architecture, input.context))
+        : await readWindows(
+            task,
+            calibration,
+            { tokenizer, architecture },
+            {
+              context: contextFor(architecture, input.context),
+              choice:
+                input.seed === undefined
+                  ? { kind: 'first', count: input.windows }
+                  : { kind: 'seeded', count: input.windows, seed: input.seed },
+            },
+            control,
+          );
     const threads = threadCount(input.threads);
     // Before anything is written; the pipeline checks again with what lies in the work folder.
     if (!existsSync(workFolder)) {
@@ -113,6 +120,17 @@ export const quantizeTask: TaskFunction<'quantize'> = async (request, control) =
     }
     const run = beginRun(workFolder, request);
     if (run.attempts > 0) await waitForLock(workFolder, input.out);
+    if (self !== null && windows !== null) {
+      const { context, windowCount } = windows;
+      const sampling = { ...self, seed: input.seed ?? 0 };
+      windows = await selfWindows(
+        source,
+        tokenizer,
+        { ...sampling, context, windows: windowCount, threads },
+        workFolder,
+        control,
+      );
+    }
     const engine = await createFloatEngine(source, { threads });
     try {
       const attempts = run.attempts + 1;

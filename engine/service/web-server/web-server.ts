@@ -134,7 +134,8 @@ function greet(socket: WebSocket, raw: Duplex, sessions: Sessions, service: Serv
     received += chunk.length;
     if (received > webLimits.greetingBytes) socket.terminate();
   };
-  raw.on('data', countBytes);
+  // Before ws itself sees them.
+  raw.prependListener('data', countBytes);
   socket.once('message', (data, isBinary) => {
     clearTimeout(timer);
     raw.off('data', countBytes);

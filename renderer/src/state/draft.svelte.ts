@@ -1,5 +1,10 @@
 import type { CallInput } from '../../../engine/contract/calls.ts';
-import type { ActivationBits, Setting, TextSource } from '../../../engine/contract/common.ts';
+import type {
+  ActivationBits,
+  CalibrationSource,
+  Setting,
+  TextSource,
+} from '../../../engine/contract/common.ts';
 import type { QuantizeInput } from '../../../engine/contract/quantization.ts';
 import type { Route } from './route.svelte.ts';
 
@@ -19,7 +24,7 @@ interface DraftValues {
   activationBits: ActivationBits | null;
   embeddingBits: EmbeddingBits;
   set: Setting[];
-  calibration: TextSource;
+  calibration: CalibrationSource;
   windows: number;
   /** Null: the longest up to 2048 that the model is exact for. */
   context: number | null;

@@ -152,6 +152,15 @@ export const wizardStrings = {
     },
     calibration: {
       textTitle: 'Calibration text',
+      source: 'Where the text comes from',
+      sourceText: 'A text',
+      sourceSelf: 'The model writes it itself',
+      selfHint: (temperature: string, topP: string) =>
+        `Sampled from the model’s own beginning of text, and by its chat template where it has one (temperature ${temperature}, top-p ${topP}). No other text is used, and the same seed writes the same text. Writing takes as long as generating that many tokens.`,
+      seedLabel: 'Written with',
+      yetToBeWritten:
+        'Only its beginning is written for this look; the run writes the rest and keeps its hash.',
+      writing: 'The model is writing…',
       textLabel: 'Text',
       textHint: 'Choose text of the kind and language that the model will be used for.',
       windows: 'Windows',
