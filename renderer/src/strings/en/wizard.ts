@@ -181,6 +181,8 @@ export const wizardStrings = {
         'Perplexity, agreement and sample texts beside the original, on text that it was not calibrated on.',
       qualityText: 'Judged on',
       qualityTextHint: 'Held-out text; not the calibration text.',
+      sameText:
+        'This is the calibration text: the package will look better on it than on any other. Judge it on another one.',
       qualityWindows: 'Windows',
       windowsUnit: 'windows',
       benchmark: 'Benchmark it',
