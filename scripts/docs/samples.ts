@@ -106,7 +106,8 @@ export async function runSamples(
     return output
       .replaceAll(`${home}/`, '~/.local/share/dbell-studio/')
       .replaceAll(`${place}/`, '')
-      .replaceAll(`${root}/`, '');
+      .replaceAll(`${root}/`, '')
+      .replace(/Linux (\d+\.\d+)\S*,/, 'Linux $1,');
   };
   const prepared = new Set<string>();
   const done: SampleBlock[] = [];

@@ -256,7 +256,7 @@ describe('the calibration text itself', () => {
     );
     expect((await runCli(['verify', copy], environment)).exitCode).toBe(0);
     const shown = await runCli(['perplexity', copy, ...onIt, '--no-remember'], environment);
-    expect(shown.stdout).toContain('bundled:stories, 1 windows (its own calibration text)');
+    expect(shown.stdout).toContain('bundled:stories, 1 window (its own calibration text)');
   });
 
   test('is warned of before a quantization that would be measured on it', async () => {

@@ -2,7 +2,7 @@ import type { TextSource } from '../../contract/common.ts';
 import { limits } from '../../contract/limits.ts';
 import type { PerplexityResult } from '../../contract/measurement.ts';
 import type { AddCommand } from '../command.ts';
-import { calibrationMark, formatBytes, formatCount, formatDuration, formatPerplexity } from '../format.ts';
+import { calibrationMark, formatBytes, formatCounted, formatDuration, formatPerplexity } from '../format.ts';
 import {
   filePath,
   oneOf,
@@ -80,7 +80,7 @@ Examples:
 function describe(result: PerplexityResult): string {
   return pairs([
     ['perplexity', formatPerplexity(result)],
-    ['text', `${result.textName}, ${formatCount(result.windows)} windows${calibrationMark(result)}`],
+    ['text', `${result.textName}, ${formatCounted(result.windows, 'window')}${calibrationMark(result)}`],
     ['model', result.model],
     ['computed', `${result.kernelPath} on ${result.device}, activations ${result.activationBits} bits`],
     ['peak memory', formatBytes(result.peakRssBytes)],
