@@ -85,6 +85,19 @@ export const benchmarkInputSchema = benchmarkSettingsSchema.extend({
 });
 export type BenchmarkInput = z.infer<typeof benchmarkInputSchema>;
 
+/** How fast the machine's memory is read in order: what bounds decoding. */
+export const memoryBandwidthSchema = z.object({
+  bytesPerSecond: z.number().positive(),
+  /** How it was measured, in words. */
+  method: z.string(),
+  bufferBytes: bytesSchema,
+  passes: countSchema,
+  threads: countSchema,
+  /** Of the processor's last cache; null where the system does not tell. */
+  lastLevelCacheBytes: bytesSchema.nullable(),
+});
+export type MemoryBandwidth = z.infer<typeof memoryBandwidthSchema>;
+
 /** Figures of one subject. Speeds are medians over the repetitions, keys are token counts. */
 export const benchmarkSubjectSchema = z.object({
   model: pathSchema,
@@ -98,6 +111,12 @@ export const benchmarkSubjectSchema = z.object({
   peakRssBytes: bytesSchema,
   memoryBytes: itemisedBytesSchema,
   modelBytes: bytesSchema,
+  /** By depth: what one token of those decoded there reads from memory at least, on average, itemised (docs/method.md). Empty in results of older versions. */
+  bytesReadPerToken: z.record(z.string(), itemisedBytesSchema).default({}),
+  /** Measured in a process of its own before the subjects; null where it was not. */
+  memoryBandwidth: memoryBandwidthSchema.nullable().default(null),
+  /** By depth: decode speed · bytes read per token / bandwidth. A depth is left out where what is read fits the last cache. */
+  memoryBandwidthShare: z.record(z.string(), z.number().nonnegative()).default({}),
   device: z.string(),
   kernelPath: z.string(),
   activationBits: activationBitsSchema,

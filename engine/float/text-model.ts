@@ -1,6 +1,7 @@
 import { DBellError } from '../contract/errors.ts';
 import type { ModelSource } from '../model/source.ts';
 import type { TextModel, TextSession } from '../model/text-model.ts';
+import { floatBytesReadPerToken } from './bytes-per-token.ts';
 import { CachedBlockRunner } from './cached-block-runner.ts';
 import { Embedding } from './embedding.ts';
 import { createFloatEngine } from './engine.ts';
@@ -52,6 +53,7 @@ class FloatTextModel implements TextModel {
   readonly vocabularySize: number;
   readonly contextLength: number;
   readonly activationBits: ActivationBits;
+  readonly bytesReadPerToken: TextModel['bytesReadPerToken'];
   readonly source: ModelSource;
   readonly embedding: Embedding;
   readonly head: Head;
@@ -72,6 +74,7 @@ class FloatTextModel implements TextModel {
     this.vocabularySize = architecture.vocabularySize;
     this.contextLength = architecture.contextLength;
     this.activationBits = options.activationBits ?? 16;
+    this.bytesReadPerToken = floatBytesReadPerToken(architecture);
     this.embedding = new Embedding(source);
     this.head = new Head(source, options.threads, options.headActivationBits ?? 16);
     this.runner = new CachedBlockRunner(architecture, options.threads, this.activationBits);

@@ -111,6 +111,11 @@ export async function runBenchmark(
       peakRssBytes: memory.peakRssBytes,
       memoryBytes: { processBeforeLoad: memoryBefore.rssBytes, ...model.memoryBytes, kvCache: cacheBytes },
       modelBytes,
+      bytesReadPerToken: Object.fromEntries(
+        plan.decodeDepths.map((depth) => [depth, meanBytesRead(model, depth, settings.generateTokens)]),
+      ),
+      memoryBandwidth: null,
+      memoryBandwidthShare: {},
       device: model.device,
       kernelPath: model.kernelPath,
       activationBits: model.activationBits,
@@ -122,6 +127,15 @@ export async function runBenchmark(
   } finally {
     await model.close();
   }
+}
+
+/** Of the tokens decoded one after the other from `depth` on, whole bytes. */
+function meanBytesRead(model: TextModel, depth: number, generateTokens: number): Record<string, number> {
+  const sums: Record<string, number> = {};
+  for (let token = 0; token < generateTokens; token++)
+    for (const [name, bytes] of Object.entries(model.bytesReadPerToken(depth + token)))
+      sums[name] = (sums[name] ?? 0) + bytes / generateTokens;
+  return Object.fromEntries(Object.entries(sums).map(([name, bytes]) => [name, Math.round(bytes)]));
 }
 
 interface Plan {

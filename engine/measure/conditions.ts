@@ -15,6 +15,8 @@ export interface MachineConditions {
   /** Whether the processor says that it is a virtual one; null where it does not tell. */
   isVirtualMachine: boolean | null;
   memoryBytes: number;
+  /** Of the largest cache that the first core reads through. */
+  lastLevelCacheBytes: number | null;
   platform: string;
   systemRelease: string;
   architecture: string;
@@ -71,6 +73,7 @@ export function machineConditions(root = '/'): MachineConditions {
     cpuQuotaCores: cpuQuota(root),
     isVirtualMachine: flags.size === 0 ? null : flags.has('hypervisor'),
     memoryBytes: os.totalmem(),
+    lastLevelCacheBytes: lastLevelCache(root),
     platform: process.platform,
     systemRelease: os.release(),
     architecture: process.arch,
@@ -102,6 +105,21 @@ function cpuQuota(root: string): number | null {
   return oldQuota !== null && oldPeriod !== null && oldQuota > 0 && oldPeriod > 0
     ? oldQuota / oldPeriod
     : null;
+}
+
+/** The cache of the highest level, in sizes such as `32768K`. */
+function lastLevelCache(root: string): number | null {
+  const folder = 'sys/devices/system/cpu/cpu0/cache';
+  let found: { level: number; bytes: number } | null = null;
+  for (const name of list(root, folder)) {
+    const level = readNumber(root, `${folder}/${name}/level`);
+    const size = /^(\d+)([KMG]?)$/.exec(readText(root, `${folder}/${name}/size`) ?? '');
+    if (level === null || size === null) continue;
+    const bytes =
+      Number(size[1]) * { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 }[size[2] as '' | 'K' | 'M' | 'G'];
+    if (found === null || level > found.level) found = { level, bytes };
+  }
+  return found?.bytes ?? null;
 }
 
 /** `mains` if an adapter is online, `battery` if the system's battery discharges. */

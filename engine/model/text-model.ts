@@ -1,3 +1,7 @@
+export type BytesReadPerToken = Readonly<
+  Record<'linears' | 'head' | 'embedding' | 'others' | 'kvCache', number>
+>;
+
 /**
  * A model that can be run, whatever runs it (onnxruntime in full precision, the packed runtime, a GPU later). Perplexity, generation and the
  * benchmark are written against this alone, so that every subject is measured the same way.
@@ -13,6 +17,11 @@ export interface TextModel {
   readonly device: string;
   /** Bytes that loading made resident, itemised; keys are terms such as `weights`, `scratch`. */
   readonly memoryBytes: Readonly<Record<string, number>>;
+  /**
+   * Bytes that decoding one token must read from memory at least, with `depth` tokens in the cache before it; itemised: `linears`, `head`, `embedding`,
+   * `others`, `kvCache` (docs/method.md).
+   */
+  bytesReadPerToken(depth: number): BytesReadPerToken;
   createSession(options?: { contextLength?: number }): Promise<TextSession>;
   close(): Promise<void>;
 }

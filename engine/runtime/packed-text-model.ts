@@ -3,6 +3,7 @@ import type { TextModel, TextSession } from '../model/text-model.ts';
 import { threads } from '../native/index.ts';
 import { openPackage } from '../package/open.ts';
 import type { PackageSource } from '../package/types.ts';
+import { packedBytesReadPerToken } from './bytes-per-token.ts';
 import { cpuDevice } from './cpu-device.ts';
 import type { ActivationBits, Device, DeviceModel, DeviceSession } from './device.ts';
 
@@ -45,7 +46,7 @@ export async function createPackedTextModel(
     const device = devices[options.device ?? 'cpu'];
     const model = await device.load(source, { activationBits });
     const { vocabularySize, contextLength } = source.architecture;
-    return new PackedTextModel(model, device.name, {
+    return new PackedTextModel(model, device.name, packedBytesReadPerToken(source), {
       activationBits,
       vocabularySize,
       contextLength,
@@ -70,13 +71,20 @@ class PackedTextModel implements TextModel {
   readonly activationBits: ActivationBits;
   readonly vocabularySize: number;
   readonly contextLength: number;
+  readonly bytesReadPerToken: TextModel['bytesReadPerToken'];
   readonly #model: DeviceModel;
   readonly #properties: PackedProperties;
   readonly #sessions = new Set<PackedTextSession>();
   #isClosed = false;
 
-  constructor(model: DeviceModel, device: string, properties: PackedProperties) {
+  constructor(
+    model: DeviceModel,
+    device: string,
+    bytesReadPerToken: TextModel['bytesReadPerToken'],
+    properties: PackedProperties,
+  ) {
     this.#model = model;
+    this.bytesReadPerToken = bytesReadPerToken;
     this.#properties = properties;
     this.device = device;
     this.kernelPath = model.kernelPath;

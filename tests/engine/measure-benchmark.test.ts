@@ -96,6 +96,12 @@ describe('conditions', () => {
       'sys/devices/system/cpu/cpu0/cpufreq/scaling_governor': 'powersave\n',
       'sys/devices/system/cpu/cpu0/cpufreq/scaling_driver': 'intel_pstate\n',
       'sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq': '2400000\n',
+      'sys/devices/system/cpu/cpu0/cache/index0/level': '1\n',
+      'sys/devices/system/cpu/cpu0/cache/index0/size': '48K\n',
+      'sys/devices/system/cpu/cpu0/cache/index3/level': '3\n',
+      'sys/devices/system/cpu/cpu0/cache/index3/size': '24M\n',
+      'sys/devices/system/cpu/cpu0/cache/index2/level': '2\n',
+      'sys/devices/system/cpu/cpu0/cache/index2/size': '1280K\n',
       'sys/class/power_supply/AC/type': 'Mains\n',
       'sys/class/power_supply/AC/online': '0\n',
       'sys/class/power_supply/BAT0/type': 'Battery\n',
@@ -115,6 +121,7 @@ describe('conditions', () => {
       instructionSets: ['sse4_2', 'fma', 'avx2', 'avx512f', 'avx512_vnni'],
       cpuQuotaCores: 1.5,
       isVirtualMachine: true,
+      lastLevelCacheBytes: 24 * 2 ** 20,
       nodeVersion: process.version,
     });
     expect(momentaryConditions(system)).toMatchObject({
@@ -149,6 +156,7 @@ describe('conditions', () => {
       instructionSets: [],
       cpuQuotaCores: null,
       isVirtualMachine: null,
+      lastLevelCacheBytes: null,
     });
     expect(momentaryConditions(nothing)).toMatchObject({
       governor: null,

@@ -12,6 +12,10 @@ export class ScriptedTextModel implements TextModel {
   readonly kernelPath = 'scripted';
   readonly device = 'cpu';
   readonly memoryBytes = {};
+  readonly bytesReadPerToken = (depth: number) => ({
+    ...{ linears: 1000, head: 100, embedding: 10, others: 1 },
+    kvCache: 8 * (depth + 1),
+  });
   readonly fed: number[] = [];
   isSessionOpen = false;
   readonly #script: readonly number[];

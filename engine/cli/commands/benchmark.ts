@@ -80,7 +80,7 @@ export function describeBenchmark(result: BenchmarkResult): string {
     name,
     ...subjects.map(of),
   ];
-  const lengths = (of: (subject: BenchmarkSubject) => Record<string, number>) =>
+  const lengths = (of: (subject: BenchmarkSubject) => Record<string, unknown>) =>
     [...new Set(subjects.flatMap((subject) => Object.keys(of(subject))))].sort(
       (a, b) => Number(a) - Number(b),
     );
@@ -95,6 +95,19 @@ export function describeBenchmark(result: BenchmarkResult): string {
     ...lengths(({ decodeTokensPerSecond }) => decodeTokensPerSecond).map((depth) =>
       row(`decode at ${depth}`, (subject) => speed(subject.decodeTokensPerSecond[depth])),
     ),
+    ...lengths(({ bytesReadPerToken }) => bytesReadPerToken).map((depth) =>
+      row(`read per token at ${depth}`, ({ bytesReadPerToken }) => {
+        const items = Object.values(bytesReadPerToken[depth] ?? {});
+        return items.length === 0 ? '–' : formatBytes(items.reduce((sum, bytes) => sum + bytes, 0));
+      }),
+    ),
+    ...lengths(({ memoryBandwidthShare }) => memoryBandwidthShare).map((depth) =>
+      row(`of the memory's speed at ${depth}`, ({ memoryBandwidthShare }) =>
+        memoryBandwidthShare[depth] === undefined
+          ? 'in cache'
+          : `${(100 * memoryBandwidthShare[depth]).toFixed(0)}%`,
+      ),
+    ),
     row('first token', ({ timeToFirstTokenMs }) => formatDuration(timeToFirstTokenMs)),
     row('token p50', ({ tokenLatencyMs }) => formatDuration(tokenLatencyMs.p50)),
     row('token p95', ({ tokenLatencyMs }) => formatDuration(tokenLatencyMs.p95)),
@@ -106,6 +119,10 @@ export function describeBenchmark(result: BenchmarkResult): string {
   const notes = subjects.flatMap(({ model, stabilityNotes }) =>
     stabilityNotes.map((note) => `${path.basename(model)}: ${note}`),
   );
+  if (result.memoryBandwidth)
+    notes.push(
+      `memory: read at ${formatBytes(result.memoryBandwidth.bytesPerSecond)}/s in order by ${result.memoryBandwidth.threads} threads`,
+    );
   return [
     table(
       [

@@ -17,6 +17,7 @@ static Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   register_threads(env, exports);
   register_package(env, exports);
   register_numerics(env, exports);
+  register_machine(env, exports);
   register_runtime(env, exports);
   return exports;
 }

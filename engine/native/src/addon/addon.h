@@ -6,5 +6,6 @@ namespace dbell {
 void register_threads(Napi::Env env, Napi::Object exports);
 void register_package(Napi::Env env, Napi::Object exports);
 void register_numerics(Napi::Env env, Napi::Object exports);
+void register_machine(Napi::Env env, Napi::Object exports);
 void register_runtime(Napi::Env env, Napi::Object exports);
 }  // namespace dbell
