@@ -30,6 +30,8 @@ export const runSummarySchema = z.object({
   endedAt: timeSchema.nullable(),
   /** Name of the model's folder or file. */
   modelName: z.string(),
+  /** Of the full-precision model, a package's source included: what makes runs comparable. Null where it is not known. */
+  modelFingerprint: z.string().nullable().default(null),
   recipe: z.string().nullable(),
   activationBits: countSchema.nullable(),
   /** Figures by name, with the unit in the name: `perplexity`, `storedBitsPerWeight`, `bytes`, `peakRssBytes`, `decodeTokensPerSecond` … */
@@ -49,8 +51,8 @@ export const artifactSchema = z.object({
 /** Everything that is known of a run. */
 export const runDetailSchema = runSummarySchema.extend({
   modelPath: z.string(),
-  /** Of the full-precision model, a package's source included: what makes runs comparable. Null where it is not known. */
-  modelFingerprint: z.string().nullable().default(null),
+  /** Of the package that was made or measured, wherever it lies now. Null where there is none or it is not known. */
+  packageFingerprint: z.string().nullable().default(null),
   /** What was asked for. */
   settings: jsonObjectSchema,
   /** Machine and versions. */
@@ -98,6 +100,8 @@ export const runDifferenceSchema = z.object({
   group: z.enum(['settings', 'conditions', 'metrics']),
   field: z.string(),
   values: z.array(z.json()),
+  /** Why the values must not be compared as they stand, in words; null where they may. */
+  warning: z.string().nullable().default(null),
 });
 
 export const exportFormatSchema = z.enum(['json', 'markdown', 'html']);
@@ -111,8 +115,15 @@ export const historyCalls = {
   },
   'history.show': {
     input: z.strictObject({ runId: identifierSchema }),
-    output: z.object({ run: runDetailSchema }),
+    output: z.object({
+      run: runDetailSchema,
+      /** Of a quantization: what was measured of its package by runs of their own, newest first. Empty for other runs. */
+      measurements: z.array(runDetailSchema),
+      /** Of a measurement: the quantization that made the measured package, where the history knows it. */
+      madeBy: runSummarySchema.nullable(),
+    }),
   },
+  /** A quantization that measured nothing itself stands with what was measured of its package later. */
   'history.compare': {
     input: z.strictObject({ runIds: z.array(identifierSchema).min(2).max(limits.compareRuns) }),
     output: z.object({
@@ -149,9 +160,20 @@ export const historyCalls = {
     }),
     output: z.object({ path: pathSchema, runs: countSchema, bytes: bytesSchema }),
   },
-  /** Adds the runs of an exported JSON file; those already there are left alone. */
+  /**
+   * Adds the runs of an exported JSON file, in one transaction. A file that cannot be read whole, is damaged or of a newer version is refused whole
+   * (`invalid-input`).
+   */
   'history.import': {
     input: z.strictObject({ path: pathSchema }),
-    output: z.object({ imported: countSchema, skipped: countSchema }),
+    output: z.object({
+      imported: countSchema,
+      /** Were there already, deleted ones too, and stay as they are here. */
+      known: countSchema,
+      /** Share their id with another run. */
+      refused: countSchema,
+      /** The first of the refused. */
+      refusals: z.array(z.object({ runId: identifierSchema, reason: z.string() })),
+    }),
   },
 };

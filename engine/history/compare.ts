@@ -12,6 +12,10 @@ const placeFields = new Set(['out', 'model', 'package']);
 /** Environment fields in which runs may differ without their speeds becoming incomparable. */
 const harmlessConditions = /(^|\.)(time|date|pid|uptime)/i;
 
+/** Figures that depend on the text they were measured on, and those that depend on the machine and what else it did. */
+const textFigures = /^(perplexity|originalPerplexity|perplexityRatio|topTokenAgreement|klDivergenceNats)$/;
+const machineFigures = /(PerSecond|Ms|RssBytes)$/;
+
 /** What makes figures of two runs different things, with the words for it. */
 const requirements: { field: (run: RunDetail) => Json; message: string }[] = [
   {
@@ -39,18 +43,38 @@ export function compareRuns(runs: RunDetail[]): { differences: Difference[]; war
     ...differing('conditions', runs, (run) => run.environment),
     ...differing('metrics', runs, (run) => run.metrics),
   ];
-  const warnings: string[] = [];
-  for (const { field, message } of requirements) {
-    const present = runs.map(field).filter((value) => value !== null);
-    if (new Set(present.map((value) => JSON.stringify(value))).size > 1) warnings.push(message);
+  const textWarnings = requirements
+    .filter(({ field }) => {
+      const present = runs.map(field).filter((value) => value !== null);
+      return new Set(present.map((value) => JSON.stringify(value))).size > 1;
+    })
+    .map(({ message }) => message);
+  const conditionWarnings: string[] = [];
+  for (const difference of differences) {
+    const { group, field, values } = difference;
+    if (group !== 'conditions' || harmlessConditions.test(field)) continue;
+    difference.warning = `${fieldInWords(field)} differs: ${[...new Set(values.map((value) => show(value)))].join(' and ')}`;
+    conditionWarnings.push(difference.warning);
   }
-  if (areOfDifferentModels(runs)) warnings.push('the runs are of different models');
-  for (const { group, field, values } of differences)
-    if (group === 'conditions' && !harmlessConditions.test(field))
-      warnings.push(
-        `${fieldInWords(field)} differs: ${[...new Set(values.map((value) => show(value)))].join(' and ')}`,
-      );
-  return { differences, warnings };
+  for (const difference of differences)
+    if (difference.group === 'metrics')
+      difference.warning = metricWarning(difference.field, textWarnings, conditionWarnings);
+  return {
+    differences,
+    warnings: [
+      ...textWarnings,
+      ...(areOfDifferentModels(runs) ? ['the runs are of different models'] : []),
+      ...conditionWarnings,
+    ],
+  };
+}
+
+/** Why the values of a figure are not of one kind, by what the figure depends on. */
+function metricWarning(field: string, textWarnings: string[], conditionWarnings: string[]): string | null {
+  if (textFigures.test(field) && textWarnings.length > 0) return textWarnings.join('; ');
+  if (machineFigures.test(field) && conditionWarnings.length > 0)
+    return `measured under unlike conditions: ${conditionWarnings.join('; ')}`;
+  return null;
 }
 
 /** Of the text that a run's perplexity belongs to, by whichever measurement. */
@@ -74,7 +98,12 @@ function differing(
   const fields = [...new Set(flat.flatMap((values) => [...values.keys()]))].sort();
   return fields
     .filter((field) => group !== 'settings' || !placeFields.has(field))
-    .map((field) => ({ group, field, values: flat.map((values) => values.get(field) ?? null) }))
+    .map((field) => ({
+      group,
+      field,
+      values: flat.map((values) => values.get(field) ?? null),
+      warning: null,
+    }))
     .filter(({ values }) => new Set(values.map((value) => JSON.stringify(value))).size > 1);
 }
 

@@ -11,7 +11,9 @@ const exportVersion = 1;
 const exportSchema = z.object({
   format: z.literal('dbell-history'),
   version: z.literal(exportVersion),
-  runs: z.array(runDetailSchema),
+  runs: z.array(
+    runDetailSchema.extend({ createdAt: z.iso.datetime(), endedAt: z.iso.datetime().nullable() }),
+  ),
 });
 
 /** Columns of the readable exports. */

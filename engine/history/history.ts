@@ -4,19 +4,17 @@ import type { z } from 'zod';
 import type { JsonObject } from '../contract/common.ts';
 import type { ErrorPayload } from '../contract/error-payload.ts';
 import { DBellError } from '../contract/errors.ts';
-import type {
-  HistoryListInput,
-  RunDetail,
-  RunSummary,
-  runDifferenceSchema,
-  sortKeySchema,
-} from '../contract/history.ts';
+import type { HistoryListInput, RunDetail, RunSummary, runDifferenceSchema } from '../contract/history.ts';
 import { quantizeInputSchema } from '../contract/quantization.ts';
 import { compareRuns } from './compare.ts';
 import { type OpenedDatabase, openDatabase } from './database.ts';
 import { historyError } from './errors.ts';
+import { type ImportOutcome, importRuns } from './import-runs.ts';
 import { busyTimeoutMs, undoableDeletions } from './limits.ts';
+import { fold, listQuery } from './list-query.ts';
+import { withMeasurements } from './measured-later.ts';
 import { isAlive, thisProcess } from './owner.ts';
+import { makerSql, measurementsSql } from './related-runs.ts';
 import {
   detailOf,
   type RunParts,
@@ -25,6 +23,7 @@ import {
   summaryOf,
   summaryRowSchema,
 } from './rows.ts';
+import { RunWriter } from './run-writer.ts';
 import type { RunBeginning, RunFacts, RunOutcome, UnfinishedRun } from './types.ts';
 
 export interface HistoryOptions {
@@ -34,16 +33,6 @@ export interface HistoryOptions {
   /** The time as ISO 8601 in UTC; replaceable for tests. */
   now?: () => string;
 }
-
-/** Sort keys that are columns; the others are metrics. */
-const sortColumns: Partial<Record<z.infer<typeof sortKeySchema>, string>> = {
-  createdAt: 'created_at',
-  endedAt: 'ended_at',
-  kind: 'kind',
-  state: 'state',
-  modelName: 'fold(model_name)',
-  recipe: 'fold(recipe)',
-};
 
 /**
  * Opens or makes the history (`history.sqlite`); see openDatabase for what happens to files that are damaged, read-only, newer or in use. Runs whose
@@ -66,14 +55,14 @@ export class History {
   readonly #database: Database;
   readonly #opened: OpenedDatabase;
   readonly #now: () => string;
-  readonly #environment: JsonObject;
+  readonly #writer: RunWriter;
   readonly #busyTimeoutMs: number;
   readonly #statements = new Map<string, Statement<unknown[]>>();
 
   constructor(file: string, options: HistoryOptions) {
     this.path = path.resolve(file);
     this.#now = options.now ?? (() => new Date().toISOString());
-    this.#environment = options.environment ?? {};
+    this.#writer = new RunWriter((sql) => this.#statement(sql), options.environment ?? {});
     this.#busyTimeoutMs = options.busyTimeoutMs ?? busyTimeoutMs;
     this.#opened = openDatabase(this.path, { busyTimeoutMs: this.#busyTimeoutMs, now: this.#now });
     this.#database = this.#opened.database;
@@ -93,7 +82,7 @@ export class History {
   begin(run: RunBeginning): void {
     this.#change(() => {
       const known = this.#statement('SELECT run_id FROM runs WHERE run_id = ?').get(run.runId);
-      if (known === undefined) this.#insert(run, 'running', null);
+      if (known === undefined) this.#writer.insert(run, 'running', null);
       else
         this.#statement(
           `UPDATE runs SET state = 'running', owner = ?, ended_at = NULL, error_code = NULL, error_message = NULL, deletion_id = NULL
@@ -108,18 +97,16 @@ export class History {
       this.#require(runId);
       this.#statement(
         `UPDATE runs SET state = 'finished', ended_at = ?, owner = NULL, results = ?, error_code = NULL, error_message = NULL,
-           model_fingerprint = coalesce(?, model_fingerprint), activation_bits = coalesce(?, activation_bits)
+           model_fingerprint = coalesce(?, model_fingerprint), package_fingerprint = coalesce(?, package_fingerprint),
+           activation_bits = coalesce(?, activation_bits)
          WHERE run_id = ?`,
       ).run(
-        this.#now(),
-        JSON.stringify(outcome.results),
-        outcome.modelFingerprint,
-        outcome.activationBits,
-        runId,
+        ...[this.#now(), JSON.stringify(outcome.results), outcome.modelFingerprint],
+        ...[outcome.packageFingerprint, outcome.activationBits, runId],
       );
-      this.#writeMetrics(runId, outcome.metrics);
-      this.#writeLayers(runId, outcome.layers);
-      this.#writeArtifacts(runId, outcome.artifacts);
+      this.#writer.writeMetrics(runId, outcome.metrics);
+      this.#writer.writeLayers(runId, outcome.layers);
+      this.#writer.writeArtifacts(runId, outcome.artifacts);
     });
   }
 
@@ -136,8 +123,8 @@ export class History {
   /** A measurement, whole at once. */
   record(run: RunBeginning, facts: RunFacts): void {
     this.#change(() => {
-      this.#insert(run, 'finished', this.#now(), facts.results);
-      this.#writeMetrics(run.runId, facts.metrics);
+      this.#writer.insert(run, 'finished', this.#now(), facts.results);
+      this.#writer.writeMetrics(run.runId, facts.metrics);
     });
   }
 
@@ -194,28 +181,7 @@ export class History {
 
   /** One page of runs, and how many there are in all. Runs without the figure sorted by come last either way. */
   list(input: HistoryListInput): { runs: RunSummary[]; total: number } {
-    const conditions = ['deletion_id IS NULL'];
-    const values: unknown[] = [];
-    const where = (condition: string, ...bound: unknown[]) => {
-      conditions.push(condition);
-      values.push(...bound);
-    };
-    if (input.kind !== undefined) where('kind = ?', input.kind);
-    if (input.state !== undefined) where('state = ?', input.state);
-    if (input.recipe !== undefined) where('recipe = ?', input.recipe);
-    if (input.tag !== undefined)
-      where('EXISTS (SELECT 1 FROM tags WHERE tags.run_id = runs.run_id AND tag = ?)', input.tag);
-    for (const word of fold(input.text ?? '').split(/\s+/))
-      if (word !== '')
-        where(
-          `(instr(fold(model_name), ?) OR instr(fold(coalesce(recipe, '')), ?) OR instr(fold(note), ?)
-            OR EXISTS (SELECT 1 FROM tags WHERE tags.run_id = runs.run_id AND instr(fold(tag), ?)))`,
-          ...[word, word, word, word],
-        );
-    const filter = conditions.join(' AND ');
-    const column = sortColumns[input.sortBy];
-    const key = column ?? '(SELECT value FROM metrics WHERE metrics.run_id = runs.run_id AND name = ?)';
-    const direction = input.descending ? 'DESC' : 'ASC';
+    const { filter, values, order, orderValues } = listQuery(input);
     return this.#read(() => {
       const { total } = this.#statement(`SELECT count(*) AS total FROM runs WHERE ${filter}`).get(
         ...values,
@@ -224,8 +190,8 @@ export class History {
       };
       const rows = this.#statement(
         `SELECT ${summaryColumns} FROM runs WHERE ${filter}
-         ORDER BY ${key} ${direction} NULLS LAST, created_at DESC, run_id LIMIT ? OFFSET ?`,
-      ).all(...values, ...(column === undefined ? [input.sortBy] : []), input.limit, input.offset);
+         ORDER BY ${order} LIMIT ? OFFSET ?`,
+      ).all(...values, ...orderValues, input.limit, input.offset);
       const runs = rows.map((row) => {
         const checked = summaryRowSchema.parse(row);
         return summaryOf(checked, this.#parts(checked.run_id));
@@ -263,12 +229,31 @@ export class History {
     });
   }
 
+  /**
+   * Finished measurements of the package that a quantization made, newest first: those of a package with the same fingerprint, wherever it lies. Where a
+   * fingerprint is not known the path must do: then a measurement belongs to the newest run that had made a package there before it.
+   */
+  measurementsOf(runId: string): RunDetail[] {
+    const rows = this.#read(() => this.#statement(measurementsSql).all(runId) as { run_id: string }[]);
+    return rows.map((row) => this.show(row.run_id));
+  }
+
+  /** The quantization that made the package which a run measured; null where none is known. Of several that made the same, the one that lies where it was measured, else the newest. */
+  makerOf(runId: string): RunSummary | null {
+    return this.#read(() => {
+      const row = this.#statement(makerSql).get(runId);
+      if (row === undefined) return null;
+      const checked = summaryRowSchema.parse(row);
+      return summaryOf(checked, this.#parts(checked.run_id));
+    });
+  }
+
   compare(runIds: string[]): {
     runs: RunDetail[];
     differences: z.infer<typeof runDifferenceSchema>[];
     warnings: string[];
   } {
-    const runs = runIds.map((runId) => this.show(runId));
+    const runs = runIds.map((runId) => withMeasurements(this.show(runId), this.measurementsOf(runId)));
     return { runs, ...compareRuns(runs) };
   }
 
@@ -278,7 +263,7 @@ export class History {
       this.#require(runId);
       if (changes.note !== undefined)
         this.#statement('UPDATE runs SET note = ? WHERE run_id = ?').run(changes.note, runId);
-      if (changes.tags !== undefined) this.#writeTags(runId, changes.tags);
+      if (changes.tags !== undefined) this.#writer.writeTags(runId, changes.tags);
     });
     return this.show(runId);
   }
@@ -335,83 +320,9 @@ export class History {
     return found.map((runId) => this.show(runId));
   }
 
-  /** Adds runs, all or none; those already there (deleted ones too) are left alone. A run that was `running` elsewhere comes in as `interrupted`. */
-  import(runs: RunDetail[]): { imported: number; skipped: number } {
-    return this.#change(() => {
-      let imported = 0;
-      for (const run of runs) {
-        if (this.#statement('SELECT 1 FROM runs WHERE run_id = ?').get(run.runId) !== undefined) continue;
-        const beginning: RunBeginning = run;
-        const state = run.state === 'running' ? 'interrupted' : run.state;
-        this.#insert(beginning, state, run.endedAt, run.results, run.modelName);
-        this.#statement('UPDATE runs SET note = ?, error_code = ?, error_message = ? WHERE run_id = ?').run(
-          run.note,
-          run.error?.code ?? null,
-          run.error?.message ?? null,
-          run.runId,
-        );
-        this.#writeMetrics(run.runId, run.metrics);
-        this.#writeTags(run.runId, run.tags);
-        this.#writeLayers(run.runId, run.layers);
-        this.#writeArtifacts(run.runId, run.artifacts);
-        imported += 1;
-      }
-      return { imported, skipped: runs.length - imported };
-    });
-  }
-
-  #insert(
-    run: RunBeginning,
-    state: RunSummary['state'],
-    endedAt: string | null,
-    results: JsonObject = {},
-    name = displayName(run.modelPath),
-  ): void {
-    const out = run.settings.out;
-    this.#statement(
-      `INSERT INTO runs (run_id, kind, state, created_at, ended_at, model_name, model_path, model_fingerprint, recipe,
-         activation_bits, output_path, settings, environment, results, owner)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-    ).run(
-      ...[run.runId, run.kind, state, run.createdAt, endedAt, name, run.modelPath, run.modelFingerprint],
-      ...[run.recipe, run.activationBits, typeof out === 'string' ? out : null],
-      ...[JSON.stringify(run.settings), JSON.stringify(run.environment ?? this.#environment)],
-      ...[JSON.stringify(results), state === 'running' ? thisProcess() : null],
-    );
-  }
-
-  #writeMetrics(runId: string, metrics: Record<string, number>): void {
-    this.#statement('DELETE FROM metrics WHERE run_id = ?').run(runId);
-    const insert = this.#statement('INSERT INTO metrics (run_id, name, value) VALUES (?, ?, ?)');
-    for (const [name, value] of Object.entries(metrics))
-      if (Number.isFinite(value)) insert.run(runId, name, value);
-  }
-
-  #writeTags(runId: string, tags: string[]): void {
-    this.#statement('DELETE FROM tags WHERE run_id = ?').run(runId);
-    const insert = this.#statement('INSERT INTO tags (run_id, tag) VALUES (?, ?)');
-    for (const tag of new Set(tags)) insert.run(runId, tag);
-  }
-
-  #writeLayers(runId: string, layers: RunDetail['layers']): void {
-    this.#statement('DELETE FROM layers WHERE run_id = ?').run(runId);
-    const insert = this.#statement(
-      'INSERT INTO layers (run_id, position, name, relative_error, weight_relative_error, notes) VALUES (?, ?, ?, ?, ?, ?)',
-    );
-    for (const [position, layer] of layers.entries())
-      insert.run(
-        ...[runId, position, layer.name, layer.relativeError, layer.weightRelativeError],
-        JSON.stringify(layer.notes),
-      );
-  }
-
-  #writeArtifacts(runId: string, artifacts: RunDetail['artifacts']): void {
-    this.#statement('DELETE FROM artifacts WHERE run_id = ?').run(runId);
-    const insert = this.#statement(
-      'INSERT INTO artifacts (run_id, position, kind, path, bytes) VALUES (?, ?, ?, ?, ?)',
-    );
-    for (const [position, { kind, path: where, bytes }] of artifacts.entries())
-      insert.run(runId, position, kind, where, bytes);
+  /** Adds runs, all in one transaction; what becomes of each says `importRuns`. */
+  import(runs: RunDetail[]): ImportOutcome {
+    return this.#change(() => importRuns(runs, (sql) => this.#statement(sql), this.#writer));
   }
 
   #parts(runId: string): RunParts {
@@ -485,17 +396,4 @@ export class History {
       throw historyError(error, this.path, this.#busyTimeoutMs);
     }
   }
-}
-
-/** Name of a model as people know it: its folder or file; a folder called `hf` or the like says more with its parent. */
-function displayName(modelPath: string): string {
-  const name = path.basename(modelPath);
-  return /^(hf.*|model|snapshot.*|[0-9a-f]{40})$/i.test(name)
-    ? path.join(path.basename(path.dirname(modelPath)), name)
-    : name;
-}
-
-/** For search and sorting: case and Unicode form do not matter. */
-function fold(text: string): string {
-  return text.normalize('NFKC').toLowerCase();
 }

@@ -6,3 +6,9 @@ export const undoableDeletions = 20;
 
 /** An exported history larger than this is refused unread: 100,000 runs with all their layers stay below it. */
 export const maximumImportBytes = 512 * 2 ** 20;
+
+/** Measurements of one package that are shown with the run that made it: more than a report has room for. */
+export const mostMeasurements = 100;
+
+/** Refused runs of an import that are named one by one; the rest is counted. */
+export const mostRefusals = 20;

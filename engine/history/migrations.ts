@@ -69,6 +69,15 @@ export const migrations: readonly Migration[] = [
       ) STRICT, WITHOUT ROWID;
     `,
   },
+  {
+    name: '2026-11-26 fingerprint of the package that a run made or measured',
+    sql: `
+      ALTER TABLE runs ADD COLUMN package_fingerprint TEXT;
+      CREATE INDEX runs_by_package ON runs (package_fingerprint);
+      CREATE INDEX runs_by_model_path ON runs (model_path);
+      CREATE INDEX artifacts_by_path ON artifacts (path);
+    `,
+  },
 ];
 
 /** "DBLh": says that a SQLite file is a history of this program. */

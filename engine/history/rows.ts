@@ -16,6 +16,7 @@ export const runRowSchema = z.object({
   model_name: text,
   model_path: text,
   model_fingerprint: optionalText,
+  package_fingerprint: optionalText,
   recipe: optionalText,
   activation_bits: z.int().nullable(),
   settings: text,
@@ -28,7 +29,7 @@ export const runRowSchema = z.object({
 export type RunRow = z.infer<typeof runRowSchema>;
 
 export const summaryColumns =
-  'run_id, kind, state, created_at, ended_at, model_name, recipe, activation_bits, note';
+  'run_id, kind, state, created_at, ended_at, model_name, model_fingerprint, recipe, activation_bits, note';
 export const summaryRowSchema = runRowSchema.pick({
   run_id: true,
   kind: true,
@@ -36,6 +37,7 @@ export const summaryRowSchema = runRowSchema.pick({
   created_at: true,
   ended_at: true,
   model_name: true,
+  model_fingerprint: true,
   recipe: true,
   activation_bits: true,
   note: true,
@@ -54,6 +56,7 @@ export function summaryOf(row: z.infer<typeof summaryRowSchema>, parts: RunParts
     createdAt: row.created_at,
     endedAt: row.ended_at,
     modelName: row.model_name,
+    modelFingerprint: row.model_fingerprint,
     recipe: row.recipe,
     activationBits: row.activation_bits,
     metrics: parts.metrics,
@@ -66,7 +69,7 @@ export function detailOf(row: RunRow, parts: RunParts & Pick<RunDetail, 'layers'
   return {
     ...summaryOf(row, parts),
     modelPath: row.model_path,
-    modelFingerprint: row.model_fingerprint,
+    packageFingerprint: row.package_fingerprint,
     settings: storedObject(row.settings),
     environment: storedObject(row.environment),
     results: storedObject(row.results),

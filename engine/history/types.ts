@@ -10,6 +10,8 @@ export interface RunBeginning {
   createdAt: string;
   modelPath: string;
   modelFingerprint: string | null;
+  /** Of the package that was made or measured; null where there is none, or not yet. */
+  packageFingerprint: string | null;
   recipe: string | null;
   activationBits: number | null;
   settings: JsonObject;
@@ -28,6 +30,7 @@ export interface RunOutcome extends RunFacts {
   layers: LayerReport[];
   artifacts: { kind: string; path: string; bytes: number | null }[];
   modelFingerprint: string | null;
+  packageFingerprint: string | null;
   activationBits: number | null;
 }
 

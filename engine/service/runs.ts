@@ -2,6 +2,7 @@ import type { JsonObject } from '../contract/common.ts';
 import type { BenchmarkResult, PerplexityResult } from '../contract/measurement.ts';
 import type { QualityResult } from '../contract/quality.ts';
 import type { QuantizeResult } from '../contract/quantization.ts';
+import type { SubjectIdentity } from './work-protocol.ts';
 
 /** Any plain value as JSON: what JSON cannot hold becomes null or is left out. */
 export function toJson(value: object): JsonObject {
@@ -13,6 +14,16 @@ function finite(values: Record<string, number | null | undefined>): Record<strin
   return Object.fromEntries(
     Object.entries(values).filter((entry): entry is [string, number] => Number.isFinite(entry[1])),
   );
+}
+
+/** By which the history finds runs of one model and of one package. */
+export function fingerprintsOf({ sourceFingerprint, packageFingerprint }: SubjectIdentity) {
+  return { modelFingerprint: sourceFingerprint, packageFingerprint };
+}
+
+/** Of a measured package: what its speed or quality is to be seen against. */
+export function identityMetrics({ storedBitsPerWeight }: SubjectIdentity) {
+  return finite({ storedBitsPerWeight });
 }
 
 export function quantizationMetrics(result: Omit<QuantizeResult, 'perplexity' | 'quality' | 'benchmark'>) {
@@ -49,8 +60,9 @@ export function qualityMetrics(result: Omit<QualityResult, 'runId'>) {
 }
 
 export function benchmarkMetrics(result: Omit<BenchmarkResult, 'runId'>) {
-  const first = (values: Record<string, number>) =>
+  const first = <T>(values: Record<string, T>): T | undefined =>
     values[Object.keys(values).sort((a, b) => Number(a) - Number(b))[0] ?? ''];
+  const read = first(result.bytesReadPerToken);
   return finite({
     prefillTokensPerSecond: first(result.prefillTokensPerSecond),
     decodeTokensPerSecond: first(result.decodeTokensPerSecond),
@@ -59,6 +71,9 @@ export function benchmarkMetrics(result: Omit<BenchmarkResult, 'runId'>) {
     tokenLatencyP95Ms: result.tokenLatencyMs.p95,
     tokenLatencyP99Ms: result.tokenLatencyMs.p99,
     loadMs: result.loadMs,
+    bytesReadPerToken: read && Object.values(read).reduce((sum, bytes) => sum + bytes, 0),
+    memoryBandwidthBytesPerSecond: result.memoryBandwidth?.bytesPerSecond,
+    memoryBandwidthShare: first(result.memoryBandwidthShare),
     runtimePeakRssBytes: result.peakRssBytes,
     modelBytes: result.modelBytes,
     baselineDecodeTokensPerSecond: result.baseline ? first(result.baseline.decodeTokensPerSecond) : undefined,

@@ -6,6 +6,7 @@ import {
   pathSchema,
   sha256Schema,
   textSourceSchema,
+  threadsSchema,
   timeSchema,
 } from '../contract/common.ts';
 import { comparedMeasurementSchema, comparedSubjectSchema, compareInputSchema } from '../contract/compare.ts';
@@ -17,6 +18,7 @@ import { jobProgressSchema } from '../contract/jobs.ts';
 import {
   benchmarkSettingsSchema,
   benchmarkSubjectSchema,
+  memoryBandwidthSchema,
   perplexityInputSchema,
   perplexityResultSchema,
 } from '../contract/measurement.ts';
@@ -33,8 +35,17 @@ import {
 } from '../contract/quantization.ts';
 import { textPreviewCalls } from '../contract/text-preview.ts';
 
-/** Fingerprint of the full-precision model that was measured, or that the measured package was made from. */
-const ofSource = { sourceFingerprint: sha256Schema };
+/** Which model or package was made or measured, wherever its files lie by now. */
+export const subjectIdentitySchema = z.object({
+  /** Of the full-precision model itself, or of that which the package was made from. */
+  sourceFingerprint: sha256Schema,
+  /** SHA-256 of a package's config.json, which holds the hashes of its other files; null for a model in full precision. */
+  packageFingerprint: sha256Schema.nullable(),
+  /** Of a package. */
+  storedBitsPerWeight: z.number().nullable(),
+});
+export type SubjectIdentity = z.infer<typeof subjectIdentitySchema>;
+const identified = { identity: subjectIdentitySchema };
 
 /**
  * What the service and a work process say to each other. Both check what they receive: a work process reads hostile files, and its memory is
@@ -49,19 +60,21 @@ export const taskSchemas = {
     input: z.union([generationCalls.generate.input, generationCalls.chat.input]),
     result: generationResultSchema,
   },
-  benchmark: { input: benchmarkSettingsSchema, result: benchmarkSubjectSchema.extend(ofSource) },
+  /** Of this machine, in a process of its own: its buffer would be in the subject's peak. */
+  memoryBandwidth: { input: z.strictObject({ threads: threadsSchema }), result: memoryBandwidthSchema },
+  benchmark: { input: benchmarkSettingsSchema, result: benchmarkSubjectSchema.extend(identified) },
   quantize: {
     input: z.strictObject({ input: quantizeInputSchema, runId: identifierSchema, createdAt: timeSchema }),
     result: quantizeResultSchema
       .omit({ perplexity: true, quality: true, benchmark: true })
-      .extend({ layers: z.array(layerReportSchema), sourceFingerprint: sha256Schema }),
+      .extend({ layers: z.array(layerReportSchema), ...identified }),
   },
   /** What a package says of the run that made it, for a run that was killed just before it could report its end. */
   describePackage: {
     input: z.strictObject({ package: pathSchema }),
     result: quantizeResultSchema
       .omit({ perplexity: true, quality: true, benchmark: true, runId: true })
-      .extend({ layers: z.array(layerReportSchema), sourceFingerprint: sha256Schema }),
+      .extend({ layers: z.array(layerReportSchema), ...identified }),
   },
   /** What packages say of themselves, in the order asked for; damaged ones are findings. */
   describePackages: {
@@ -94,9 +107,12 @@ export const taskSchemas = {
   export: { input: exportInputSchema, result: exportResultSchema },
   perplexity: {
     input: perplexityInputSchema,
-    result: perplexityResultSchema.omit({ runId: true }).extend(ofSource),
+    result: perplexityResultSchema.omit({ runId: true }).extend(identified),
   },
-  quality: { input: qualityInputSchema, result: qualityResultSchema.omit({ runId: true }).extend(ofSource) },
+  quality: {
+    input: qualityInputSchema,
+    result: qualityResultSchema.omit({ runId: true }).extend(identified),
+  },
   recipeSizes: {
     input: quantizationCalls.recipeSizes.input,
     result: quantizationCalls.recipeSizes.output,

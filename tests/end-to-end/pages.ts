@@ -143,3 +143,43 @@ export class RunsPage {
     );
   }
 }
+
+export class ComparePage {
+  readonly page: Page;
+  constructor(page: Page) {
+    this.page = page;
+  }
+
+  async choose(axis: string, metric: string): Promise<void> {
+    await this.page.getByLabel(axis, { exact: true }).click();
+    await this.page.getByRole('option', { name: metric, exact: true }).click();
+  }
+
+  /** Whether a row of the differences is marked as not comparable. */
+  async isMarked(field: string): Promise<boolean> {
+    const header = this.page.getByRole('rowheader', { name: field }).first();
+    return (await header.getByText('not comparable').count()) > 0;
+  }
+}
+
+export class SettingsPage {
+  readonly page: Page;
+  constructor(page: Page) {
+    this.page = page;
+  }
+
+  async open(): Promise<void> {
+    const places = this.page.getByRole('navigation', { name: 'Places' });
+    await places.getByRole('link', { name: 'Settings' }).click();
+    await this.page.getByText('Copy diagnostics').waitFor({ timeout: workTimeoutMs });
+  }
+
+  /** Picks a file of the folder for packages in the folder browser. */
+  async importHistory(file: string): Promise<void> {
+    await this.page.getByRole('button', { name: 'Import…' }).click();
+    const dialog = this.page.getByRole('dialog');
+    await dialog.getByRole('button', { name: 'Packages' }).click();
+    await dialog.getByText(path.basename(file), { exact: true }).click();
+    await dialog.getByRole('button', { name: 'Choose' }).click();
+  }
+}

@@ -17,6 +17,7 @@ export function runOf(run: Partial<RunDetail> & Pick<RunDetail, 'runId'>): RunDe
     note: '',
     modelPath: '/models/stories-7m',
     modelFingerprint: 'a'.repeat(64),
+    packageFingerprint: null,
     settings: {},
     environment: { cpuModel: 'test processor' },
     results: {},

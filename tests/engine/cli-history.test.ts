@@ -104,8 +104,8 @@ test('an exported history comes back whole elsewhere, and only once', async () =
   expect(onlyJson(again)).toMatchObject({ error: { code: 'output-exists' } });
   const elsewhere = { DBELL_HOME: path.join(folder, 'elsewhere') };
   const imported = () => runCli(['history', 'import', file, '--json'], elsewhere);
-  expect(onlyJson(await imported())).toEqual({ imported: 2, skipped: 0 });
-  expect(onlyJson(await imported())).toEqual({ imported: 0, skipped: 2 });
+  expect(onlyJson(await imported())).toEqual({ imported: 2, known: 0, refused: 0, refusals: [] });
+  expect(onlyJson(await imported())).toEqual({ imported: 0, known: 2, refused: 0, refusals: [] });
   const show = (home: Record<string, string>) => runCli(['history', 'show', ids[1]!, '--json'], home);
   expect(onlyJson(await show(elsewhere))).toEqual(onlyJson(await show(environment)));
 });

@@ -133,7 +133,7 @@ test('a run that died while it removed its work folder is ended by resume', asyn
   const again = await runCli(['resume', out], environment);
   expect(again).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('there is nothing to resume') });
 });
-const none = { modelFingerprint: null, recipe: 'rtn-4', activationBits: null };
+const none = { modelFingerprint: null, packageFingerprint: null, recipe: 'rtn-4', activationBits: null };
 
 test.skipIf(process.platform === 'win32')(
   'a pipe in the place of a file is an error, not a wait',

@@ -13,6 +13,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 const packages = { two: path.join(folder, 'two'), four: path.join(folder, 'four') };
 const text = ['--text', 'bundled:stories-validation', '--context', '128', '--windows', '4'];
 let made: CliResult;
+let madeTwo: CliResult;
 
 beforeAll(async () => {
   const quantize = (recipe: string, out: string, ...more: string[]) =>
@@ -29,7 +30,7 @@ beforeAll(async () => {
     ...['--then-quality', 'bundled:stories-validation', '--then-windows', '3', '--then-context', '100'],
     ...['--then-perplexity', 'bundled:stories-validation'],
   );
-  await quantize('gptq-2', packages.two, '--activation-bits', '16');
+  madeTwo = await quantize('gptq-2', packages.two, '--activation-bits', '16');
 });
 
 const qualityOf = (model: string, ...more: string[]) =>
@@ -98,7 +99,17 @@ describe('quality', () => {
       recipe: 'gptq-2',
       metrics: { perplexityRatio: found.perplexityRatio, topTokenAgreement: found.topTokenAgreement },
       results: { quality: { verdict: 'broken' } },
+      madeBy: { runId: onlyJson(madeTwo).runId },
     });
+    // The run that made the package shows it too, though it measured nothing itself.
+    const maker = ['history', 'show', onlyJson(madeTwo).runId as string];
+    expect(onlyJson(await runCli([...maker, '--json'], environment))).toMatchObject({
+      kind: 'quantize',
+      measurements: [{ runId: found.runId, results: { quality: { verdict: 'broken', context: 128 } } }],
+    });
+    expect((await runCli(maker, environment)).stdout).toMatch(
+      /measured later\n {2}\S{8} .* quality {2}perplexity .* × the original's: broken \(bundled:stories-validation, 508 tokens, context 128\)/,
+    );
   });
 
   test('its perplexities are those that the perplexity command measures', async () => {

@@ -8,7 +8,7 @@ const say = (value: unknown) => console.log(JSON.stringify(value));
 const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 const run = (runId: string) => ({
   ...{ runId, kind: 'quantize' as const, createdAt: '2026-01-01T00:00:00.000Z', modelPath: '/m/x' },
-  ...{ modelFingerprint: null, recipe: 'rtn-4', activationBits: 8, settings: {} },
+  ...{ modelFingerprint: null, packageFingerprint: null, recipe: 'rtn-4', activationBits: 8, settings: {} },
 });
 
 try {

@@ -40,6 +40,7 @@ function begin(history: History, runId: string): void {
       createdAt: '2026-01-01T00:00:00.000Z',
       modelPath: '/m/x',
       modelFingerprint: null,
+      packageFingerprint: null,
     },
     ...{ recipe: null, activationBits: null, settings: {} },
   });

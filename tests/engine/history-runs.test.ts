@@ -5,6 +5,7 @@ import { afterAll, beforeEach, describe, expect, test } from 'vitest';
 import {
   type HistoryListInput,
   historyListInputSchema,
+  type RunDetail,
   runDetailSchema,
 } from '../../engine/contract/history.ts';
 import { quantizeInputSchema } from '../../engine/contract/quantization.ts';
@@ -32,7 +33,13 @@ afterAll(() => history.close());
 function beginning(runId: string, changes: Partial<RunBeginning> = {}): RunBeginning {
   return {
     ...{ runId, kind: 'quantize', createdAt: '2026-01-01T00:00:00.000Z', modelPath: '/models/tiny' },
-    ...{ modelFingerprint: null, recipe: 'rtn-4', activationBits: 8, settings: { windows: 4 } },
+    ...{
+      modelFingerprint: null,
+      packageFingerprint: null,
+      recipe: 'rtn-4',
+      activationBits: 8,
+      settings: { windows: 4 },
+    },
     ...changes,
   };
 }
@@ -44,6 +51,7 @@ function outcome(metrics: Record<string, number>, changes: Partial<RunOutcome> =
     layers: [],
     artifacts: [],
     modelFingerprint: null,
+    packageFingerprint: null,
     activationBits: null,
     ...changes,
   };
@@ -78,6 +86,7 @@ describe('a run', () => {
         modelName: 'tiny',
         modelPath: '/models/tiny',
         modelFingerprint: 'abc',
+        packageFingerprint: null,
         recipe: 'rtn-4',
       },
       ...{ activationBits: 8, metrics: { perplexity: 7.5 }, tags: [], note: '', error: null },
@@ -235,9 +244,15 @@ describe('the table of runs', () => {
     const { runs, differences, warnings } = history.compare(['q', 'p']);
     expect(runs.map((run) => run.runId)).toEqual(['q', 'p']);
     expect(differences).toEqual([
-      { group: 'settings', field: 'windows', values: [8, 4] },
-      { group: 'conditions', field: 'cpu.name', values: ['slow', 'fast'] },
-      { group: 'metrics', field: 'perplexity', values: [9, 8] },
+      { group: 'settings', field: 'windows', values: [8, 4], warning: null },
+      {
+        ...{ group: 'conditions', field: 'cpu.name', values: ['slow', 'fast'] },
+        warning: 'cpu.name differs: slow and fast',
+      },
+      {
+        ...{ group: 'metrics', field: 'perplexity', values: [9, 8] },
+        warning: 'the perplexities were measured on different texts',
+      },
     ]);
     expect(warnings).toEqual([
       'the perplexities were measured on different texts',
@@ -261,14 +276,51 @@ describe('the table of runs', () => {
     expect(warnings('package', 'unknown')).toEqual(['the runs are of different models']);
   });
 
+  const added = (imported: number) => ({ imported, known: 0, refused: 0, refusals: [] });
+
+  test('an import leaves alone what it finds, and refuses another run with a known id', () => {
+    const other = openHistory(path.join(folder, 'refusing.sqlite'));
+    const exported = history.export(['a', 'b']);
+    const [first, second] = exported as [RunDetail, RunDetail];
+    other.import([first]);
+    other.annotate(first.runId, { note: 'mine' });
+    other.delete([first.runId]);
+    const foreign = { ...first, kind: 'benchmark' as const };
+    expect(other.import([first, foreign, second, second])).toEqual({
+      ...{ imported: 1, known: 2, refused: 1 },
+      refusals: [
+        {
+          runId: first.runId,
+          reason: `another run has this id here: quantize of ${first.modelPath}, begun ${first.createdAt}; the file has benchmark of ${first.modelPath}, begun ${first.createdAt}`,
+        },
+      ],
+    });
+    other.undoDelete();
+    expect(other.show(first.runId)).toMatchObject({ note: 'mine', kind: 'quantize' });
+    other.close();
+  });
+
+  test('an import that fails in its middle adds nothing', () => {
+    const other = openHistory(path.join(folder, 'failing.sqlite'));
+    const [run] = history.export(['a']) as [RunDetail];
+    // Its layers cannot be written: whatever fails, the run before it must not stay.
+    const failing = { ...run, runId: 'failing', layers: null as unknown as RunDetail['layers'] };
+    expect(() => other.import([run, failing])).toThrow();
+    expect(other.export()).toEqual([]);
+    other.close();
+  });
+
   test('what is exported can be imported elsewhere, once', () => {
     const runs = history.export();
     expect(runs.map((run) => run.runId)).toEqual(['b', 'c', 'a', 'd']);
     const text = exportText(runs, 'json');
     const other = openHistory(path.join(folder, 'other.sqlite'));
-    expect(other.import(parseExport(Buffer.from(text), 'x.json'))).toEqual({ imported: 4, skipped: 0 });
+    expect(other.import(parseExport(Buffer.from(text), 'x.json'))).toEqual(added(4));
     expect(other.export()).toEqual(runs);
-    expect(other.import(parseExport(Buffer.from(text), 'x.json'))).toEqual({ imported: 0, skipped: 4 });
+    expect(other.import(parseExport(Buffer.from(text), 'x.json'))).toEqual({
+      ...added(0),
+      known: 4,
+    });
     other.close();
     expect(history.export(['d', 'a']).map((run) => run.runId)).toEqual(['a', 'd']);
     expect(exportText(runs, 'markdown')).toContain("| Größe 100%\\_ 'quoted' |");
@@ -286,6 +338,19 @@ describe('the table of runs', () => {
       'a newer version',
       '{"format": "dbell-history", "version": 9}',
       'x.json was exported by a newer version of DBell Studio (version 9, this one reads 1); update DBell Studio',
+    ],
+    [
+      'a file cut off',
+      '{"format": "dbell-history", "version": 1, "runs": [{"runId": "a"',
+      'x.json is not an exported history: it is no JSON',
+    ],
+    [
+      'a run with a date that is none',
+      JSON.stringify({
+        ...{ format: 'dbell-history', version: 1 },
+        runs: [{ runId: 'a', kind: 'quality', state: 'finished', createdAt: 'yesterday' }],
+      }),
+      /^x\.json is not an exported history: runs\.0\.createdAt: /,
     ],
     [
       'a run without fields',

@@ -11,6 +11,7 @@ import {
   sortKeySchema,
 } from '../../contract/history.ts';
 import { limits } from '../../contract/limits.ts';
+import { perplexityResultSchema } from '../../contract/measurement.ts';
 import { qualityResultSchema } from '../../contract/quality.ts';
 import { verdictSentence } from '../../contract/verdict.ts';
 import type { AddCommand, Run } from '../command.ts';
@@ -112,8 +113,8 @@ function show(history: Command, run: Run): void {
       .argument('<run>', 'its id, or the first characters of it', runIdentifier),
   ).action((runId: string, options) =>
     run(options, async ({ client, output }) => {
-      const { run: found } = await client.call('history.show', { runId });
-      output.result(found, () => detailOf(found));
+      const { run: found, measurements, madeBy } = await client.call('history.show', { runId });
+      output.result({ ...found, measurements, madeBy }, () => detailOf(found, measurements, madeBy));
     }),
   );
 }
@@ -121,7 +122,7 @@ function show(history: Command, run: Run): void {
 /** Layers shown of a run: the worst ones. */
 const shownLayers = 5;
 
-function detailOf(run: RunDetail): string {
+function detailOf(run: RunDetail, measurements: RunDetail[], madeBy: RunSummary | null): string {
   const worst = [...run.layers].sort((a, b) => b.relativeError - a.relativeError).slice(0, shownLayers);
   const sections = [
     pairs([
@@ -136,6 +137,7 @@ function detailOf(run: RunDetail): string {
       ['note', run.note === '' ? null : run.note],
       ['error', run.error?.message],
       ['verdict', verdictOf(run.results)],
+      ['made by', madeBy === null ? null : `${madeBy.runId.slice(0, shownIdLength)} ${madeBy.recipe ?? ''}`],
       ...run.artifacts.map((artifact): [string, string] => [
         artifact.kind,
         artifact.bytes === null
@@ -144,6 +146,9 @@ function detailOf(run: RunDetail): string {
       ]),
     ]),
     section('metrics', run.metrics),
+    measurements.length > 0
+      ? `measured later\n${measurements.map((measured) => `  ${measurementOf(measured)}`).join('\n')}`
+      : '',
     section('settings', run.settings),
     section('environment', run.environment),
     worst.length > 0
@@ -151,6 +156,21 @@ function detailOf(run: RunDetail): string {
       : '',
   ];
   return sections.filter((text) => text !== '').join('\n\n');
+}
+
+/** A later measurement of the package in one line: which run, when, and its figures with the text they belong to. */
+function measurementOf({ runId, kind, createdAt, metrics, results }: RunDetail): string {
+  const of = (name: string, digits: number) =>
+    metrics[name] === undefined ? '' : significant(metrics[name], digits);
+  const quality = qualityResultSchema.safeParse(results.quality).data;
+  const plain = perplexityResultSchema.safeParse(results.perplexity).data;
+  const text = quality ?? plain;
+  const figures =
+    kind === 'benchmark'
+      ? `decode ${of('decodeTokensPerSecond', 4)} tokens/s`
+      : `perplexity ${of('perplexity', 5)}${quality ? `, ${of('perplexityRatio', 4)} × the original's: ${quality.verdict}` : ''}`;
+  const measuredOn = text ? ` (${text.textName}, ${text.tokens} tokens, context ${text.context})` : '';
+  return `${runId.slice(0, shownIdLength)}  ${shownTime(createdAt)}  ${kind}  ${figures}${measuredOn}`;
 }
 
 /** What was found of a package's quality, and whether the speeds of a benchmark can be relied on; null for other runs. */
@@ -304,7 +324,12 @@ function importRuns(history: Command, run: Run): void {
   ).action((file: string, options) =>
     run(options, async ({ client, output }) => {
       const result = await client.call('history.import', { path: file });
-      output.result(result, () => `${result.imported} added, ${result.skipped} were there already`);
+      output.result(result, () =>
+        [
+          `${formatCounted(result.imported, 'run')} added, ${result.known} known already, ${result.refused} refused`,
+          ...result.refusals.map(({ runId, reason }) => `  ${runId}: ${reason}`),
+        ].join('\n'),
+      );
     }),
   );
 }

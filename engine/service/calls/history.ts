@@ -23,7 +23,10 @@ export function historyHandlers({ history, emit }: HandlerContext): Pick<Handler
   const idOf = (runId: string) => resolveRunId(history.open(), runId);
   return {
     'history.list': (input) => history.open().list(input),
-    'history.show': ({ runId }) => ({ run: history.open().show(idOf(runId)) }),
+    'history.show': ({ runId }) => {
+      const [opened, id] = [history.open(), idOf(runId)];
+      return { run: opened.show(id), measurements: opened.measurementsOf(id), madeBy: opened.makerOf(id) };
+    },
     'history.compare': ({ runIds }) => history.open().compare(runIds.map(idOf)),
     'history.delete': ({ runIds }) => changed({ deleted: history.open().delete(runIds.map(idOf)) }),
     'history.undo': () => changed({ restored: history.open().undoDelete() }),

@@ -1,14 +1,26 @@
 import { randomUUID } from 'node:crypto';
 import type { z } from 'zod';
+import { toErrorPayload } from '../../contract/error-payload.ts';
 import {
   type BenchmarkInput,
   type BenchmarkResult,
+  type BenchmarkSubject,
   benchmarkSettingsSchema,
+  type MemoryBandwidth,
   type PerplexityInput,
 } from '../../contract/measurement.ts';
 import type { QualityInput } from '../../contract/quality.ts';
+import { bandwidthShare } from '../../measure/bandwidth-share.ts';
 import type { RunStore } from '../run-store.ts';
-import { benchmarkMetrics, perplexityMetrics, qualityMetrics, toJson } from '../runs.ts';
+import {
+  benchmarkMetrics,
+  fingerprintsOf,
+  identityMetrics,
+  perplexityMetrics,
+  qualityMetrics,
+  toJson,
+} from '../runs.ts';
+import type { SubjectIdentity } from '../work-protocol.ts';
 import type { JobContext, JobDefinition } from './job.ts';
 
 /** Perplexity of one subject, remembered when it succeeded. */
@@ -19,7 +31,7 @@ export function perplexityJob(runs: RunStore, input: PerplexityInput): JobDefini
     kind: 'perplexity',
     runId,
     async run({ runTask }) {
-      const { sourceFingerprint, ...measured } = await runTask('perplexity', input);
+      const { identity, ...measured } = await runTask('perplexity', input);
       const result = { ...measured, runId };
       if (runId !== null) {
         runs.record(
@@ -28,12 +40,15 @@ export function perplexityJob(runs: RunStore, input: PerplexityInput): JobDefini
             kind: 'perplexity',
             createdAt,
             modelPath: result.model,
-            modelFingerprint: sourceFingerprint,
+            ...fingerprintsOf(identity),
             recipe: result.recipe ?? null,
             activationBits: result.activationBits,
             settings: toJson(input),
           },
-          { metrics: perplexityMetrics(result), results: toJson({ perplexity: result }) },
+          {
+            metrics: { ...identityMetrics(identity), ...perplexityMetrics(result) },
+            results: toJson({ perplexity: result }),
+          },
         );
       }
       return result;
@@ -49,7 +64,7 @@ export function qualityJob(runs: RunStore, input: QualityInput): JobDefinition<'
     kind: 'quality',
     runId,
     async run({ runTask }) {
-      const { sourceFingerprint, ...measured } = await runTask('quality', input);
+      const { identity, ...measured } = await runTask('quality', input);
       const result = { ...measured, runId };
       if (runId !== null) {
         runs.record(
@@ -58,12 +73,15 @@ export function qualityJob(runs: RunStore, input: QualityInput): JobDefinition<'
             kind: 'quality',
             createdAt,
             modelPath: result.model,
-            modelFingerprint: sourceFingerprint,
+            ...fingerprintsOf(identity),
             recipe: result.recipe,
             activationBits: result.activationBits,
             settings: toJson(input),
           },
-          { metrics: qualityMetrics(result), results: toJson({ quality: result }) },
+          {
+            metrics: { ...identityMetrics(identity), ...qualityMetrics(result) },
+            results: toJson({ quality: result }),
+          },
         );
       }
       return result;
@@ -82,7 +100,7 @@ export function benchmarkJob(
     kind: 'benchmark',
     runId,
     async run(job) {
-      const { result, sourceFingerprint } = await benchmarkSubjects(job, settings, baseline, runId);
+      const { result, identity } = await benchmarkSubjects(job, settings, baseline, runId);
       if (runId !== null) {
         runs.record(
           {
@@ -90,12 +108,15 @@ export function benchmarkJob(
             kind: 'benchmark',
             createdAt,
             modelPath: result.model,
-            modelFingerprint: sourceFingerprint,
+            ...fingerprintsOf(identity),
             recipe: result.recipe ?? null,
             activationBits: result.activationBits,
             settings: toJson({ ...settings, baseline }),
           },
-          { metrics: benchmarkMetrics(result), results: toJson({ benchmark: result }) },
+          {
+            metrics: { ...identityMetrics(identity), ...benchmarkMetrics(result) },
+            results: toJson({ benchmark: result }),
+          },
         );
       }
       return result;
@@ -103,20 +124,48 @@ export function benchmarkJob(
   };
 }
 
-/** One process after another: subjects that run side by side would measure each other. */
+/**
+ * One process after another: subjects that run side by side would measure each other. The memory comes first, in a process of its own, since its buffer would
+ * be in a subject's peak.
+ */
 export async function benchmarkSubjects(
   { runTask }: JobContext,
   settings: z.input<typeof benchmarkSettingsSchema>,
   baseline: string | undefined,
   runId: string | null,
-): Promise<{ result: BenchmarkResult; sourceFingerprint: string }> {
+): Promise<{ result: BenchmarkResult; identity: SubjectIdentity }> {
   const complete = benchmarkSettingsSchema.parse(settings);
-  const { sourceFingerprint, ...subject } = await runTask('benchmark', complete);
-  if (baseline === undefined) return { result: { ...subject, baseline: null, runId }, sourceFingerprint };
-  const { sourceFingerprint: _, ...other } = await runTask('benchmark', {
+  const bandwidth = await runTask('memoryBandwidth', { threads: complete.threads }).catch(
+    (error: unknown) => {
+      // A machine without that much room is benchmarked without the bound.
+      if (toErrorPayload(error).code === 'out-of-memory') return null;
+      throw error;
+    },
+  );
+  const { identity, ...subject } = await runTask('benchmark', complete);
+  const result = { ...besideBandwidth(subject, bandwidth), baseline: null, runId };
+  if (baseline === undefined) return { result, identity };
+  const { identity: _, ...other } = await runTask('benchmark', {
     ...complete,
     model: baseline,
     activationBits: undefined,
   });
-  return { result: { ...subject, baseline: other, runId }, sourceFingerprint };
+  return { result: { ...result, baseline: besideBandwidth(other, bandwidth) }, identity };
+}
+
+/** What was measured of a subject, seen against how fast the memory is. */
+function besideBandwidth(subject: BenchmarkSubject, bandwidth: MemoryBandwidth | null): BenchmarkSubject {
+  if (bandwidth === null) return subject;
+  const memoryBandwidthShare: Record<string, number> = {};
+  for (const [depth, items] of Object.entries(subject.bytesReadPerToken)) {
+    const bytes = Object.values(items).reduce((sum, each) => sum + each, 0);
+    const share = bandwidthShare(subject.decodeTokensPerSecond[depth] ?? 0, bytes, bandwidth);
+    if (share !== null) memoryBandwidthShare[depth] = share;
+  }
+  return {
+    ...subject,
+    memoryBandwidth: bandwidth,
+    memoryBandwidthShare,
+    conditions: { ...subject.conditions, memoryBandwidth: { ...bandwidth } },
+  };
 }

@@ -6,8 +6,15 @@ import type { QuantizeInput, QuantizeResult } from '../../contract/quantization.
 import { removeFinishedWork } from '../../quantize/work-folder.ts';
 import { workFolderOf } from '../run-file.ts';
 import type { RunStore } from '../run-store.ts';
-import { benchmarkMetrics, perplexityMetrics, qualityMetrics, quantizationMetrics, toJson } from '../runs.ts';
-import type { AcceptedReport, TaskResult } from '../work-protocol.ts';
+import {
+  benchmarkMetrics,
+  fingerprintsOf,
+  perplexityMetrics,
+  qualityMetrics,
+  quantizationMetrics,
+  toJson,
+} from '../runs.ts';
+import type { AcceptedReport, SubjectIdentity, TaskResult } from '../work-protocol.ts';
 import type { JobContext, JobDefinition } from './job.ts';
 import { benchmarkSubjects } from './measurement.ts';
 
@@ -40,6 +47,7 @@ export function quantizeJob(runs: RunStore, request: QuantizeJobInput): JobDefin
           ...accepted,
           kind: 'quantize',
           modelFingerprint: null,
+          packageFingerprint: null,
           activationBits: input.activationBits ?? null,
           settings: toJson(input),
         });
@@ -47,7 +55,7 @@ export function quantizeJob(runs: RunStore, request: QuantizeJobInput): JobDefin
         job.setResumable(input.out);
       };
       try {
-        const { layers, sourceFingerprint, ...quantized } = await makePackage(job, request, begin);
+        const { layers, identity, ...quantized } = await makePackage(job, request, begin);
         const finish = (result: QuantizeResult) => {
           runs.finish(quantized.runId, {
             metrics: {
@@ -64,7 +72,7 @@ export function quantizeJob(runs: RunStore, request: QuantizeJobInput): JobDefin
             }),
             layers,
             artifacts: [{ kind: 'package', path: result.package, bytes: result.bytes }],
-            modelFingerprint: sourceFingerprint,
+            ...fingerprintsOf(identity),
             activationBits: result.activationBits,
           });
           // The package stands: nothing is left to take up, and a failed measurement does not make its run a failed one.
@@ -128,7 +136,7 @@ async function makePackage(
 async function followUp(
   job: JobContext,
   { followUp: wanted, threads, model }: QuantizeInput,
-  quantized: Omit<Quantized, 'layers' | 'sourceFingerprint'>,
+  quantized: Omit<Quantized, 'layers' | 'identity'>,
 ): Promise<QuantizeResult> {
   const { package: folder, runId } = quantized;
   const common = { model: folder, threads, documentSeparator: 'default', remember: true } as const;
@@ -145,7 +153,7 @@ async function followUp(
 }
 
 /** A measurement as a part of this run. */
-function ofRun<T extends { sourceFingerprint: string }>(measured: T, runId: string) {
-  const { sourceFingerprint: _, ...result } = measured;
+function ofRun<T extends { identity: SubjectIdentity }>(measured: T, runId: string) {
+  const { identity: _, ...result } = measured;
   return { ...result, runId };
 }

@@ -44,7 +44,7 @@ export const benchmarkTask: TaskFunction<'benchmark'> = async (input, control) =
       model: subject.path,
       recipe: subject.recipe,
       modelBytes: subject.modelBytes,
-      sourceFingerprint: await subject.sourceFingerprint(),
+      identity: await subject.identity(),
     };
   } finally {
     subject?.closeSource();

@@ -12,6 +12,7 @@ export const tasks: { [K in TaskKind]: () => Promise<TaskFunction<K>> } = {
   export: async () => (await import('./export.ts')).exportTask,
   generate: async () => (await import('./generate.ts')).generateTask,
   inspect: async () => (await import('./inspect.ts')).inspectTask,
+  memoryBandwidth: async () => (await import('./memory-bandwidth.ts')).memoryBandwidthTask,
   packageQuality: async () => (await import('./package-quality.ts')).packageQualityTask,
   perplexity: async () => (await import('./perplexity.ts')).perplexityTask,
   previewText: async () => (await import('./preview-text.ts')).previewTextTask,

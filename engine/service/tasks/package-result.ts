@@ -60,7 +60,11 @@ export async function describePackage(folder: string) {
       modelBytes: source.modelBytes,
       blocks: source.architecture.blocks.length,
       layers,
-      sourceFingerprint: quality.sourceFingerprint,
+      identity: {
+        sourceFingerprint: quality.sourceFingerprint,
+        packageFingerprint: quality.configSha256,
+        storedBitsPerWeight: source.storedBitsPerWeight,
+      },
       calibration: calibrationOf(quality.calibration),
       worstLayers: worstFirst.slice(0, 10),
       meanRelativeError:

@@ -64,7 +64,7 @@ export const perplexityTask: TaskFunction<'perplexity'> = async (input, control)
       model: subject.path,
       recipe: subject.recipe,
       peakRssBytes: processMemory().peakRssBytes,
-      sourceFingerprint: await subject.sourceFingerprint(),
+      identity: await subject.identity(),
     };
   } finally {
     await subject.close();

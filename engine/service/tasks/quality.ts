@@ -69,7 +69,7 @@ async function compare(input: QualityInput, subject: Subject, original: Subject,
     againstBytes: original.modelBytes,
     samples,
     peakRssBytes: Math.max(peakRssBytes, processMemory().peakRssBytes),
-    sourceFingerprint,
+    identity: { ...(await subject.identity()), sourceFingerprint },
   };
 }
 

@@ -9,6 +9,7 @@ import type { Tokenizer } from '../../model/tokenizer.ts';
 import { createTokenizer } from '../../model/tokenizer-huggingface.ts';
 import { openPackage } from '../../package/open.ts';
 import { createPackedTextModel } from '../../runtime/packed-text-model.ts';
+import type { SubjectIdentity } from '../work-protocol.ts';
 import type { TaskControl } from './control.ts';
 import { isPackage } from './package-detection.ts';
 import { calibrationOf } from './package-result.ts';
@@ -29,6 +30,8 @@ export interface Subject {
   chatTemplate: string | null;
   /** Of the full-precision model, for a package the one it was made from; reads all weights of a model. */
   sourceFingerprint(): Promise<string>;
+  /** What the history knows it by. */
+  identity(): Promise<SubjectIdentity>;
   /** Weight files of a model, model.safetensors of a package. */
   modelBytes: number;
   loadMs: number;
@@ -86,6 +89,8 @@ async function openFloatSubject(
       calibration: null,
       modelBytes: source.fileBytes,
       sourceFingerprint: () => source.fingerprint(),
+      packageFingerprint: null,
+      storedBitsPerWeight: null,
       startedAt,
     });
   });
@@ -112,6 +117,8 @@ async function openPackedSubject(
       calibration: calibrationOf(source.quality.calibration),
       modelBytes: source.modelBytes,
       sourceFingerprint: async () => source.quality.sourceFingerprint,
+      packageFingerprint: source.quality.configSha256,
+      storedBitsPerWeight: source.storedBitsPerWeight,
       startedAt,
     });
   });
@@ -131,12 +138,20 @@ function subject(
   model: TextModel,
   {
     startedAt,
+    packageFingerprint,
+    storedBitsPerWeight,
     ...facts
-  }: Pick<Subject, 'recipe' | 'calibration' | 'modelBytes' | 'sourceFingerprint'> & { startedAt: number },
+  }: Pick<Subject, 'recipe' | 'calibration' | 'modelBytes' | 'sourceFingerprint'> &
+    Omit<SubjectIdentity, 'sourceFingerprint'> & { startedAt: number },
 ): Subject {
   const { architecture, tokenizer } = source;
   return {
     ...facts,
+    identity: async () => ({
+      sourceFingerprint: await facts.sourceFingerprint(),
+      packageFingerprint,
+      storedBitsPerWeight,
+    }),
     path: source.path,
     model,
     tokenizer: createTokenizer(tokenizer, { modelVocabularySize: architecture.vocabularySize }),

@@ -11,6 +11,12 @@ export interface BarSeries {
   marks?: (number | null)[];
 }
 
+/** Height of a number above its bar. */
+const labelRoom = 18;
+
+/** How many times the highest bar a mark may be to be drawn: beyond it the bars would shrink too much. */
+const markReach = 4;
+
 /** Bars side by side for each category, with their spread and what bounds them. */
 export function barChart(settings: {
   name: string;
@@ -29,6 +35,13 @@ export function barChart(settings: {
       ...values.map((value) => value ?? 0),
       ...(spreads ?? []).map((spread) => spread?.[1] ?? 0),
     ]),
+  );
+  // A bound that is near enough has its place in the picture; one that is far away is told in words alone.
+  const reach = Math.max(
+    highest * 1.18,
+    ...series.flatMap(({ marks }) =>
+      (marks ?? []).map((mark) => (mark !== null && mark <= markReach * highest ? mark * 1.04 : 0)),
+    ),
   );
   return {
     name,
@@ -71,14 +84,17 @@ export function barChart(settings: {
       [
         categories[index],
         ...series.map(
-          ({ label, values }) => `${label}: ${values[index] == null ? '–' : format(values[index])}`,
+          ({ label, values, marks }) =>
+            `${label}: ${values[index] == null ? '–' : format(values[index])}${
+              marks?.[index] == null ? '' : ` (${strings.charts.roofline}: ${format(marks[index])})`
+            }`,
         ),
       ].join('\n'),
     options: (colours) => ({
       cursor: { ...pointerCursor, x: false, y: false, points: { show: false } },
       scales: {
         x: { time: false, range: [-0.5, categories.length - 0.5] },
-        y: { range: [0, highest * 1.18] },
+        y: { range: [0, reach] },
       },
       axes: [
         bottomAxis(colours, {
@@ -128,8 +144,10 @@ export function barChart(settings: {
                   ctx.stroke();
                 }
                 const mark = marks?.[index];
-                if (mark !== null && mark !== undefined && mark <= highest * 1.18) {
+                if (mark !== null && mark !== undefined && mark <= reach) {
                   const y = plot.valToPos(mark, 'y', true);
+                  // The number must not be struck through.
+                  if (y < above && above - y < labelRoom * pixel) above = y;
                   ctx.strokeStyle = colours.text;
                   ctx.setLineDash([4 * pixel, 2 * pixel]);
                   ctx.beginPath();
@@ -218,13 +236,14 @@ export function metricScatter(settings: {
             ctx.fillStyle = colours.axis;
             ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
             ctx.textBaseline = 'middle';
-            ctx.textAlign = 'left';
-            for (const point of sorted)
-              ctx.fillText(
-                point.label,
-                plot.valToPos(point.x, 'x', true) + 8 * devicePixelRatio,
-                plot.valToPos(point.y, 'y', true),
-              );
+            const gap = 8 * devicePixelRatio;
+            for (const point of sorted) {
+              const x = plot.valToPos(point.x, 'x', true);
+              // To the left where the picture ends before the name does.
+              const fits = x + gap + ctx.measureText(point.label).width <= ctx.canvas.width;
+              ctx.textAlign = fits ? 'left' : 'right';
+              ctx.fillText(point.label, x + (fits ? gap : -gap), plot.valToPos(point.y, 'y', true));
+            }
             ctx.restore();
           },
         ],

@@ -1,4 +1,5 @@
-import type { RunDetail, RunSummary } from '../../../engine/contract/history.ts';
+import type { CallOutput } from '../../../engine/contract/calls.ts';
+import type { RunSummary } from '../../../engine/contract/history.ts';
 import { asError, engine, onConnected } from './engine.svelte.ts';
 
 /** Rows that are looked through for recent models and for the recipes' scatter. */
@@ -28,8 +29,8 @@ class HistoryState {
     this.loaded = true;
   }
 
-  async show(runId: string): Promise<RunDetail> {
-    return (await engine.call('history.show', { runId })).run;
+  show(runId: string): Promise<CallOutput<'history.show'>> {
+    return engine.call('history.show', { runId });
   }
 }
 

@@ -29,19 +29,23 @@ export function measuredRecipes(modelName: string | null): RecipePoint[] {
     source: 'bundled' as const,
     sameModel: row.model === modelName,
   }));
+  // A package that was judged by a run of its own bears its own name; whose it is its source's fingerprint tells.
+  const names = new Map<string, string>();
+  for (const { kind, modelFingerprint, modelName: name } of runHistory.recent)
+    if (kind === 'quantize' && modelFingerprint !== null) names.set(modelFingerprint, name);
   const own = runHistory.recent.flatMap((run): RecipePoint[] => {
     const { storedBitsPerWeight, perplexityRatio } = run.metrics;
-    if (run.kind !== 'quantize' || run.recipe === null || storedBitsPerWeight === undefined) return [];
-    if (perplexityRatio === undefined) return [];
+    if (run.recipe === null || storedBitsPerWeight === undefined || perplexityRatio === undefined) return [];
+    const model = (run.modelFingerprint && names.get(run.modelFingerprint)) ?? run.modelName;
     return [
       {
         recipe: run.recipe,
-        model: run.modelName,
+        model,
         activationBits: run.activationBits ?? 16,
         storedBitsPerWeight,
         ratio: perplexityRatio,
         source: 'own',
-        sameModel: run.modelName === modelName,
+        sameModel: model === modelName,
       },
     ];
   });

@@ -18,15 +18,31 @@ export interface RunResults {
   perplexity: PerplexityResult | null;
   quality: QualityResult | null;
   benchmark: BenchmarkResult | null;
+  /** Runs of their own from which a result comes that the run does not have itself. */
+  measuredBy: Partial<Record<MeasuredKind, RunDetail>>;
 }
+type MeasuredKind = 'perplexity' | 'quality' | 'benchmark';
 
-export function resultsOf(run: RunDetail): RunResults {
-  const { results } = run;
+/** `measurements` of a quantization's package, newest first: of each kind that the run itself has not, the newest stands in. */
+export function resultsOf(run: RunDetail, measurements: readonly RunDetail[] = []): RunResults {
+  const measuredBy: RunResults['measuredBy'] = {};
+  const find = <T>(kind: MeasuredKind, schema: z.ZodType<T>): T | null => {
+    const own = schema.safeParse(run.results[kind]).data;
+    if (own !== undefined) return own;
+    for (const measured of measurements) {
+      const result = measured.kind === kind ? schema.safeParse(measured.results[kind]).data : undefined;
+      if (result === undefined) continue;
+      measuredBy[kind] = measured;
+      return result;
+    }
+    return null;
+  };
   return {
-    quantize: quantizedSchema.safeParse(results.quantize).data ?? null,
-    perplexity: perplexityResultSchema.safeParse(results.perplexity).data ?? null,
-    quality: qualityResultSchema.safeParse(results.quality).data ?? null,
-    benchmark: benchmarkResultSchema.safeParse(results.benchmark).data ?? null,
+    quantize: quantizedSchema.safeParse(run.results.quantize).data ?? null,
+    perplexity: find('perplexity', perplexityResultSchema),
+    quality: find('quality', qualityResultSchema),
+    benchmark: find('benchmark', benchmarkResultSchema),
+    measuredBy,
   };
 }
 

@@ -32,8 +32,6 @@ const conditionsSchema = z.object({
   omittedDecodeDepths: z.array(z.number()).nullish(),
   prefillRepetitionsTokensPerSecond: z.record(z.string(), z.array(z.number())).nullish(),
   decodeRepetitionsTokensPerSecond: z.record(z.string(), z.array(z.number())).nullish(),
-  bytesReadPerToken: z.number().nullish(),
-  memoryBandwidthBytesPerSecond: z.number().nullish(),
 });
 
 function conditionsOf(subject: BenchmarkSubject): z.infer<typeof conditionsSchema> {
@@ -59,12 +57,22 @@ export function spreadsOf(
   });
 }
 
-/** Tokens a second at which reading the weights alone would take all of the memory's bandwidth; null where either is not known. */
-export function rooflineOf(subject: BenchmarkSubject): number | null {
-  const { bytesReadPerToken, memoryBandwidthBytesPerSecond } = conditionsOf(subject);
-  return bytesReadPerToken && memoryBandwidthBytesPerSecond
-    ? memoryBandwidthBytesPerSecond / bytesReadPerToken
-    : null;
+/** Bytes that one token decoded at this depth reads; null in results of older versions. */
+export function bytesReadAt({ bytesReadPerToken }: BenchmarkSubject, depth: number): number | null {
+  const items = bytesReadPerToken[String(depth)];
+  return items ? Object.values(items).reduce((sum, each) => sum + each, 0) : null;
+}
+
+/**
+ * Tokens a second at which reading what a token needs would take all of the memory's bandwidth. Null where either is not known, or where it is read
+ * from the cache and the memory bounds nothing.
+ */
+export function rooflineOf(subject: BenchmarkSubject, depth: number): number | null {
+  const read = bytesReadAt(subject, depth);
+  if (read === null || subject.memoryBandwidth === null) return null;
+  return subject.memoryBandwidthShare[String(depth)] === undefined
+    ? null
+    : subject.memoryBandwidth.bytesPerSecond / read;
 }
 
 export function conditionFacts(subject: BenchmarkSubject): Fact[] {
@@ -102,10 +110,14 @@ export function conditionFacts(subject: BenchmarkSubject): Fact[] {
     both(number(before?.temperatureCelsius, celsius), number(after?.temperatureCelsius, celsius)),
   );
   add(words.free, both(number(before?.freeMemoryBytes, bytes), number(after?.freeMemoryBytes, bytes)));
-  add(words.bytesRead, number(rest.bytesReadPerToken, bytes));
-  add(
-    words.bandwidth,
-    number(rest.memoryBandwidthBytesPerSecond, (value) => `${bytes(value)}/s`),
-  );
+  const bandwidth = subject.memoryBandwidth;
+  if (bandwidth) {
+    add(words.bandwidth, `${bytes(bandwidth.bytesPerSecond)}/s`);
+    add(
+      words.bandwidthMethod,
+      words.bandwidthWith(bandwidth.method, bytes(bandwidth.bufferBytes), count(bandwidth.threads)),
+    );
+    add(words.lastLevelCache, number(bandwidth.lastLevelCacheBytes, bytes));
+  }
   return facts;
 }

@@ -187,8 +187,11 @@ export const appStrings = {
     historyFile: 'Database',
     export: 'Export…',
     import: 'Import…',
-    importHint: 'Runs that are there already are recognised and left alone.',
-    imported: (added: string, skipped: string) => `${added} runs added, ${skipped} were there already.`,
+    importHint:
+      'Runs that are there already are recognised and left alone. A damaged file, or one of a newer version, changes nothing.',
+    imported: (added: string, known: string, refused: string) =>
+      `${added} new, ${known} known already, ${refused} refused.`,
+    refusal: (runId: string, reason: string) => `${runId}: ${reason}`,
     about: 'About',
     version: 'Version',
     cpu: 'Processor',

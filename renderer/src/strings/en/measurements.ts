@@ -67,6 +67,13 @@ export const measurementStrings = {
     latency95: 'Token latency p95',
     latency99: 'Token latency p99',
     latencyTip: 'Of all decoded tokens, at all depths.',
+    bytesRead: 'Read per token',
+    bytesReadTip:
+      'What decoding one token must read at least: every quantized layer and the head as they are stored, one row of the embedding, norms, and the keys and values at that depth. At the first depth.',
+    bandwidthShare: 'Of the memory’s bandwidth',
+    bandwidthShareTip:
+      'Decode speed × bytes read per token, divided by how fast this machine reads memory in order; measured just before. At the first depth.',
+    inCache: 'from the cache',
     peakMemory: 'Peak memory',
     modelBytes: 'Weight files',
     modelBytesTip: 'Without tokenizer, config and card.',
@@ -98,8 +105,11 @@ export const measurementStrings = {
       battery: 'battery',
       temperature: 'Temperature',
       free: 'Free memory',
-      bytesRead: 'Bytes read per token',
       bandwidth: 'Memory bandwidth',
+      bandwidthMethod: 'How it was measured',
+      bandwidthWith: (method: string, buffer: string, threads: string) =>
+        `${method}; ${buffer}, threads: ${threads}`,
+      lastLevelCache: 'Last cache',
     },
   },
   playground: {

@@ -1,0 +1,177 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import SqliteDatabase from 'better-sqlite3';
+import { afterAll, beforeEach, describe, expect, test } from 'vitest';
+import type { RunKind } from '../../engine/contract/history.ts';
+import { type History, openHistory } from '../../engine/history/history.ts';
+import { applicationId, migrations } from '../../engine/history/migrations.ts';
+
+/** Measurements that were made of a package after the run that made it. */
+
+const folder = mkdtempSync(path.join(tmpdir(), 'dbell-history-related-'));
+afterAll(() => {
+  history.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+let history: History;
+let number = 0;
+beforeEach(() => {
+  history?.close();
+  number += 1;
+  history = openHistory(path.join(folder, String(number), 'history.sqlite'));
+});
+
+const day = (of: number) => `2026-01-${String(of).padStart(2, '0')}T00:00:00.000Z`;
+
+interface Of {
+  at: string;
+  on: number;
+  fingerprint?: string | null;
+  metrics?: Record<string, number>;
+  results?: Record<string, Record<string, string | number>>;
+}
+
+function quantized(runId: string, { at, on, fingerprint = null, metrics = {}, results = {} }: Of): void {
+  history.begin({
+    ...{ runId, kind: 'quantize', createdAt: day(on), modelPath: '/models/tiny', modelFingerprint: 'm' },
+    ...{ packageFingerprint: null, recipe: 'gptq-4', activationBits: 8, settings: {} },
+  });
+  history.finish(runId, {
+    ...{ metrics, results, layers: [], modelFingerprint: 'm', activationBits: 8 },
+    artifacts: [{ kind: 'package', path: at, bytes: 1 }],
+    packageFingerprint: fingerprint,
+  });
+}
+
+function measured(
+  runId: string,
+  kind: RunKind,
+  { at, on, fingerprint = null, metrics = {}, results }: Of,
+): void {
+  history.record(
+    {
+      ...{ runId, kind, createdAt: day(on), modelPath: at, modelFingerprint: 'm', settings: {} },
+      ...{ packageFingerprint: fingerprint, recipe: 'gptq-4', activationBits: 8 },
+    },
+    { metrics, results: results ?? { [kind]: { runId } } },
+  );
+}
+
+const measurementsOf = (runId: string) => history.measurementsOf(runId).map((run) => run.runId);
+
+describe('a measurement made later', () => {
+  test('is found by the package’s fingerprint, wherever the package lies now', () => {
+    quantized('made', { at: '/out/a', on: 1, fingerprint: 'f' });
+    measured('here', 'quality', { at: '/out/a', on: 2, fingerprint: 'f' });
+    measured('moved', 'perplexity', { at: '/elsewhere/a', on: 3, fingerprint: 'f' });
+    measured('other', 'quality', { at: '/out/a', on: 4, fingerprint: 'another package there' });
+    measured('model', 'benchmark', { at: '/models/tiny', on: 5 });
+    expect(measurementsOf('made')).toEqual(['moved', 'here']);
+    expect(history.makerOf('moved')?.runId).toBe('made');
+    expect(history.makerOf('other')).toBeNull();
+    expect(history.makerOf('model')).toBeNull();
+    expect(history.makerOf('made')).toBeNull();
+    expect(measurementsOf('here')).toEqual([]);
+  });
+
+  test('belongs, where no fingerprint is known, to the run that had made what lay there then', () => {
+    measured('before', 'quality', { at: '/out/a', on: 1 });
+    quantized('first', { at: '/out/a', on: 2 });
+    measured('of-first', 'quality', { at: '/out/a', on: 3 });
+    quantized('second', { at: '/out/a', on: 4 });
+    measured('of-second', 'quality', { at: '/out/a', on: 5 });
+    expect(measurementsOf('first')).toEqual(['of-first']);
+    expect(measurementsOf('second')).toEqual(['of-second']);
+    expect(history.makerOf('of-first')?.runId).toBe('first');
+    expect(history.makerOf('of-second')?.runId).toBe('second');
+    expect(history.makerOf('before')).toBeNull();
+  });
+
+  test('goes with its deletion and comes back with its return', () => {
+    quantized('made', { at: '/out/a', on: 1, fingerprint: 'f' });
+    measured('judged', 'quality', { at: '/out/a', on: 2, fingerprint: 'f' });
+    history.delete(['judged']);
+    expect(measurementsOf('made')).toEqual([]);
+    history.undoDelete();
+    expect(measurementsOf('made')).toEqual(['judged']);
+    history.delete(['made']);
+    expect(measurementsOf('made')).toEqual([]);
+    expect(history.makerOf('judged')).toBeNull();
+  });
+
+  test('of two runs that made the same package belongs to both; its maker is the one at its place', () => {
+    quantized('one', { at: '/out/one', on: 1, fingerprint: 'f' });
+    quantized('two', { at: '/out/two', on: 2, fingerprint: 'f' });
+    measured('judged', 'quality', { at: '/out/one', on: 3, fingerprint: 'f' });
+    expect(measurementsOf('one')).toEqual(['judged']);
+    expect(measurementsOf('two')).toEqual(['judged']);
+    expect(history.makerOf('judged')?.runId).toBe('one');
+  });
+});
+
+describe('a comparison of quantizations', () => {
+  const judgedOn = (textSha256: string) => ({ quality: { textSha256, context: 128, tokens: 254 } });
+
+  test('has the figures that were measured later, and says where the texts differ', () => {
+    quantized('a', { at: '/out/a', on: 1, fingerprint: 'fa', metrics: { storedBitsPerWeight: 4 } });
+    quantized('b', { at: '/out/b', on: 1, fingerprint: 'fb', metrics: { storedBitsPerWeight: 3 } });
+    const figures = (perplexity: number) => ({ perplexity, perplexityRatio: perplexity / 8 });
+    const judge = (id: string, of: string, on: number, perplexity: number, text: string) =>
+      measured(id, 'quality', {
+        ...{ at: `/out/${of}`, on, fingerprint: `f${of}` },
+        ...{ metrics: figures(perplexity), results: judgedOn(text) },
+      });
+    judge('old', 'a', 2, 99, 'text-2');
+    judge('new', 'a', 3, 9, 'text-1');
+    judge('of-b', 'b', 4, 10, 'text-1');
+    const { runs, warnings } = history.compare(['a', 'b']);
+    expect(runs.map(({ metrics }) => metrics)).toEqual([
+      { storedBitsPerWeight: 4, perplexity: 9, perplexityRatio: 9 / 8 },
+      { storedBitsPerWeight: 3, perplexity: 10, perplexityRatio: 10 / 8 },
+    ]);
+    expect(warnings).toEqual([]);
+    judge('again', 'b', 5, 10, 'text-2');
+    expect(history.compare(['a', 'b']).warnings).toEqual([
+      'the perplexities were measured on different texts',
+    ]);
+    // The rows themselves stay what they were.
+    expect(history.show('a').metrics).toEqual({ storedBitsPerWeight: 4 });
+  });
+
+  test('takes a run’s own measurement before a later one, but a verdict before a plain perplexity', () => {
+    const own = { perplexity: { textSha256: 'own', context: 64, tokens: 63 } };
+    quantized('a', { at: '/out/a', on: 1, fingerprint: 'f', metrics: { perplexity: 7 }, results: own });
+    measured('plain', 'perplexity', {
+      ...{ at: '/out/a', on: 2, fingerprint: 'f', metrics: { perplexity: 8 } },
+    });
+    expect(history.compare(['a', 'a']).runs[0]).toMatchObject({ metrics: { perplexity: 7 }, results: own });
+    measured('judged', 'quality', {
+      ...{ at: '/out/a', on: 3, fingerprint: 'f', results: judgedOn('t') },
+      metrics: { perplexity: 9, perplexityRatio: 1.1 },
+    });
+    const [run] = history.compare(['a', 'a']).runs;
+    expect(run?.metrics).toEqual({ perplexity: 9, perplexityRatio: 1.1 });
+    expect(run?.results).toEqual(judgedOn('t'));
+  });
+});
+
+test('a history of the version before is brought up to date with all its runs', () => {
+  const file = path.join(folder, 'before.sqlite');
+  const old = new SqliteDatabase(file);
+  old.exec(migrations[0]!.sql);
+  old.pragma(`application_id = ${applicationId}`);
+  old.pragma('user_version = 1');
+  old
+    .prepare(
+      `INSERT INTO runs (run_id, kind, state, created_at, model_name, model_path, settings, environment, results)
+       VALUES ('old', 'quality', 'finished', ?, 'tiny', '/out/a', '{}', '{}', '{}')`,
+    )
+    .run(day(1));
+  old.close();
+  const opened = openHistory(file);
+  expect(opened.show('old')).toMatchObject({ runId: 'old', packageFingerprint: null });
+  expect(opened.readOnlyReason).toBeNull();
+  opened.close();
+});
