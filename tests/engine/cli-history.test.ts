@@ -71,7 +71,10 @@ test('compare puts differences first and flags unlike conditions', async () => {
     differences: { field: string; values: unknown[] }[];
     warnings: string[];
   };
-  expect(result.differences).toContainEqual({ group: 'settings', field: 'context', values: [16, 32] });
+  expect(result.differences).toContainEqual({
+    ...{ group: 'settings', field: 'context', values: [16, 32] },
+    warning: null,
+  });
   expect(result.warnings.join()).toContain('context');
   expect((await runCli(['history', 'compare', ids[0]!], environment)).exitCode).toBe(2);
   const { stdout } = await runCli(['history', 'compare', ...ids], environment);
