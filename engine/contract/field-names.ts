@@ -24,6 +24,9 @@ const known: Readonly<Record<string, string>> = {
   tokenLatencyP95Ms: 'token p95',
   tokenLatencyP99Ms: 'token p99',
   loadMs: 'load',
+  bytesReadPerToken: 'read per token',
+  memoryBandwidthBytesPerSecond: 'memory bandwidth, bytes/s',
+  memoryBandwidthShare: 'share of the memory bandwidth',
   baselineDecodeTokensPerSecond: 'baseline decode, tokens/s',
   baselinePeakRssBytes: 'baseline peak memory',
 };

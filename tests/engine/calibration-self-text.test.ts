@@ -25,6 +25,7 @@ function scriptedModel(logitsOf: (fed: number[]) => Float32Array = hashedLogits)
   return {
     ...{ kind: 'float', vocabularySize, contextLength: 64, activationBits: 16, kernelPath: 'scripted' },
     ...{ device: 'none', memoryBytes: {} },
+    bytesReadPerToken: () => ({ linears: 0, head: 0, embedding: 0, others: 0, kvCache: 0 }),
     close: async () => {},
     createSession: async () => ({
       ...{ position: 0, contextLength: 64, cacheBytes: 0, close: () => {} },

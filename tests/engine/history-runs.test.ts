@@ -247,7 +247,7 @@ describe('the table of runs', () => {
       { group: 'settings', field: 'windows', values: [8, 4], warning: null },
       {
         ...{ group: 'conditions', field: 'cpu.name', values: ['slow', 'fast'] },
-        warning: 'cpu.name differs: slow and fast',
+        warning: 'CPU name differs: slow and fast',
       },
       {
         ...{ group: 'metrics', field: 'perplexity', values: [9, 8] },
