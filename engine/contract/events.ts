@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { countSchema, identifierSchema } from './common.ts';
+import { textStepSchema } from './generation.ts';
 import { jobProgressSchema, jobSchema } from './jobs.ts';
 import { layerDetailSchema } from './quantization.ts';
 import { settingsSchema } from './settings.ts';
@@ -22,6 +23,8 @@ export const eventSchema = z.discriminatedUnion('type', [
     jobId: identifierSchema,
     text: z.string(),
     tokenIds: z.array(countSchema),
+    /** The same text token by token; only where `alternatives` were asked for. */
+    steps: z.array(textStepSchema).optional(),
   }),
   /** A fall-back or another thing that a person should see. */
   z.object({

@@ -29,6 +29,22 @@ export const chatMessageSchema = z.strictObject({
   content: z.string().max(limits.promptLength),
 });
 
+const likelyTokenSchema = z.object({
+  id: countSchema,
+  /** What it adds to a text; a part of a character is shown as �. */
+  text: z.string(),
+  /** By the model itself, before temperature and top-p. */
+  probability: z.number().min(0).max(1),
+});
+
+/** A generated token and what the model thought of others in its place, most probable first. */
+export const tokenChoiceSchema = likelyTokenSchema.extend({ alternatives: z.array(likelyTokenSchema) });
+export type TokenChoice = z.infer<typeof tokenChoiceSchema>;
+
+/** A piece of generated text and the tokens it came from: one as a rule, more where a character takes several. */
+export const textStepSchema = z.object({ text: z.string(), choices: z.array(tokenChoiceSchema) });
+export type TextStep = z.infer<typeof textStepSchema>;
+
 const generationSettings = {
   /** Folder, .gguf file or package. */
   model: pathSchema,
@@ -43,6 +59,8 @@ const generationSettings = {
    * have passed.
    */
   keepLoaded: z.boolean().default(false),
+  /** So many of the most probable tokens are told with each generated one, in `steps`; 0: none, and nothing is computed for it. */
+  alternatives: z.number().int().min(0).max(limits.tokenAlternatives).default(0),
   /** Text at which generation stops, besides the model's own end-of-text ids. */
   stop: z.array(z.string().min(1).max(limits.nameLength)).max(16).default([]),
 } as const;

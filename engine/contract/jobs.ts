@@ -10,7 +10,7 @@ import {
 import { compareResultSchema } from './compare.ts';
 import { errorPayloadSchema } from './error-payload.ts';
 import { exportResultSchema } from './export.ts';
-import { generationResultSchema } from './generation.ts';
+import { generationResultSchema, textStepSchema } from './generation.ts';
 import { benchmarkResultSchema, perplexityResultSchema } from './measurement.ts';
 import { qualityResultSchema } from './quality.ts';
 import { layerDetailSchema, quantizeResultSchema, verifyResultSchema } from './quantization.ts';
@@ -99,6 +99,8 @@ export const jobDetailsSchema = z.object({
   messages: z.array(z.object({ level: z.enum(['info', 'warning']), message: z.string() })),
   /** Generated text, all pieces joined. */
   text: z.string(),
+  /** The same text token by token; empty where `alternatives` were not asked for. */
+  steps: z.array(textStepSchema).default([]),
 });
 export type JobDetails = z.infer<typeof jobDetailsSchema>;
 

@@ -1,7 +1,8 @@
 import { DBellError } from '../contract/errors.ts';
-import type { GenerationResult, Sampling } from '../contract/generation.ts';
+import type { GenerationResult, Sampling, TokenChoice } from '../contract/generation.ts';
 import { createSampler } from '../model/sampling.ts';
 import type { TextModel } from '../model/text-model.ts';
+import { type LikelyToken, likelyTokens } from '../model/token-probabilities.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
 import { StopTextFilter } from './stop-texts.ts';
 
@@ -16,8 +17,13 @@ export interface GenerateOptions {
   contextLength?: number;
   /** The text goes on from the prompt's (plain generation), so that its first blank is kept; false for an answer of its own. */
   isContinuation?: boolean;
-  /** Certain text, as it comes; concatenated pieces are the result's text. `ids` are those generated since the last call. */
-  onText?: (text: string, ids: number[]) => void;
+  /** So many of the most probable tokens are told with each; 0 (the default): none, and nothing is computed for it. */
+  alternatives?: number;
+  /**
+   * Certain text, as it comes; concatenated pieces are the result's text. `ids` are those generated since the last call, `choices` the same with their
+   * alternatives where those are asked for.
+   */
+  onText?: (text: string, ids: number[], choices: TokenChoice[]) => void;
   /** Awaited before every token; may pause. */
   border?: () => Promise<void>;
   /** Asked before every token; true ends generation with what there is. */
@@ -53,11 +59,16 @@ export async function generate(
   const tokenIds: number[] = [];
   const pieces: string[] = [];
   let unreported: number[] = [];
+  let choices: TokenChoice[] = [];
+  const alternatives = options.alternatives ?? 0;
+  let explainingMs = 0;
+  let explainedBeforeLastMs = 0;
   const show = (text: string) => {
     if (text === '' && unreported.length === 0) return;
     pieces.push(text);
-    options.onText?.(text, unreported);
+    options.onText?.(text, unreported, choices);
     unreported = [];
+    choices = [];
   };
 
   const session = await model.createSession({ contextLength });
@@ -82,6 +93,7 @@ export async function generate(
       logits = await session.feed(next);
       const id = sampler(logits);
       lastTokenAt = performance.now();
+      explainedBeforeLastMs = explainingMs;
       firstTokenAt ??= lastTokenAt;
       if (endIds.has(id)) {
         finishReason = 'end-of-text';
@@ -89,6 +101,10 @@ export async function generate(
       }
       tokenIds.push(id);
       unreported.push(id);
+      if (alternatives > 0) {
+        choices.push(explained(tokenizer, logits, id, alternatives));
+        explainingMs += performance.now() - lastTokenAt;
+      }
       const found = stops.push(stream.push(id));
       show(found.text);
       if (found.isStopped) {
@@ -106,7 +122,8 @@ export async function generate(
     const found = stops.push(stream.flush());
     show(found.isStopped ? found.text : found.text + stops.flush());
   }
-  const decodeMs = firstTokenAt === null ? 0 : lastTokenAt - firstTokenAt;
+  // Telling the alternatives is no part of decoding; what was told of the last token came after its time was taken.
+  const decodeMs = firstTokenAt === null ? 0 : lastTokenAt - firstTokenAt - explainedBeforeLastMs;
   return {
     text: pieces.join(''),
     tokenIds,
@@ -116,6 +133,17 @@ export async function generate(
     decodeTokensPerSecond:
       tokenIds.length > 1 && decodeMs > 0 ? ((tokenIds.length - 1) / decodeMs) * 1000 : null,
   };
+}
+
+/** A token with those that the model thought most of in its place, each with the text that it would add. */
+function explained(tokenizer: Tokenizer, logits: Float32Array, id: number, count: number): TokenChoice {
+  const { chosen, alternatives } = likelyTokens(logits, id, count);
+  const withText = ({ id: token, probability }: LikelyToken) => ({
+    id: token,
+    text: tokenizer.decode([token], { continuation: true, keepSpecial: true }),
+    probability,
+  });
+  return { ...withText(chosen), alternatives: alternatives.map(withText) };
 }
 
 function contextFor(model: TextModel, promptTokens: number, options: GenerateOptions): number {

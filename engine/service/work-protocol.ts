@@ -13,7 +13,7 @@ import { comparedMeasurementSchema, comparedSubjectSchema, compareInputSchema } 
 import { nativeEnvironmentSchema } from '../contract/environment.ts';
 import { errorPayloadSchema } from '../contract/error-payload.ts';
 import { exportInputSchema, exportResultSchema } from '../contract/export.ts';
-import { generationCalls, generationResultSchema } from '../contract/generation.ts';
+import { generationCalls, generationResultSchema, textStepSchema } from '../contract/generation.ts';
 import { jobProgressSchema } from '../contract/jobs.ts';
 import {
   benchmarkSettingsSchema,
@@ -144,7 +144,12 @@ export type ToWorkProcess = z.infer<typeof toWorkProcessSchema>;
 export const reportSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('progress'), progress: jobProgressSchema }),
   z.strictObject({ type: z.literal('layer'), blockIndex: countSchema, layer: layerDetailSchema }),
-  z.strictObject({ type: z.literal('text'), text: z.string(), tokenIds: z.array(countSchema) }),
+  z.strictObject({
+    type: z.literal('text'),
+    text: z.string(),
+    tokenIds: z.array(countSchema),
+    steps: z.array(textStepSchema).optional(),
+  }),
   /** A quantization holds its output's lock and begins to work; from now on the history knows it. */
   z.strictObject({
     type: z.literal('accepted'),

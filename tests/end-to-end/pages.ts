@@ -183,3 +183,28 @@ export class SettingsPage {
     await dialog.getByRole('button', { name: 'Choose' }).click();
   }
 }
+
+export class PlaygroundPage {
+  readonly page: Page;
+  constructor(page: Page) {
+    this.page = page;
+  }
+
+  async open(): Promise<void> {
+    const places = this.page.getByRole('navigation', { name: 'Places' });
+    await places.getByRole('link', { name: 'Playground' }).click();
+    await this.page.getByText('Nothing written yet').waitFor();
+  }
+
+  /** Lets the chosen model go on, and waits until it has. */
+  async write(prompt: string, tokens: number): Promise<void> {
+    await this.page.getByLabel('Tokens', { exact: true }).fill(String(tokens));
+    await this.page.getByLabel('Prompt').fill(prompt);
+    await this.page.getByRole('button', { name: 'Write' }).click();
+    await this.page
+      .getByRole('log')
+      .first()
+      .getByText(/tok\/s/)
+      .waitFor({ timeout: workTimeoutMs });
+  }
+}

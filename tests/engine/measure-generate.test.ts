@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { TokenChoice } from '../../engine/contract/generation.ts';
 import { type GenerateOptions, generate } from '../../engine/measure/generate.ts';
 import { StopTextFilter } from '../../engine/measure/stop-texts.ts';
 import { createTokenizer } from '../../engine/model/tokenizer-huggingface.ts';
@@ -157,5 +158,38 @@ describe('StopTextFilter', () => {
         }
       }
     }
+  });
+});
+
+describe('alternatives', () => {
+  const ids = tokenizer.encode('the fox 😸');
+  const streamed = async (alternatives?: number) => {
+    const steps: { text: string; ids: number[]; choices: TokenChoice[] }[] = [];
+    const model = new ScriptedTextModel(ids, tokenizer.vocabularySize);
+    await generate(model, tokenizer, tokenizer.encode('go'), {
+      ...{ maximumTokens: ids.length, sampling: { kind: 'greedy' }, endOfTextIds: [end], alternatives },
+      onText: (text, reported, choices) => steps.push({ text, ids: reported, choices }),
+    });
+    return steps;
+  };
+
+  it('are told with each token, most probable first, and add nothing to the text', async () => {
+    const steps = await streamed(3);
+    expect(steps.map(({ text }) => text).join('')).toBe('the fox 😸');
+    expect(steps.flatMap(({ choices }) => choices.map(({ id }) => id))).toEqual(ids);
+    // A scripted model gives its token a logit of 1, all others 0.
+    const probability = Math.E / (Math.E + tokenizer.vocabularySize - 1);
+    for (const { choices } of steps) {
+      for (const choice of choices) {
+        expect(choice.alternatives).toHaveLength(3);
+        expect(choice.alternatives[0]).toMatchObject({ id: choice.id, text: choice.text });
+        expect(choice.probability).toBeCloseTo(probability, 12);
+        expect(choice.text).toBe(tokenizer.decode([choice.id], { continuation: true, keepSpecial: true }));
+      }
+    }
+  });
+
+  it('are not computed unless they are asked for', async () => {
+    expect((await streamed()).every(({ choices }) => choices.length === 0)).toBe(true);
   });
 });

@@ -68,7 +68,7 @@ export class JobQueue {
     const { promise, resolve } = Promise.withResolvers<void>();
     const entry: Entry = {
       job,
-      told: { layers: [], messages: [], text: '' },
+      told: { layers: [], messages: [], text: '', steps: [] },
       definition: definition as unknown as JobDefinition,
       task: null,
       stopRequested: false,
@@ -292,11 +292,13 @@ export class JobQueue {
           break;
         case 'text':
           told.text += report.text;
+          told.steps.push(...(report.steps ?? []));
           this.#emit({
             type: 'job-text',
             jobId: job.jobId,
             text: report.text,
             tokenIds: report.tokenIds,
+            ...(report.steps ? { steps: report.steps } : {}),
           });
           break;
         case 'message':

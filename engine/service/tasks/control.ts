@@ -1,4 +1,5 @@
 import { DBellError } from '../../contract/errors.ts';
+import type { TextStep } from '../../contract/generation.ts';
 import type { JobProgress } from '../../contract/jobs.ts';
 import { coalesce } from '../coalesce.ts';
 import { serviceLimits } from '../limits.ts';
@@ -14,7 +15,8 @@ export interface TaskControl {
   pauseBorder(): Promise<void>;
   /** Coalesced: the newest of each interval is sent. `elapsedMs` and `rssBytes` are filled in. */
   progress(progress: Omit<JobProgress, 'elapsedMs' | 'rssBytes'> & { elapsedMs?: number }): void;
-  text(text: string, tokenIds: number[]): void;
+  /** Coalesced: joined with what the same interval brings. `steps` where the text is told token by token. */
+  text(text: string, tokenIds: number[], steps?: TextStep[]): void;
   report(report: Exclude<Report, { type: 'progress' | 'text' }>): void;
 }
 
@@ -69,10 +71,14 @@ export function createTaskControl(send: (message: FromWorkProcess) => void): Tas
   const progress = coalesce<JobProgress>(serviceLimits.progressIntervalMs, (value) =>
     send({ type: 'progress', progress: value }),
   );
-  const text = coalesce<{ text: string; tokenIds: number[] }>(
+  const text = coalesce<{ text: string; tokenIds: number[]; steps?: TextStep[] }>(
     serviceLimits.textIntervalMs,
     (value) => send({ type: 'text', ...value }),
-    (held, next) => ({ text: held.text + next.text, tokenIds: [...held.tokenIds, ...next.tokenIds] }),
+    (held, next) => ({
+      text: held.text + next.text,
+      tokenIds: [...held.tokenIds, ...next.tokenIds],
+      ...(held.steps && next.steps ? { steps: [...held.steps, ...next.steps] } : {}),
+    }),
   );
   /**
    * The channel's end is noticed only between two turns of the event loop, which long native calls hold up; the parent's number changes at
@@ -122,8 +128,8 @@ export function createTaskControl(send: (message: FromWorkProcess) => void): Tas
         rssBytes: process.memoryUsage.rss(),
       });
     },
-    text(piece, tokenIds) {
-      text.push({ text: piece, tokenIds });
+    text(piece, tokenIds, steps) {
+      text.push({ text: piece, tokenIds, ...(steps ? { steps } : {}) });
     },
     report(report) {
       send(report);

@@ -46,7 +46,9 @@ export const generateTask: TaskFunction<'generate'> = async (input, control) => 
       stopTexts: [...input.stop, ...(chat?.stopTexts ?? [])],
       contextLength: input.context,
       isContinuation: chat === null,
-      onText: (text, ids) => control.text(text, ids),
+      alternatives: input.alternatives,
+      onText: (text, ids, choices) =>
+        control.text(text, ids, input.alternatives > 0 ? [{ text, choices }] : undefined),
       border: () => control.pauseBorder(),
       stopRequested: () => control.stopRequested(),
     });

@@ -1,4 +1,5 @@
 import { SvelteMap } from 'svelte/reactivity';
+import type { TextStep } from '../../../engine/contract/generation.ts';
 import type { Job, JobProgress } from '../../../engine/contract/jobs.ts';
 import type { LayerDetail } from '../../../engine/contract/quantization.ts';
 import { engine, onConnected } from './engine.svelte.ts';
@@ -28,6 +29,8 @@ export class JobView {
   layers: JobLayer[] = $state.raw([]);
   messages: { level: 'info' | 'warning'; message: string }[] = $state.raw([]);
   text = $state('');
+  /** The text token by token, where that was asked for. */
+  steps: TextStep[] = $state.raw([]);
   memory: MemoryPoint[] = $state.raw([]);
   /** Whether what happened before this window listened has been asked for. */
   hasDetails = $state(false);
@@ -75,7 +78,9 @@ class Jobs {
         }
         case 'job-text': {
           const view = this.all.get(event.jobId);
-          if (view) view.text += event.text;
+          if (!view) break;
+          view.text += event.text;
+          if (event.steps) view.steps = [...view.steps, ...event.steps];
           break;
         }
         case 'job-message': {
@@ -135,6 +140,7 @@ class Jobs {
       found.layers = details.layers;
       found.messages = details.messages;
       found.text = details.text;
+      found.steps = details.steps;
       found.hasDetails = true;
     } finally {
       this.#asking.delete(jobId);

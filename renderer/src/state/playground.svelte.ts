@@ -20,8 +20,13 @@ interface Values {
   topP: number;
   seed: number;
   maximumTokens: number;
+  /** Whether each token's probability and its alternatives are asked for. */
+  probabilities: boolean;
   turns: Turn[];
 }
+
+/** Tokens that a person compares at a glance. */
+const shownAlternatives = 5;
 
 const storageKey = 'dbell-playground-1';
 const initial: Values = {
@@ -33,6 +38,7 @@ const initial: Values = {
   topP: 0.95,
   seed: 0,
   maximumTokens: 128,
+  probabilities: true,
   turns: [],
 };
 
@@ -77,7 +83,10 @@ class Playground {
       values.sampling === 'greedy'
         ? { kind: 'greedy' }
         : { kind: 'sampled', temperature: values.temperature, topP: values.topP, seed: values.seed };
-    const common = { sampling, maximumTokens: values.maximumTokens, threads };
+    const common = {
+      ...{ sampling, maximumTokens: values.maximumTokens, threads },
+      alternatives: values.probabilities ? shownAlternatives : 0,
+    };
     const earlier = mode === 'chat' ? values.turns : [];
     const jobIds: (string | null)[] = [];
     try {

@@ -127,6 +127,10 @@ export const measurementStrings = {
     topP: 'Top-p',
     seed: 'Seed',
     tokens: 'Tokens',
+    probabilities: 'Probabilities',
+    probabilitiesTip:
+      'Each token written from now on shows the five that the model thought most probable in its place, before temperature and top-p: under the pointer, or with the arrow keys.',
+    tokenList: 'Tokens with their probabilities',
     side: ['Model', 'Beside it'],
     oneSide: 'Nothing',
     answers: 'Texts',
