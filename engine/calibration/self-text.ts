@@ -1,4 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
+import { selfTextName } from '../contract/common.ts';
 import { DBellError } from '../contract/errors.ts';
 import { createSampler } from '../model/sampling.ts';
 import { mix32, SeededRandom } from '../model/seeded-random.ts';
@@ -162,6 +163,3 @@ export function selfTextWindows(
     fingerprint,
   };
 }
-
-/** Name of the text in packages, results and the history. */
-export const selfTextName = 'written by the model itself';

@@ -50,6 +50,9 @@ export const calibrationTextMarkSchema = z.literal(true).optional();
 /** As it is usual for prose; hotter, small models write noise. */
 export const selfTextDefaults = { temperature: 0.8, topP: 0.95 } as const;
 
+/** Name of a text that a model wrote itself, in packages, results and the history. */
+export const selfTextName = 'written by the model itself';
+
 /**
  * Which window of text is scored or calibrated on: a file or folder, or a text bundled with the product.
  */

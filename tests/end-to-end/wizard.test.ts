@@ -109,6 +109,48 @@ describe.skipIf(browserPath === null)('the studio in a browser', () => {
   );
 
   test(
+    'a model writes its own calibration text; its run waits while the disk is too full, and goes on by itself',
+    async () => {
+      const page = await studio.open();
+      const leaveFree = async (megabytes: string) => {
+        await page.goto(`${new URL(page.url()).origin}/#/settings`);
+        await page.getByLabel('Leave free on the disk').fill(megabytes);
+        await page.keyboard.press('Tab');
+      };
+      // More than any disk has.
+      await leaveFree('1000000000');
+      const wizard = new Wizard(page);
+      await wizard.start();
+      await wizard.chooseSample();
+      await wizard.chooseRecipe('gptq-4');
+      await wizard.next();
+      await page.getByRole('radio', { name: 'The model writes it itself' }).check();
+      await page.getByText('Written by the model itself').waitFor({ timeout: workTimeoutMs });
+      await wizard.keepItShort({ quality: false, benchmark: false });
+      await page.getByLabel('Windows', { exact: true }).first().fill('2');
+      await page.getByLabel('Window length').fill('32');
+      await wizard.run();
+      await page.getByText(/^Waits for room: /).waitFor({ timeout: workTimeoutMs });
+      await page
+        .getByText(/are free where .* is written/)
+        .first()
+        .waitFor();
+      expect(await page.getByRole('button', { name: 'Continue' }).count()).toBe(0);
+      const run = page.url();
+      await leaveFree('0');
+      await page.goto(run);
+      await wizard.waitForResult();
+      await page
+        .getByText(/written by the model itself/i)
+        .first()
+        .waitFor();
+      expect(studio.faults()).toEqual([]);
+      await page.close();
+    },
+    2 * workTimeoutMs,
+  );
+
+  test(
     'what cannot be used is said where it can be mended, and nothing typed is lost',
     async () => {
       const page = await studio.open();

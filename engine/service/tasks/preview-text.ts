@@ -1,4 +1,4 @@
-import { selfTextName } from '../../calibration/self-text.ts';
+import { selfTextName } from '../../contract/common.ts';
 import type { TextPreview } from '../../contract/text-preview.ts';
 import { openModel } from '../../model/open.ts';
 import type { Tokenizer } from '../../model/tokenizer.ts';

@@ -161,6 +161,7 @@ export const appStrings = {
       'stories-validation': 'held-out short stories',
     } as Record<string, string>,
     bundled: (name: string) => `${name.charAt(0).toUpperCase()}${name.slice(1)} (bundled)`,
+    self: 'Written by the model itself',
     own: 'My own text…',
     path: 'Text file, .jsonl file or folder of them',
   },
