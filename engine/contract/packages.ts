@@ -10,7 +10,7 @@ import {
   pathSchema,
   timeSchema,
 } from './common.ts';
-import { layerReportSchema } from './quantization.ts';
+import { layerReportSchema, weightHistogramSchema } from './quantization.ts';
 
 /** A packed model that is there: made by a run of the history, or found in the folder for packages. */
 export const knownPackageSchema = z.object({
@@ -56,6 +56,21 @@ export const packageQualitySchema = z.object({
   parameters: countSchema,
 });
 
+/** Weights of one row or column of a linear, in the original and in the package brought into the original's space, over one range. */
+export const channelWeightsSchema = z.object({
+  layer: z.string(),
+  axis: z.enum(['row', 'column']),
+  index: countSchema,
+  outFeatures: countSchema,
+  inFeatures: countSchema,
+  original: weightHistogramSchema,
+  packed: weightHistogramSchema,
+  /** ‖w − ŵ‖² / ‖w‖² of this channel. */
+  relativeError: z.number().nonnegative(),
+  /** Whether factors that the recipe folded into other layers had to be fitted for the comparison. */
+  isFitted: z.boolean(),
+});
+
 /** A quantization that ended before its package was complete and can be taken up by `resume { path }`. */
 export const unfinishedRunSchema = z.object({
   path: pathSchema,
@@ -70,6 +85,19 @@ export const packageCalls = {
   /** Newest first. */
   'packages.list': { input: z.strictObject({}), output: z.object({ packages: z.array(knownPackageSchema) }) },
   'packages.quality': { input: z.strictObject({ package: pathSchema }), output: packageQualitySchema },
+  /** Reads one layer of both; the original must be the model that the package was made from. */
+  'packages.channelWeights': {
+    input: z.strictObject({
+      package: pathSchema,
+      original: pathSchema,
+      layer: nameSchema,
+      /** A row is one output's weights, a column one input's. */
+      axis: z.enum(['row', 'column']),
+      /** From 0. */
+      index: countSchema,
+    }),
+    output: channelWeightsSchema,
+  },
   /** Newest first; those that a job of this service works on are left out. */
   'runs.unfinished': { input: z.strictObject({}), output: z.object({ runs: z.array(unfinishedRunSchema) }) },
   /** A place for a new package that is free, in the folder for packages. */

@@ -16,6 +16,7 @@ import {
 import type { OpenedPackage } from './opened-package.ts';
 import { bytesOf } from './pack-linear.ts';
 import type { TableQuality } from './schema.ts';
+import { effectiveScale, normScale } from './source-scale.ts';
 import { noTableErrors, packRows, rowChunks } from './tables.ts';
 import type { PackedTable, TensorLocation } from './types.ts';
 
@@ -198,10 +199,7 @@ function compareStage(
   }
 }
 
-/**
- * c of a stage whose scale was folded into the norm in front: stored weight / source weight; NaN where the source's is zero. Null where nothing was
- * folded. The norm's bias must have been scaled alike.
- */
+/** `normScale` of a stage; nothing may be lost in it, and the norm's bias must have been scaled alike. */
 function foldedScale(
   opened: OpenedPackage,
   source: ModelSource,
@@ -209,12 +207,10 @@ function foldedScale(
   problems: ProblemList,
 ): Float64Array | null {
   const norm = stage.foldableNorm;
-  if (!foldsIntoNorms(opened.quantization.recipe) || norm === null || norm.weight === null) return null;
+  const scale = normScale(opened, source, stage);
+  if (scale === null || norm === null || norm.weight === null) return null;
   const before = source.readFloat32(norm.weight);
   const after = opened.readFloat32(norm.weight);
-  const scale = Float64Array.from(before, (value, index) =>
-    value === 0 ? Number.NaN : (after[index] ?? 0) / value,
-  );
   const lost = before.findIndex((value, index) => (value === 0) !== (after[index] === 0));
   if (lost !== -1)
     problems.error(
@@ -235,32 +231,6 @@ function foldedScale(
       );
   }
   return scale;
-}
-
-/** What the stored weights are to be multiplied by, column by column, and whether some of it had to be fitted (least squares). */
-function effectiveScale(
-  columnScale: Float32Array | null,
-  folded: Float64Array | null,
-  weight: Float32Array,
-  quantized: Float32Array,
-  inFeatures: number,
-): { scale: Float64Array; fitted: boolean } {
-  const scale = Float64Array.from({ length: inFeatures }, (_, column) =>
-    columnScale !== null ? (columnScale[column] ?? 1) : folded !== null ? (folded[column] ?? 1) : 1,
-  );
-  let fitted = false;
-  for (let column = 0; column < inFeatures; column += 1) {
-    if (!Number.isNaN(scale[column])) continue;
-    fitted = true;
-    let product = 0;
-    let square = 0;
-    for (let index = column; index < weight.length; index += inFeatures) {
-      product += (weight[index] ?? 0) * (quantized[index] ?? 0);
-      square += (quantized[index] ?? 0) ** 2;
-    }
-    scale[column] = square === 0 ? 0 : product / square;
-  }
-  return { scale, fitted };
 }
 
 /** ‖W − Q·diag(c)‖² / ‖W‖²; 0 for a layer of zeros that came back so. */

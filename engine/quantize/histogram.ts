@@ -1,19 +1,27 @@
 import { histogramBins } from './limits.ts';
 import type { ChannelMaxima, WeightHistogram } from './progress.ts';
 
-/** Histogram of a weight's values over their own range; values are finite. */
-export function weightHistogram(values: Float32Array): WeightHistogram {
+/** Smallest and largest of values, `[0, 0]` of none. */
+export function rangeOf(values: Float32Array): [number, number] {
   let minimum = Number.POSITIVE_INFINITY;
   let maximum = Number.NEGATIVE_INFINITY;
   for (const value of values) {
     if (value < minimum) minimum = value;
     if (value > maximum) maximum = value;
   }
-  const counts = new Array<number>(histogramBins).fill(0);
-  if (values.length === 0) return { minimum: 0, maximum: 0, counts };
-  const width = (maximum - minimum) / histogramBins;
+  return values.length === 0 ? [0, 0] : [minimum, maximum];
+}
+
+/** Histogram of a weight's values over their own range, or over one that holds them all; values are finite. */
+export function weightHistogram(
+  values: Float32Array,
+  [minimum, maximum]: [number, number] = rangeOf(values),
+  bins = histogramBins,
+): WeightHistogram {
+  const counts = new Array<number>(bins).fill(0);
+  const width = (maximum - minimum) / bins;
   for (const value of values) {
-    const bin = width > 0 ? Math.min(histogramBins - 1, Math.floor((value - minimum) / width)) : 0;
+    const bin = width > 0 ? Math.min(bins - 1, Math.floor((value - minimum) / width)) : 0;
     counts[bin] = (counts[bin] ?? 0) + 1;
   }
   return { minimum, maximum, counts };

@@ -87,6 +87,10 @@ export const taskSchemas = {
     input: packageCalls['packages.quality'].input,
     result: packageCalls['packages.quality'].output,
   },
+  channelWeights: {
+    input: packageCalls['packages.channelWeights'].input,
+    result: packageCalls['packages.channelWeights'].output,
+  },
   /** A subject of a comparison, and the windows that a text gives it. */
   describeSubject: {
     input: z.strictObject({

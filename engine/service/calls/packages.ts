@@ -5,7 +5,12 @@ import { findPackages, findUnfinished, suggestOutput } from '../packages.ts';
 import { startTask } from '../supervisor.ts';
 import type { HandlerContext, Handlers } from './handlers.ts';
 
-type PackageCall = 'packages.list' | 'packages.quality' | 'runs.unfinished' | 'outputs.suggest';
+type PackageCall =
+  | 'packages.list'
+  | 'packages.quality'
+  | 'packages.channelWeights'
+  | 'runs.unfinished'
+  | 'outputs.suggest';
 
 export function packageHandlers(context: HandlerContext): Pick<Handlers, PackageCall> {
   const { home, history, processHost, queue, settings } = context;
@@ -34,6 +39,7 @@ export function packageHandlers(context: HandlerContext): Pick<Handlers, Package
       };
     },
     'packages.quality': (input) => startTask(processHost, 'packageQuality', input).done,
+    'packages.channelWeights': (input) => startTask(processHost, 'channelWeights', input).done,
     'runs.unfinished': () => {
       const inWork = new Set(
         queue

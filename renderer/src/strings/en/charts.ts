@@ -17,6 +17,10 @@ export const chartStrings = {
       quantized: 'Weights as quantized',
     },
     histogramSummary: (which: string, layer: string) => `Histogram: ${which}, ${layer}`,
+    channelOriginal: 'original',
+    channelPacked: 'packed',
+    channelSummary: (layer: string, axis: string, index: string) =>
+      `Histograms: weights of ${axis} ${index} of ${layer}, original and packed`,
     weight: 'Weight',
     weightsInBin: 'Weights in this bin',
     weights: (count: string) => `${count} weights`,

@@ -90,6 +90,19 @@ export const runStrings = {
     judgingTitle: 'Being judged',
     judging: 'The package is compared with the original on held-out text; the verdict appears here.',
     ofPackageFrom: 'of the package of',
+    channel: {
+      title: 'Weights of one channel',
+      layer: 'Layer',
+      axis: 'Row or column',
+      axes: { row: 'Row', column: 'Column' },
+      axisTips: { row: 'All weights of one output.', column: 'All weights of one input.' },
+      index: 'Number, from 0',
+      show: 'Show',
+      of: (axis: string, index: string, layer: string) => `${axis} ${index} of ${layer}`,
+      error: (share: string) => `differs by ${share} (squared, relative)`,
+      fitted:
+        'The recipe folded factors into other layers; they were fitted to compare the weights, so only the shape is told.',
+    },
     laterTitle: 'Measured later',
     later: {
       when: 'When',

@@ -1,0 +1,50 @@
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { packTinyModel, tinyModels } from '../engine/package-support.ts';
+import { browserPath } from './browser.ts';
+import { workTimeoutMs } from './pages.ts';
+import { fillHistory, runOf } from './seeded-history.ts';
+import { openWindows, type Windows } from './windows.ts';
+
+describe.skipIf(browserPath === null)('a report', () => {
+  let studio: Windows;
+  beforeAll(async () => {
+    studio = await openWindows();
+    const made = await packTinyModel('llama-untied', path.join(studio.home, 'tiny-package'), { levels: 4 });
+    fillHistory(studio.home, [
+      runOf({
+        runId: 'tiny',
+        modelPath: path.join(tinyModels, 'llama-untied'),
+        artifacts: [{ kind: 'package', path: made, bytes: 1 }],
+      }),
+    ]);
+  }, workTimeoutMs);
+  afterAll(() => studio?.close());
+
+  test(
+    'shows the weights of one row or column before and after, and says when there is no such one',
+    async () => {
+      const page = await studio.open();
+      await page.goto(`${studio.origin}/#/runs/tiny`);
+      await page.getByText('Weights of one channel').click({ timeout: workTimeoutMs });
+      await page.getByRole('button', { name: 'Show' }).click();
+      await page.getByRole('heading', { name: /^Row 0 of / }).waitFor({ timeout: workTimeoutMs });
+      await page.getByText(/differs by \d/).waitFor();
+      await page.getByRole('radio', { name: 'Column' }).check();
+      await page.getByLabel('Number, from 0').fill('5');
+      await page.getByRole('button', { name: 'Show' }).click();
+      await page.getByRole('heading', { name: /^Column 5 of / }).waitFor({ timeout: workTimeoutMs });
+      await page.getByLabel('Number, from 0').fill('100000');
+      await page.getByRole('button', { name: 'Show' }).click();
+      await page
+        .getByRole('alert')
+        .getByText(/there is no column 100000/)
+        .waitFor({ timeout: workTimeoutMs });
+      // What was shown before stays.
+      expect(await page.getByRole('heading', { name: /^Column 5 of / }).count()).toBe(1);
+      expect(studio.faults()).toEqual([]);
+      await page.close();
+    },
+    workTimeoutMs,
+  );
+});
