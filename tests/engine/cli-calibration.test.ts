@@ -1,9 +1,9 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { bundled } from '../assets.ts';
-import { onlyJson, runCli } from './cli-run.ts';
+import { onlyJson, runCli, startCli } from './cli-run.ts';
 
 const folder = mkdtempSync(path.join(os.tmpdir(), 'dbell-cli-calibration-'));
 const environment = { DBELL_HOME: path.join(folder, 'home') };
@@ -45,6 +45,33 @@ test('a model writes its own calibration text, shown before, named and verified 
   expect(kept.source.self).toEqual({ seed: 7, temperature: 0.8, topP: 0.9, hasConversations: false });
   expect(kept.fingerprint).toBe((made.calibration as { fingerprint: string }).fingerprint);
   expect((await runCli(['verify', out, '--against', bundled.model], environment)).exitCode).toBe(0);
+});
+
+test('a run that is interrupted while its text is written, and again while it quantizes, gives the same package', async () => {
+  const args = (out: string) => [
+    ...['quantize', bundled.model, '--recipe', 'gptq-4', '--calibration', 'self', '--seed', '3'],
+    ...['--windows', '24', '--context', '48', '--out', out],
+  ];
+  const whole = path.join(folder, 'whole');
+  expect((await runCli(args(whole), environment)).exitCode).toBe(0);
+
+  const parts = path.join(folder, 'parts');
+  const writing = startCli([...args(parts), '--events'], environment);
+  await writing.until('"stage":"write text"');
+  writing.child.kill('SIGINT');
+  expect((await writing.done).exitCode).toBe(130);
+  const quantizing = startCli(['resume', parts, '--events'], environment);
+  await quantizing.until('"type":"job-layer"');
+  // The text is complete by now, and is not written once more.
+  const kept = JSON.parse(readFileSync(path.join(`${parts}.partial`, 'self-text.json'), 'utf8'));
+  expect(kept.windowsDone).toBe(24);
+  quantizing.child.kill('SIGINT');
+  expect((await quantizing.done).exitCode).toBe(130);
+  expect((await runCli(['resume', parts], environment)).exitCode).toBe(0);
+  for (const name of readdirSync(whole))
+    expect(readFileSync(path.join(parts, name)).equals(readFileSync(path.join(whole, name))), name).toBe(
+      true,
+    );
 });
 
 test('a preview for people shows the text', async () => {
