@@ -47,8 +47,8 @@ export type JsonObject = z.infer<typeof jsonObjectSchema>;
 /** Of a measurement: there where its text, or its very windows, are those that the package was calibrated on, so that its figures flatter the package. */
 export const calibrationTextMarkSchema = z.literal(true).optional();
 
-/** As it is usual for prose; hotter, small models write noise. */
-export const selfTextDefaults = { temperature: 0.8, topP: 0.95 } as const;
+/** The model's own distribution: calibrates better than the likelier text that is nicer to read (docs/method.md, section 10). */
+export const selfTextDefaults = { temperature: 1, topP: 1 } as const;
 
 /** Name of a text that a model wrote itself, in packages, results and the history. */
 export const selfTextName = 'written by the model itself';

@@ -39,10 +39,10 @@ test('a model writes its own calibration text, shown before, named and verified 
   );
   expect(made.calibration).toMatchObject({
     ...{ name: 'written by the model itself', windows: 2, context: 24 },
-    self: { seed: 7, temperature: 0.8, topP: 0.9, hasConversations: false },
+    self: { seed: 7, temperature: 1, topP: 0.9, hasConversations: false },
   });
   const kept = JSON.parse(readFileSync(path.join(out, 'quality.json'), 'utf8')).calibration;
-  expect(kept.source.self).toEqual({ seed: 7, temperature: 0.8, topP: 0.9, hasConversations: false });
+  expect(kept.source.self).toEqual({ seed: 7, temperature: 1, topP: 0.9, hasConversations: false });
   expect(kept.fingerprint).toBe((made.calibration as { fingerprint: string }).fingerprint);
   expect((await runCli(['verify', out, '--against', bundled.model], environment)).exitCode).toBe(0);
 });
