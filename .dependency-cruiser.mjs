@@ -2,7 +2,17 @@
  * Imports only go down. The way of the data is the order of the layers: a stage may import the stages left of it,
  * the contract, the file layer and the native addon; nothing in the engine imports service, cli, main, renderer or electron.
  */
-const stages = ['model', 'calibration', 'float', 'quantize', 'package', 'runtime', 'measure', 'history'];
+const stages = [
+  'model',
+  'calibration',
+  'float',
+  'quantize',
+  'package',
+  'runtime',
+  'measure',
+  'history',
+  'hub',
+];
 
 const stageRules = stages.map((stage, index) => ({
   name: `${stage}-imports-only-what-is-left-of-it`,

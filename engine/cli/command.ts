@@ -1,10 +1,10 @@
 import type { Command } from 'commander';
-import type { OutputOptions } from './output.ts';
+import type { NetworkFlags, OutputOptions } from './output.ts';
 import type { CommandSession } from './session.ts';
 
 /** Runs an action with a session and notes its exit code. */
 export type Run = (
-  options: OutputOptions,
+  options: OutputOptions & NetworkFlags,
   command: (session: CommandSession) => Promise<void>,
 ) => Promise<void>;
 

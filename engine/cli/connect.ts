@@ -1,5 +1,6 @@
 import { type Client, createClient } from '../contract/client.ts';
 import { defaultHome } from '../service/home.ts';
+import type { NetworkOptions } from '../service/network.ts';
 import { childProcessHost } from '../service/process-host.ts';
 import { createService, type Service } from '../service/service.ts';
 
@@ -10,8 +11,9 @@ export interface Connection {
   terminate(): void;
 }
 
-export function connect(): Connection {
-  const service: Service = createService({ home: defaultHome(), processHost: childProcessHost });
+/** @param network what the command allows beside the settings */
+export function connect(network: NetworkOptions): Connection {
+  const service: Service = createService({ home: defaultHome(), processHost: childProcessHost, network });
   const client = createClient({
     request: (request) => service.handle(request),
     onEvent: (listener) => service.onEvent(listener),

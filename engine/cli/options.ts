@@ -6,6 +6,7 @@ import {
   selfTextDefaults,
   type TextSource,
 } from '../contract/common.ts';
+import { endpointProblem } from '../contract/endpoint.ts';
 import { DBellError } from '../contract/errors.ts';
 import { limits } from '../contract/limits.ts';
 
@@ -159,6 +160,23 @@ export function withOutputOptions(command: Command): Command {
   return command
     .option('--json', 'print one JSON object on standard output and nothing else')
     .option('--events', 'print JSON Lines: every event, then the result');
+}
+
+/** `--network` and `--endpoint`, for what leaves this machine. */
+export function withNetworkOptions(command: Command): Command {
+  return command
+    .option('--network', 'allow the network for this command, as the switch in the settings does for all')
+    .option(
+      '--endpoint <url>',
+      "server to ask (default: the settings', else the Hugging Face Hub)",
+      endpoint,
+    );
+}
+
+function endpoint(text: string): string {
+  const problem = endpointProblem(text);
+  if (problem !== null) throw new InvalidArgumentError(`It ${problem}.`);
+  return text;
 }
 
 /** How a text is cut into the windows that are measured. */

@@ -20,6 +20,12 @@ export interface OutputOptions {
   events?: boolean;
 }
 
+/** What a command that needs the network allows itself. */
+export interface NetworkFlags {
+  network?: boolean;
+  endpoint?: string;
+}
+
 /**
  * Who may write where: results go to standard output; everything else to standard error. With `--json` standard output holds one JSON object, with
  * `--events` one JSON object a line (events, then `{"type": "result"}` or `{"type": "error"}`), and nothing else ever.

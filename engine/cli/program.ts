@@ -4,6 +4,7 @@ import type { AddCommand, Run } from './command.ts';
 import { benchmarkCommand } from './commands/benchmark.ts';
 import { calibrationCommand } from './commands/calibration.ts';
 import { compareCommand } from './commands/compare.ts';
+import { downloadCommand, searchCommand } from './commands/download.ts';
 import { environmentCommand } from './commands/environment.ts';
 import { estimateCommand } from './commands/estimate.ts';
 import { exportCommand } from './commands/export.ts';
@@ -19,6 +20,8 @@ import type { Streams } from './output.ts';
 import { runCommand } from './session.ts';
 
 const commands: AddCommand[] = [
+  searchCommand,
+  downloadCommand,
   inspectCommand,
   estimateCommand,
   calibrationCommand,

@@ -78,13 +78,15 @@ function shownRemaining(remainingMs: number): string {
 
 /** The most telling first, since a narrow terminal cuts the end. */
 function progressParts(progress: JobProgress): string[] {
-  const { task, stage, fraction, step, relativeError, remainingMs, rssBytes, item } = progress;
+  const { task, stage, fraction, step, relativeError, remainingMs, rssBytes, item, bytes } = progress;
   const parts = [fraction === null ? '    ' : formatPercent(fraction).padStart(4), task];
   if (step) parts.push(`${step.unit} ${Math.min(step.index + 1, step.count)}/${step.count}`);
   if (stage !== task) parts.push(stage);
   if (relativeError !== null) parts.push(`error ${significant(relativeError, 2)}`);
   if (remainingMs !== null) parts.push(`${shownRemaining(remainingMs)} left`);
-  if (rssBytes !== null) parts.push(formatBytes(rssBytes));
+  // Of a transfer the bytes that came say more than the memory.
+  if (bytes) parts.push(`${formatBytes(bytes.done)} of ${formatBytes(bytes.total)}`);
+  else if (rssBytes !== null) parts.push(formatBytes(rssBytes));
   if (item !== null) parts.push(item);
   return parts;
 }

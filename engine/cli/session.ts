@@ -3,7 +3,7 @@ import { toErrorPayload } from '../contract/error-payload.ts';
 import type { Job, JobKind, JobResult } from '../contract/jobs.ts';
 import { connect } from './connect.ts';
 import { exitCodeOf, exitCodes } from './exit-codes.ts';
-import { Output, type OutputOptions, type Streams } from './output.ts';
+import { type NetworkFlags, Output, type OutputOptions, type Streams } from './output.ts';
 import { ProgressDisplay } from './progress.ts';
 
 /** Two signals within this time are one Ctrl-C: a terminal and a wrapper may both deliver it. */
@@ -36,11 +36,11 @@ export class CommandEnd extends Error {
 /** Runs one command from connection to exit code; every failure gets its reason printed. */
 export async function runCommand(
   streams: Streams,
-  options: OutputOptions,
+  options: OutputOptions & NetworkFlags,
   command: (session: CommandSession) => Promise<void>,
 ): Promise<number> {
   const output = new Output(streams, options);
-  const connection = connect();
+  const connection = connect({ allow: options.network, endpoint: options.endpoint });
   const display = new ProgressDisplay(output);
   let currentJob: string | null = null;
   let endedJob: Job | null = null;
@@ -139,6 +139,8 @@ function isPayload(error: unknown): error is { code: Parameters<typeof exitCodeO
 }
 
 function resumeHint(job: Job | null): string | undefined {
+  if (job?.kind === 'download' && job.error?.code !== 'damaged-download')
+    return 'What was fetched is kept; the same command goes on with it.';
   return job?.resumable ? `Go on with: npx dbell resume ${quoteForShell(job.resumable.path)}` : undefined;
 }
 

@@ -5,6 +5,7 @@ import { exportCalls } from './export.ts';
 import { folderCalls } from './folders.ts';
 import { generationCalls } from './generation.ts';
 import { historyCalls } from './history.ts';
+import { hubCalls } from './hub.ts';
 import { jobCalls } from './jobs.ts';
 import { machineCalls } from './machine.ts';
 import { measurementCalls } from './measurement.ts';
@@ -35,6 +36,7 @@ export const calls = {
   ...folderCalls,
   ...packageCalls,
   ...machineCalls,
+  ...hubCalls,
 } as const;
 
 export type Calls = typeof calls;

@@ -11,6 +11,7 @@ import { compareResultSchema } from './compare.ts';
 import { errorPayloadSchema } from './error-payload.ts';
 import { exportResultSchema } from './export.ts';
 import { generationResultSchema, textStepSchema } from './generation.ts';
+import { downloadResultSchema } from './hub.ts';
 import { benchmarkResultSchema, perplexityResultSchema } from './measurement.ts';
 import { qualityResultSchema } from './quality.ts';
 import { layerDetailSchema, quantizeResultSchema, verifyResultSchema } from './quantization.ts';
@@ -32,7 +33,7 @@ export type JobState = z.infer<typeof jobStateSchema>;
 
 /** Where a job stands. Comes about ten times a second at most; the newest replaces the ones before. */
 export const jobProgressSchema = z.object({
-  /** Which work of the job this is: `quantize`, `verify`, `export`, `perplexity`, `quality`, `benchmark`, `generate`. */
+  /** Which work of the job this is: `quantize`, `verify`, `export`, `perplexity`, `quality`, `benchmark`, `generate`, `download`. */
   task: z.string(),
   /** What is being done within the task, such as `calibrate` or `load`. */
   stage: z.string(),
@@ -42,6 +43,8 @@ export const jobProgressSchema = z.object({
   step: z.object({ index: countSchema, count: countSchema, unit: z.string() }).nullable(),
   /** Layer or file in work. */
   item: z.string().nullable(),
+  /** Of a transfer. */
+  bytes: z.object({ done: bytesSchema, total: bytesSchema }).optional(),
   /** Relative error of the newest finished layer. */
   relativeError: z.number().nullable(),
   elapsedMs: durationMsSchema,
@@ -75,6 +78,8 @@ const jobBase = {
   error: errorPayloadSchema.nullable(),
   /** Whether `resume` can take the work up where it ended, and how. */
   resumable: z.object({ path: z.string() }).nullable(),
+  /** What it is about, where that is known before the result: the model of a download. */
+  subject: z.string().optional(),
 };
 
 export const jobSchema = z.discriminatedUnion('kind', [
@@ -85,6 +90,7 @@ export const jobSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('perplexity'), result: perplexityResultSchema.nullable(), ...jobBase }),
   z.object({ kind: z.literal('quality'), result: qualityResultSchema.nullable(), ...jobBase }),
   z.object({ kind: z.literal('compare'), result: compareResultSchema.nullable(), ...jobBase }),
+  z.object({ kind: z.literal('download'), result: downloadResultSchema.nullable(), ...jobBase }),
   z.object({ kind: z.literal('benchmark'), result: benchmarkResultSchema.nullable(), ...jobBase }),
 ]);
 export type Job = z.infer<typeof jobSchema>;

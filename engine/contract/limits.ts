@@ -40,6 +40,12 @@ export const limits = {
   allowedFolders: 64,
   /** Packages compared at once: columns of a table. */
   compareSubjects: 16,
+  /** OWNER/NAME: the Hub allows 96 characters for each. */
+  repositoryNameLength: 193,
+  /** Access tokens have some 40 characters. */
+  tokenLength: 1024,
+  /** Models of one search: what a person looks through. */
+  hubSearchResults: 100,
   /** Rows changed (deleted, annotated) by one call. */
   selectionRuns: 10_000,
   /**

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { pathSchema, threadsSchema } from './common.ts';
+import { endpointSchema } from './endpoint.ts';
 import { limits } from './limits.ts';
 
 export const themeSchema = z.enum(['system', 'light', 'dark']);
@@ -16,8 +17,12 @@ export const settingsSchema = z.strictObject({
   memoryBudgetBytes: z.number().int().min(1).max(Number.MAX_SAFE_INTEGER).nullable().default(null),
   /** A job that writes pauses while less than this is free where it writes, and goes on by itself; 0: never. */
   diskFloorBytes: diskFloorSchema.default(limits.diskFloorBytes),
-  /** Off: nothing ever leaves this machine. */
+  /** Off: nothing leaves this machine. */
   network: z.boolean().default(false),
+  /** Server that models come from; null: the Hugging Face Hub. */
+  hubEndpoint: endpointSchema.nullable().default(null),
+  /** Where downloaded models are put; null: below DBELL_HOME. */
+  modelsFolder: pathSchema.nullable().default(null),
   /** Where packages are made; null: below DBELL_HOME. */
   packagesFolder: pathSchema.nullable().default(null),
   /** Folders, besides the home folder and the like, in which the page may look for models and texts. */
@@ -37,6 +42,8 @@ export const settingsCalls = {
       memoryBudgetBytes: z.number().int().min(1).max(Number.MAX_SAFE_INTEGER).nullable().optional(),
       diskFloorBytes: diskFloorSchema.optional(),
       network: z.boolean().optional(),
+      hubEndpoint: endpointSchema.nullable().optional(),
+      modelsFolder: pathSchema.nullable().optional(),
       packagesFolder: pathSchema.nullable().optional(),
       allowedFolders: z.array(pathSchema).max(limits.allowedFolders).optional(),
     }),

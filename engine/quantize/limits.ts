@@ -15,9 +15,6 @@ export const histogramBins = 96;
 /** How often a paused job looks whether it may go on. */
 export const pausePollMs = 100;
 
-/** Two processes may find the same stale lock; the one whose lock file stands after this time owns it. */
-export const lockSettleMs = 200;
-
 /** Room that must stay free beyond the estimate: file system metadata, other programs. */
 export const diskReserveBytes = 64 * 1024 * 1024;
 

@@ -3,6 +3,7 @@ import path from 'node:path';
 import type { TokenWindows } from '../calibration/windows.ts';
 import type { EmbeddingBits } from '../contract/common.ts';
 import { DBellError } from '../contract/errors.ts';
+import { lockFolder } from '../files/folder-lock.ts';
 import type { FloatEngine } from '../float/types.ts';
 import type { ModelSource } from '../model/source.ts';
 import { threads as nativeThreads } from '../native/index.ts';
@@ -20,7 +21,6 @@ import { blockOperations, headOperations, tableFitOperations } from './cost-mode
 import { engineIdentity } from './engine-identity.ts';
 import { measureHead } from './head-stage.ts';
 import { WindowFile } from './hidden-states.ts';
-import { lockFolder } from './output-lock.ts';
 import { checkBeforeStart } from './preflight.ts';
 import type { QuantizationControl, QuantizationProgress } from './progress.ts';
 import { ProgressReporter, plainEvent } from './progress-reporter.ts';

@@ -31,6 +31,15 @@ export function packagesFolderOf(home: string, setting: string | null): string {
   return setting ?? path.join(home, 'models');
 }
 
+/** Where downloaded models are put: as the settings say, else below DBELL_HOME. */
+export function modelsFolderOf(home: string, setting: string | null): string {
+  return setting ?? path.join(home, 'downloads');
+}
+
+export function downloadsFile(home: string): string {
+  return path.join(home, 'downloads.sqlite');
+}
+
 export function settingsFile(home: string): string {
   return path.join(home, 'settings.json');
 }

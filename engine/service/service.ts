@@ -11,6 +11,7 @@ import { createHandlers } from './calls/index.ts';
 import { createHistoryAccess } from './history-access.ts';
 import { historyFile } from './home.ts';
 import { JobQueue } from './jobs/queue.ts';
+import { createNetworkAccess, type NetworkOptions } from './network.ts';
 import type { ProcessHost } from './process-host.ts';
 import { toJson } from './runs.ts';
 import { openSettings } from './settings-file.ts';
@@ -19,6 +20,8 @@ export interface ServiceOptions {
   /** Folder of the history and the settings; see home.ts for the default. */
   home: string;
   processHost: ProcessHost;
+  /** What a command line allows for itself. */
+  network?: NetworkOptions;
 }
 
 /**
@@ -30,13 +33,15 @@ export interface Service {
   handle(message: unknown): Promise<Response>;
   /** `sequence` counts the events from 1, for all listeners alike. Returns how to stop listening. */
   onEvent(listener: (event: ServiceEvent, sequence: number) => void): () => void;
+  /** The Hugging Face token of a face that keeps one; it stays in memory. */
+  setHubToken(token: string | null): void;
   /** Stops all jobs, waits for their processes, closes the history. */
   close(): Promise<void>;
   /** Ends the work processes at once without waiting; what they did is resumable. */
   terminate(): void;
 }
 
-export function createService({ home, processHost }: ServiceOptions): Service {
+export function createService({ home, processHost, network }: ServiceOptions): Service {
   const listeners = new Set<(event: ServiceEvent, sequence: number) => void>();
   let sequence = 0;
   const emit = (event: ServiceEvent) => {
@@ -55,12 +60,17 @@ export function createService({ home, processHost }: ServiceOptions): Service {
       changed: () => emit({ type: 'history-changed' }),
     },
   );
+  const settings = openSettings(home, (message) =>
+    emit({ type: 'service-message', level: 'warning', message }),
+  );
+  const access = createNetworkAccess(settings, processHost, network);
   const handlers = createHandlers({
     home,
     processHost,
     queue,
     history,
     settings,
+    network: access,
     emit,
   });
 
@@ -85,6 +95,7 @@ export function createService({ home, processHost }: ServiceOptions): Service {
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
+    setHubToken: (token) => access.setToken(token),
     async close() {
       await queue.close();
       history.close();

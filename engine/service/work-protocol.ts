@@ -14,6 +14,7 @@ import { nativeEnvironmentSchema } from '../contract/environment.ts';
 import { errorPayloadSchema } from '../contract/error-payload.ts';
 import { exportInputSchema, exportResultSchema } from '../contract/export.ts';
 import { generationCalls, generationResultSchema, textStepSchema } from '../contract/generation.ts';
+import { downloadInputSchema, downloadResultSchema, hubCalls } from '../contract/hub.ts';
 import { jobProgressSchema } from '../contract/jobs.ts';
 import {
   benchmarkSettingsSchema,
@@ -46,6 +47,9 @@ export const subjectIdentitySchema = z.object({
 });
 export type SubjectIdentity = z.infer<typeof subjectIdentitySchema>;
 const identified = { identity: subjectIdentitySchema };
+
+/** Only what needs the network gets it. Checked where it is used, whose messages do not show the token. */
+const hubAccess = { access: z.strictObject({ endpoint: z.string(), token: z.string().nullable() }) };
 
 /**
  * What the service and a work process say to each other. Both check what they receive: a work process reads hostile files, and its memory is
@@ -123,6 +127,21 @@ export const taskSchemas = {
   },
   estimate: { input: quantizationCalls.estimate.input, result: quantizationCalls.estimate.output },
   previewText: { input: textPreviewCalls.previewText.input, result: textPreviewCalls.previewText.output },
+  hubSearch: {
+    input: hubCalls['hub.search'].input.extend(hubAccess),
+    result: hubCalls['hub.search'].output,
+  },
+  hubModel: { input: hubCalls['hub.model'].input.extend(hubAccess), result: hubCalls['hub.model'].output },
+  hubDownload: {
+    input: z.strictObject({
+      ...hubAccess,
+      input: downloadInputSchema,
+      /** Of all downloaded models. */
+      folder: pathSchema,
+      storeFile: pathSchema,
+    }),
+    result: downloadResultSchema,
+  },
   inspect: { input: modelCalls.inspect.input, result: modelCalls.inspect.output },
 } as const;
 

@@ -139,6 +139,11 @@ export async function startDesktop(electron: ElectronApi, layout: DesktopLayout)
     },
   });
   serveIpc({ electron, service, tokens });
+  // Without a token no key store is asked.
+  void tokens.get().then(
+    (token) => service?.setHubToken(token),
+    () => {},
+  );
   Menu.setApplicationMenu(
     Menu.buildFromTemplate(
       menuTemplate(

@@ -15,7 +15,7 @@ export interface IpcContext {
     ElectronApi,
     'BrowserWindow' | 'clipboard' | 'ClipboardItem' | 'dialog' | 'ipcMain' | 'shell'
   >;
-  service: Pick<ServiceHost, 'connect'>;
+  service: Pick<ServiceHost, 'connect' | 'setHubToken'>;
   tokens: TokenStore;
 }
 
@@ -88,7 +88,13 @@ function createHandlers({ electron, service, tokens }: IpcContext): Handlers {
       return clipboard.write([new ClipboardItem({ 'image/png': new Blob([new Uint8Array(bytes)]) })]);
     },
     'token:has': () => tokens.has(),
-    'token:set': ({ token }) => tokens.set(token),
-    'token:clear': () => tokens.clear(),
+    'token:set': async ({ token }) => {
+      await tokens.set(token);
+      service.setHubToken(token);
+    },
+    'token:clear': async () => {
+      await tokens.clear();
+      service.setHubToken(null);
+    },
   };
 }

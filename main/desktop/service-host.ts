@@ -32,6 +32,8 @@ export interface ServiceHostOptions {
 export interface ServiceHost {
   /** A port that speaks the contract; null while the service is not there. */
   connect(): MessagePortMain | null;
+  /** Tells the service, and every one after it, the Hugging Face token. */
+  setHubToken(token: string | null): void;
   /** Stops all jobs (they stay resumable) and ends every process. */
   close(): Promise<void>;
 }
@@ -48,6 +50,7 @@ export function startServiceHost(options: ServiceHostOptions): ServiceHost {
   let unfinished: string[] = [];
   let isReady = false;
   let closing: (() => void) | null = null;
+  let hubToken: string | null = null;
 
   const fork = (entry: string, name: string): { child: UtilityProcess; output: () => string } => {
     const child = electron.utilityProcess.fork(entry, [], {
@@ -102,6 +105,7 @@ export function startServiceHost(options: ServiceHostOptions): ServiceHost {
       else restart(output());
     });
     send({ type: 'start', home, resume });
+    if (hubToken !== null) send({ type: 'hub-token', token: hubToken });
   };
 
   const startWorker = (
@@ -147,6 +151,10 @@ export function startServiceHost(options: ServiceHostOptions): ServiceHost {
       const { port1, port2 } = new electron.MessageChannelMain();
       service.postMessage({ type: 'client' } satisfies ToDesktopService, [port1]);
       return port2;
+    },
+    setHubToken(token) {
+      hubToken = token;
+      service?.postMessage({ type: 'hub-token', token } satisfies ToDesktopService);
     },
     close() {
       return new Promise((resolve) => {

@@ -36,6 +36,7 @@ export const strings = {
     benchmark: { finished: 'Benchmark finished', failed: 'Benchmark failed' },
     verify: { finished: 'Package checked', failed: 'Checking the package failed' },
     export: { finished: 'Export finished', failed: 'Export failed' },
+    download: { finished: 'Download finished', failed: 'Download failed' },
     generate: null,
   },
 } as const;

@@ -174,6 +174,14 @@ export class SettingsPage {
     await this.page.getByText('Copy diagnostics').waitFor({ timeout: workTimeoutMs });
   }
 
+  /** Turns the network switch on and says which server models come from. */
+  async allowNetwork(server: string): Promise<void> {
+    const control = this.page.getByRole('switch', { name: 'Allow the network' });
+    if ((await control.getAttribute('aria-checked')) !== 'true') await control.click();
+    await this.page.getByLabel('Server', { exact: true }).fill(server);
+    await this.page.getByLabel('Server', { exact: true }).blur();
+  }
+
   /** Picks a file of the folder for packages in the folder browser. */
   async importHistory(file: string): Promise<void> {
     await this.page.getByRole('button', { name: 'Import…' }).click();

@@ -2,6 +2,7 @@ import type { CallName, CallOutput, ParsedCallInput } from '../../contract/calls
 import type { ServiceEvent } from '../../contract/events.ts';
 import type { HistoryAccess } from '../history-access.ts';
 import type { JobQueue } from '../jobs/queue.ts';
+import type { NetworkAccess } from '../network.ts';
 import type { ProcessHost } from '../process-host.ts';
 import type { SettingsFile } from '../settings-file.ts';
 
@@ -17,5 +18,6 @@ export interface HandlerContext {
   queue: JobQueue;
   history: HistoryAccess;
   settings: SettingsFile;
+  network: NetworkAccess;
   emit: (event: ServiceEvent) => void;
 }

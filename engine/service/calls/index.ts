@@ -3,6 +3,7 @@ import { folderHandlers } from './folders.ts';
 import { generationHandlers } from './generation.ts';
 import type { HandlerContext, Handlers } from './handlers.ts';
 import { historyHandlers } from './history.ts';
+import { hubHandlers } from './hub.ts';
 import { jobHandlers } from './jobs.ts';
 import { machineHandlers } from './machine.ts';
 import { measurementHandlers } from './measurement.ts';
@@ -24,5 +25,6 @@ export function createHandlers(context: HandlerContext): Handlers {
     ...folderHandlers(context),
     ...packageHandlers(context),
     ...machineHandlers(context),
+    ...hubHandlers(context),
   };
 }

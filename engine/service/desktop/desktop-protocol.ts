@@ -22,6 +22,8 @@ export const toDesktopServiceSchema = z.discriminatedUnion('type', [
     /** Last lines of its standard error. */
     output: z.string(),
   }),
+  /** The Hugging Face token, which the main process keeps encrypted; null: there is none. */
+  z.strictObject({ type: z.literal('hub-token'), token: z.string().nullable() }),
   z.strictObject({ type: z.literal('close') }),
 ]);
 export type ToDesktopService = z.infer<typeof toDesktopServiceSchema>;

@@ -34,6 +34,9 @@ export function runDesktopService(parent: ParentPort): void {
           throw new DBellError('internal', 'a window came before the service or without port');
         serveConnection(service, messagePort(port));
         break;
+      case 'hub-token':
+        service?.setHubToken(message.token);
+        break;
       case 'worker-started':
         if (!port) throw new DBellError('internal', 'a work process came without its port');
         processHost.started(message.workerId, message.pid, port);

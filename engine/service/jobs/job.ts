@@ -20,10 +20,16 @@ export interface JobContext {
   setResumable(path: string | null): void;
 }
 
+/** `work` takes the machine, one job at a time; `transfer` waits for the network beside it. */
+export type Lane = 'work' | 'transfer';
+
 /** One kind of job: its work from start to result. */
 export interface JobDefinition<K extends JobKind = JobKind> {
   kind: K;
   runId: string | null;
+  /** By default `work`. */
+  lane?: Lane;
+  subject?: string;
   /** What the job writes much to; it pauses while that volume has too little room. */
   output?: string;
   run(context: JobContext): Promise<JobResult<K>>;

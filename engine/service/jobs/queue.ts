@@ -11,7 +11,7 @@ import type { ProcessHost } from '../process-host.ts';
 import { type RunningTask, startTask } from '../supervisor.ts';
 import type { AcceptedReport, Report, TaskInput, TaskKind, TaskResult } from '../work-protocol.ts';
 import { watchDisk } from './disk-watch.ts';
-import type { JobContext, JobDefinition } from './job.ts';
+import type { JobContext, JobDefinition, Lane } from './job.ts';
 
 interface Entry {
   job: Job;
@@ -19,6 +19,7 @@ interface Entry {
   told: Omit<JobDetails, 'job'>;
   definition: JobDefinition;
   task: RunningTask<TaskKind> | null;
+  lane: Lane;
   stopRequested: boolean;
   ended: Promise<void>;
   end: () => void;
@@ -26,8 +27,11 @@ interface Entry {
 
 const finalStates: readonly Job['state'][] = ['finished', 'failed', 'stopped'];
 
+const lanes: readonly Lane[] = ['work', 'transfer'];
+
 /**
- * Runs jobs one after another: each wants all cores and its memory to itself, and a benchmark beside other work measures nothing.
+ * Runs jobs one after another: each wants all cores and its memory to itself, and a benchmark beside other work measures nothing. Transfers wait for the network
+ * beside them, and hold while a benchmark is timed.
  */
 export class JobQueue {
   readonly #host: ProcessHost;
@@ -35,7 +39,9 @@ export class JobQueue {
   readonly #entries = new Map<string, Entry>();
   readonly #kept = new KeptProcess(serviceLimits.keptModelMs);
   readonly #diskFloorBytes: () => number;
-  #running: Entry | null = null;
+  readonly #running = new Map<Lane, Entry>();
+  /** A benchmark is being timed. */
+  #isTiming = false;
   #closed = false;
 
   /** `diskFloorBytes`: what jobs leave free where they write; without it nothing is watched. */
@@ -54,6 +60,7 @@ export class JobQueue {
     const base = {
       jobId: randomUUID(),
       runId: definition.runId,
+      ...(definition.subject === undefined ? {} : { subject: definition.subject }),
       state: 'queued' as const,
       hold: null,
       createdAt: new Date().toISOString(),
@@ -71,6 +78,7 @@ export class JobQueue {
       told: { layers: [], messages: [], text: '', steps: [] },
       definition: definition as unknown as JobDefinition,
       task: null,
+      lane: definition.lane ?? 'work',
       stopRequested: false,
       ended: promise,
       end: resolve,
@@ -117,7 +125,7 @@ export class JobQueue {
     if (entry.job.hold !== null)
       throw new DBellError('invalid-input', `${holdInWords(entry.job.hold)}; it cannot be continued before`);
     entry.job.state = 'running';
-    entry.task?.continue();
+    if (!this.#isHeld(entry)) entry.task?.continue();
     this.#changed(entry);
     return this.get(jobId);
   }
@@ -175,11 +183,29 @@ export class JobQueue {
   }
 
   #next(): void {
-    if (this.#running) return;
-    const entry = [...this.#entries.values()].find(({ job }) => job.state === 'queued');
-    if (!entry) return;
-    this.#running = entry;
-    void this.#run(entry);
+    for (const lane of lanes) {
+      if (this.#running.has(lane)) continue;
+      const entry = [...this.#entries.values()].find(
+        (candidate) => candidate.lane === lane && candidate.job.state === 'queued',
+      );
+      if (!entry) continue;
+      this.#running.set(lane, entry);
+      void this.#run(entry);
+    }
+  }
+
+  /** A paused transfer, or one that holds for a benchmark. */
+  #isHeld({ job, lane }: Entry): boolean {
+    return job.state === 'paused' || (lane === 'transfer' && this.#isTiming);
+  }
+
+  /** Keeps transfers still while a benchmark is timed: network and disk would be measured along with it. */
+  #setTiming(isTiming: boolean): void {
+    this.#isTiming = isTiming;
+    const transfer = this.#running.get('transfer');
+    if (!transfer?.task || transfer.job.state !== 'running') return;
+    if (isTiming) transfer.task.pause();
+    else transfer.task.continue();
   }
 
   async #run(entry: Entry): Promise<void> {
@@ -260,7 +286,7 @@ export class JobQueue {
     entry.job.hold = null;
     entry.job.state = state;
     entry.job.endedAt = new Date().toISOString();
-    if (this.#running === entry) this.#running = null;
+    if (this.#running.get(entry.lane) === entry) this.#running.delete(entry.lane);
     this.#changed(entry);
     entry.end();
     setImmediate(() => this.#next());
@@ -313,7 +339,8 @@ export class JobQueue {
     ): Promise<TaskResult<K>> => {
       if (entry.stopRequested) throw new DBellError('stopped', 'stopped');
       const key = keptKey(input);
-      const process = (await this.#kept.take(key)) ?? undefined;
+      // A transfer needs none of the memory that a kept model has.
+      const process = entry.lane === 'transfer' ? undefined : ((await this.#kept.take(key)) ?? undefined);
       if (entry.stopRequested) {
         process?.kill();
         throw new DBellError('stopped', 'stopped');
@@ -327,10 +354,12 @@ export class JobQueue {
       );
       entry.task = running as unknown as RunningTask<TaskKind>;
       // Paused between two tasks: the new one starts paused.
-      if (job.state === 'paused') running.pause();
+      if (this.#isHeld(entry)) running.pause();
+      if (task === 'benchmark') this.#setTiming(true);
       try {
         return await running.done;
       } finally {
+        if (task === 'benchmark') this.#setTiming(false);
         entry.task = null;
       }
     };

@@ -21,11 +21,12 @@ class Inspections {
     return found?.state === 'done' ? found.description : null;
   }
 
-  async ask(path: string): Promise<Inspection> {
+  /** @param remember offer it again among the recent ones, if it is usable */
+  async ask(path: string, remember = false): Promise<Inspection> {
     if (!this.description(path)) this.#byPath.set(path, { state: 'loading' });
     let result: Inspection;
     try {
-      result = { state: 'done', description: await engine.call('inspect', { model: path }) };
+      result = { state: 'done', description: await engine.call('inspect', { model: path, remember }) };
     } catch (error) {
       result = { state: 'failed', error: asError(error) };
     }

@@ -101,7 +101,17 @@ class Jobs {
   /** What the strip shows: the job that runs, else the next in the queue. */
   get current(): JobView | null {
     const active = [...this.all.values()].filter(({ job }) => isActive(job));
-    return active.find(({ job }) => job.state !== 'queued') ?? active[0] ?? null;
+    const begun = active.filter(({ job }) => job.state !== 'queued');
+    // A download runs beside the work, which is what one waits for.
+    return begun.find(({ job }) => job.kind !== 'download') ?? begun[0] ?? active[0] ?? null;
+  }
+
+  /** The download that runs. */
+  get download(): JobView | null {
+    const found = [...this.all.values()].find(
+      ({ job }) => job.kind === 'download' && isActive(job) && job.state !== 'queued',
+    );
+    return found ?? null;
   }
 
   get queuedCount(): number {

@@ -16,7 +16,7 @@ class KnownModels {
       if (event.type === 'history-changed') void this.load();
       else if (
         event.type === 'job-state' &&
-        event.job.kind === 'quantize' &&
+        (event.job.kind === 'quantize' || event.job.kind === 'download') &&
         event.job.state === 'finished'
       ) {
         void this.load();

@@ -1,5 +1,6 @@
 import { appStrings } from './app.ts';
 import { chartStrings } from './charts.ts';
+import { hubStrings } from './hub.ts';
 import { measurementStrings } from './measurements.ts';
 import { runStrings } from './runs.ts';
 import { wizardStrings } from './wizard.ts';
@@ -8,6 +9,7 @@ import { wizardStrings } from './wizard.ts';
 export const english = {
   ...appStrings,
   ...chartStrings,
+  ...hubStrings,
   ...measurementStrings,
   ...runStrings,
   ...wizardStrings,

@@ -4,8 +4,12 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { DBellError } from '../contract/errors.ts';
-import { fileError, systemErrorCode } from '../files/errors.ts';
-import { lockSettleMs } from './limits.ts';
+import { fileError, systemErrorCode } from './errors.ts';
+
+/** Two processes may find the same stale lock; the one whose lock file stands after this time owns it. */
+const settleMs = 200;
+
+export const lockFileName = 'lock';
 
 const ownerSchema = z.object({
   pid: z.int().positive(),
@@ -17,17 +21,21 @@ const ownerSchema = z.object({
 type Owner = z.infer<typeof ownerSchema>;
 
 /** A folder's lock; whoever holds it may write there. */
-export interface OutputLock {
+export interface FolderLock {
   release(): void;
 }
 
 /**
  * Takes the lock of a work folder: a file created exclusively that names its process. A lock whose process is gone (a killed run) is taken over.
  *
+ * @param advice what to do where another process holds it
  * @throws DBellError `output-exists` where another process, or another job of this one, holds it
  */
-export async function lockFolder(folder: string): Promise<OutputLock> {
-  const lockPath = path.join(folder, 'lock');
+export async function lockFolder(
+  folder: string,
+  advice = 'wait for it, stop it, or choose another output',
+): Promise<FolderLock> {
+  const lockPath = path.join(folder, lockFileName);
   const token = `${process.pid}-${Math.random().toString(36).slice(2)}`;
   const mine: Owner = { pid: process.pid, host: hostname(), incarnation: incarnationOf(process.pid), token };
   const candidate = `${lockPath}.${token}`;
@@ -38,10 +46,10 @@ export async function lockFolder(folder: string): Promise<OutputLock> {
       createExclusively(candidate, lockPath);
     } catch (cause) {
       if (systemErrorCode(cause) !== 'EEXIST') throw cause;
-      refuseWhereHeld(lockPath);
+      refuseWhereHeld(lockPath, advice);
       renameSync(candidate, lockPath);
-      await sleep(lockSettleMs);
-      if (readOwner(lockPath)?.token !== token) refuseWhereHeld(lockPath);
+      await sleep(settleMs);
+      if (readOwner(lockPath)?.token !== token) refuseWhereHeld(lockPath, advice);
     }
   } catch (cause) {
     throw fileError(cause, 'take the lock', lockPath);
@@ -65,7 +73,7 @@ function createExclusively(candidate: string, lockPath: string): void {
   }
 }
 
-function refuseWhereHeld(lockPath: string): void {
+function refuseWhereHeld(lockPath: string, advice: string): void {
   const owner = readOwner(lockPath);
   if (!owner) return;
   if (owner.host !== hostname()) {
@@ -76,10 +84,7 @@ function refuseWhereHeld(lockPath: string): void {
   }
   if (isAlive(owner)) {
     const who = owner.pid === process.pid ? 'another job of this process' : `process ${owner.pid}`;
-    throw new DBellError(
-      'output-exists',
-      `${path.dirname(lockPath)} is being written by ${who}; wait for it, stop it, or choose another output`,
-    );
+    throw new DBellError('output-exists', `${path.dirname(lockPath)} is being written by ${who}; ${advice}`);
   }
 }
 

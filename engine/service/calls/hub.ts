@@ -1,0 +1,80 @@
+import { downloadSubject } from '../../contract/hub.ts';
+import { bytesOnDisk, discardDownload } from '../../hub/download.ts';
+import { DownloadStore } from '../../hub/store.ts';
+import { downloadsFile, modelsFolderOf } from '../home.ts';
+import { openRecentModels } from '../recent-models.ts';
+import type { HandlerContext, Handlers } from './handlers.ts';
+
+type HubCall = Extract<keyof Handlers, `hub.${string}`>;
+
+export function hubHandlers({ home, network, queue, settings }: HandlerContext): Pick<Handlers, HubCall> {
+  const recent = openRecentModels(home);
+  const folder = () => modelsFolderOf(home, settings.get().modelsFolder);
+  const withStore = async <T>(work: (store: DownloadStore) => T | Promise<T>): Promise<T> => {
+    const store = new DownloadStore(downloadsFile(home));
+    try {
+      return await work(store);
+    } finally {
+      store.close();
+    }
+  };
+  return {
+    'hub.status': () => ({
+      network: network.isAllowed(),
+      endpoint: network.endpoint(),
+      token: network.tokenSource(),
+      folder: folder(),
+    }),
+    'hub.token': ({ token }) => {
+      network.setToken(token);
+      return {};
+    },
+    'hub.search': async (input) => network.ask('hubSearch', input),
+    'hub.model': async (input) => network.ask('hubModel', input),
+    'hub.download': (input) => {
+      // Refused at once, not when its turn comes.
+      network.access();
+      const { jobId } = queue.add({
+        kind: 'download',
+        runId: null,
+        lane: 'transfer',
+        subject: downloadSubject(input.name, input.file),
+        async run({ runTask }) {
+          const result = await runTask('hubDownload', {
+            access: network.access(),
+            input,
+            folder: folder(),
+            storeFile: downloadsFile(home),
+          });
+          recent.remember(
+            result.path,
+            input.file === undefined && !isGguf(result.path) ? 'huggingface' : 'gguf',
+          );
+          return result;
+        },
+      });
+      return { jobId };
+    },
+    'hub.unfinished': () =>
+      withStore((store) => ({
+        downloads: store.unfinished().map((download) => ({
+          path: download.path,
+          name: download.name,
+          revision: download.revision,
+          file: download.file,
+          bytesDone: bytesOnDisk(download),
+          bytesTotal: download.files.reduce((sum, { bytes }) => sum + bytes, 0),
+          updatedAt: download.updatedAt,
+        })),
+      })),
+    'hub.discard': ({ path }) =>
+      withStore(async (store) => {
+        await discardDownload(store, path);
+        return {};
+      }),
+  };
+}
+
+function isGguf(file: string): boolean {
+  return file.toLowerCase().endsWith('.gguf');
+}
