@@ -141,7 +141,9 @@ export async function startDesktop(electron: ElectronApi, layout: DesktopLayout)
   serveIpc({ electron, service, tokens });
   // Without a token no key store is asked.
   void tokens.get().then(
-    (token) => service?.setHubToken(token),
+    (token) => {
+      if (token !== null) service?.setHubToken(token);
+    },
     () => {},
   );
   Menu.setApplicationMenu(

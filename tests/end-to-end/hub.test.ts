@@ -4,7 +4,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { FakeHub } from '../engine/hub-server.ts';
 import { noise, repositoryOf } from '../engine/hub-support.ts';
 import { browserPath } from './browser.ts';
-import { picture, SettingsPage, Wizard, workTimeoutMs } from './pages.ts';
+import { SettingsPage, Wizard, workTimeoutMs } from './pages.ts';
+import { checkScreen, screenVariants } from './screen-check.ts';
 import { openWindows, type Windows } from './windows.ts';
 
 const sample = path.join(import.meta.dirname, '..', '..', 'resources', 'dbell-stories-7m');
@@ -58,7 +59,6 @@ describe.skipIf(browserPath === null)('models from the Hub, in a browser', () =>
       await page.getByRole('link', { name: 'Turn it on in the settings' }).click();
       const settings = new SettingsPage(page);
       await settings.allowNetwork(hub.endpoint);
-      await picture(page, 'hub-settings');
       expect(hub.requests).toEqual([]);
 
       await wizard.start();
@@ -89,7 +89,7 @@ describe.skipIf(browserPath === null)('models from the Hub, in a browser', () =>
         .getByRole('contentinfo', { name: 'Status' })
         .getByText(/ of 14\.7 MB| of 15\.\d MB/)
         .waitFor({ timeout: workTimeoutMs });
-      await picture(page, 'hub-download');
+      await checkScreen(page, 'hub-download', 'light-1280');
       await page.getByRole('button', { name: 'Stop', exact: true }).click();
       await page.getByText('Stopped. What was fetched is kept').waitFor({ timeout: workTimeoutMs });
 
@@ -110,6 +110,29 @@ describe.skipIf(browserPath === null)('models from the Hub, in a browser', () =>
       await page.close();
     },
     2 * workTimeoutMs,
+  );
+
+  test.each(screenVariants)(
+    'its screens are accessible and fit their window: $theme, $width × $height',
+    async ({ theme, width, height }) => {
+      const page = await studio.open({ theme, width, height });
+      const variant = `${theme}-${width}`;
+      await new Wizard(page).start();
+      await search(page, 'stories');
+      await page.getByRole('button', { name: /lab\/stories-7m/ }).click({ timeout: workTimeoutMs });
+      await page.getByText('can be read').waitFor({ timeout: workTimeoutMs });
+      const found = await checkScreen(page, 'hub', variant);
+      await page.getByRole('button', { name: /lab\/stories-gated/ }).click();
+      await page.getByText(/is gated: accept its licence/).waitFor({ timeout: workTimeoutMs });
+      found.push(...(await checkScreen(page, 'hub-gated', variant)));
+      await page.goto(`${studio.origin}/#/settings`);
+      await page.getByLabel('Access token').waitFor();
+      found.push(...(await checkScreen(page, 'hub-settings', variant)));
+      expect(found).toEqual([]);
+      expect(studio.faults()).toEqual([]);
+      await page.close();
+    },
+    workTimeoutMs,
   );
 
   test(

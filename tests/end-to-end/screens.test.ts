@@ -1,14 +1,9 @@
-import { mkdirSync } from 'node:fs';
-import path from 'node:path';
-import { AxeBuilder } from '@axe-core/playwright';
 import type { Page } from '@playwright/test';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { browserPath } from './browser.ts';
 import { Wizard, workTimeoutMs } from './pages.ts';
+import { checkScreen, screenVariants } from './screen-check.ts';
 import { openWindows, type Windows } from './windows.ts';
-
-/** Pictures of every screen, kept with the build. */
-const pictures = path.resolve(import.meta.dirname, '..', '..', 'build', 'screens');
 
 const screens: { name: string; go: (page: Page) => Promise<unknown> }[] = [
   {
@@ -39,7 +34,6 @@ describe.skipIf(browserPath === null)('every screen', () => {
   let studio: Windows;
   beforeAll(async () => {
     studio = await openWindows();
-    mkdirSync(pictures, { recursive: true });
     const page = await studio.open();
     await new Wizard(page).chooseSample();
     await page.getByText('Weight file of the package').waitFor({ timeout: workTimeoutMs });
@@ -47,12 +41,7 @@ describe.skipIf(browserPath === null)('every screen', () => {
   }, workTimeoutMs);
   afterAll(() => studio?.close());
 
-  test.each([
-    { theme: 'light', width: 1280, height: 800 },
-    { theme: 'dark', width: 1280, height: 800 },
-    { theme: 'light', width: 900, height: 600 },
-    { theme: 'dark', width: 900, height: 600 },
-  ] as const)(
+  test.each(screenVariants)(
     'is accessible and fits its window: $theme, $width × $height',
     async ({ theme, width, height }) => {
       const page = await studio.open({ theme, width, height });
@@ -60,19 +49,7 @@ describe.skipIf(browserPath === null)('every screen', () => {
       for (const { name, go } of screens) {
         await page.goto(`${studio.origin}/${addresses[name]}`);
         await go(page);
-        await page.screenshot({ path: path.join(pictures, `${name}-${theme}-${width}.png`) });
-        const { violations } = await new AxeBuilder({ page }).analyze();
-        for (const { id, impact, nodes } of violations) {
-          if (impact !== 'serious' && impact !== 'critical') continue;
-          found.push(
-            `${name}: ${id}: ${nodes
-              .map(({ target }) => target.join(' '))
-              .slice(0, 4)
-              .join(' | ')}`,
-          );
-        }
-        const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-        if (overflow > 0) found.push(`${name}: ${overflow} px wider than the window`);
+        found.push(...(await checkScreen(page, name, `${theme}-${width}`)));
       }
       expect(found).toEqual([]);
       expect(studio.faults()).toEqual([]);

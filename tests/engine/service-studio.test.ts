@@ -39,6 +39,8 @@ test('settings have defaults, survive the service and are told to all windows', 
     memoryBudgetBytes: null,
     diskFloorBytes: limits.diskFloorBytes,
     network: false,
+    hubEndpoint: null,
+    modelsFolder: null,
     packagesFolder: null,
     allowedFolders: [],
   });

@@ -49,6 +49,16 @@ test('two windows hear the same events', async () => {
   second.port.close();
 });
 
+test('the Hugging Face token goes from the key store to the service', async () => {
+  const { client, port } = await openEngine();
+  expect((await client.call('hub.status', {})).token).toBe('none');
+  await desktop.api.setHubToken('hf_secret');
+  await expect.poll(async () => (await client.call('hub.status', {})).token).toBe('given');
+  await desktop.api.clearHubToken();
+  await expect.poll(async () => (await client.call('hub.status', {})).token).toBe('none');
+  port.close();
+});
+
 test('while a job works the computer stays awake and the taskbar shows it', async () => {
   const { client, port } = await openEngine();
   const { jobId } = await client.call('verify', { package: '/nothing/there' });
@@ -66,6 +76,7 @@ test('while a job works the computer stays awake and the taskbar shows it', asyn
 test('a service that dies is started again, and the page is told that its port is dead', async () => {
   const { client, port } = await openEngine();
   const closed = new Promise<void>((resolve) => port.onClose(resolve));
+  await desktop.api.setHubToken('hf_secret');
   const service = desktop.fake.processes.findLast(({ entry }) => entry.endsWith('desktop-process.ts'))!;
   service.kill();
   await closed;
@@ -73,6 +84,7 @@ test('a service that dies is started again, and the page is told that its port i
   await vi.waitFor(() => expect(desktop.fake.windows[0]!.webContents.sent).toContainEqual(['engine:lost']));
   const again = await openEngine();
   await expect(again.client.call('jobs.list', {})).resolves.toEqual({ jobs: [] });
+  await expect.poll(async () => (await again.client.call('hub.status', {})).token).toBe('given');
   again.port.close();
 });
 
