@@ -220,6 +220,18 @@ export class FakeHub {
     return (Array.isArray(turns) ? turns.shift() : turns) ?? {};
   }
 
+  /** At the rate of the moment; the rest at once where that becomes 0. */
+  async #trickle(response: ServerResponse, body: Buffer): Promise<void> {
+    let from = 0;
+    while (from < body.length && this.bytesPerSecond > 0 && !response.destroyed) {
+      const step = Math.max(1, Math.round(this.bytesPerSecond / 50));
+      response.write(body.subarray(from, from + step));
+      from += step;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    response.end(body.subarray(from));
+  }
+
   #send(file: FakeFile, turn: Misbehaviour, request: IncomingMessage, response: ServerResponse): void {
     if (turn.location !== undefined) {
       response.writeHead(302, { location: turn.location }).end();
@@ -252,18 +264,9 @@ export class FakeHub {
     if (turn.cutAfter !== undefined) {
       response.write(body.subarray(0, turn.cutAfter), () => setTimeout(() => response.destroy(), 20));
     } else if (turn.stallAfter !== undefined) response.write(body.subarray(0, turn.stallAfter));
-    else if (this.bytesPerSecond > 0) void trickle(response, body, this.bytesPerSecond);
+    else if (this.bytesPerSecond > 0) void this.#trickle(response, body);
     else response.end(body);
   }
-}
-
-async function trickle(response: ServerResponse, body: Buffer, bytesPerSecond: number): Promise<void> {
-  const step = Math.max(1, Math.round(bytesPerSecond / 50));
-  for (let from = 0; from < body.length && !response.destroyed; from += step) {
-    response.write(body.subarray(from, from + step));
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-  response.end();
 }
 
 function listingOf(
