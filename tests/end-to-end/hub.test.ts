@@ -20,6 +20,7 @@ describe.skipIf(browserPath === null)('models from the Hub, in a browser', () =>
       safetensors: { parameters: { BF16: 7_344_384 }, total: 7_344_384 },
       downloads: 1234,
     });
+    hub.repositories.set('lab/tales', repositoryOf(sample));
     hub.repositories.set('lab/stories-mamba', {
       files: {},
       commit: 'a'.repeat(40),
@@ -87,7 +88,7 @@ describe.skipIf(browserPath === null)('models from the Hub, in a browser', () =>
       await progress.waitFor({ timeout: workTimeoutMs });
       await page
         .getByRole('contentinfo', { name: 'Status' })
-        .getByText(/ of 15\.\d MB/)
+        .getByText(/of\s15\.\d\sMB/)
         .waitFor({ timeout: workTimeoutMs });
       await checkScreen(page, 'hub-download', 'light-1280');
       await page.getByRole('button', { name: 'Stop', exact: true }).click();
@@ -140,11 +141,15 @@ describe.skipIf(browserPath === null)('models from the Hub, in a browser', () =>
     async () => {
       const page = await studio.open();
       await new Wizard(page).start();
-      hub.bytesPerSecond = 50;
-      await search(page, 'stories-GGUF');
-      await page.getByRole('button', { name: /lab\/stories-GGUF/ }).click({ timeout: workTimeoutMs });
+      await search(page, 'tales');
+      await page.getByRole('button', { name: /lab\/tales/ }).click({ timeout: workTimeoutMs });
+      hub.bytesPerSecond = 20_000;
       await page.getByRole('button', { name: /^Download/ }).click({ timeout: workTimeoutMs });
-      await page.getByRole('button', { name: 'Stop', exact: true }).click({ timeout: workTimeoutMs });
+      await page
+        .getByText(/of\s15\.\d\sMB/)
+        .first()
+        .waitFor({ timeout: workTimeoutMs });
+      await page.getByRole('button', { name: 'Stop', exact: true }).click();
       await page.getByText('Stopped. What was fetched is kept').waitFor({ timeout: workTimeoutMs });
       await page.reload();
       await page.getByRole('button', { name: 'Discard' }).click({ timeout: workTimeoutMs });
