@@ -1,11 +1,13 @@
-import { existsSync, readdirSync, renameSync, rmSync, statfsSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { DBellError } from '../contract/errors.ts';
 import type { DownloadInput, DownloadResult } from '../contract/hub.ts';
+import { formatBytes } from '../contract/number-format.ts';
 import { renameDurably, syncFolder } from '../files/atomic.ts';
 import { fileError } from '../files/errors.ts';
 import { lockFileName, lockFolder } from '../files/folder-lock.ts';
 import { makeFolders } from '../files/folders.ts';
+import { freeBytes } from '../files/free-space.ts';
 import { fileAddress, type RepositoryFile } from './api.ts';
 import { baseName, choose } from './choices.ts';
 import type { HubConnection } from './connection.ts';
@@ -239,15 +241,14 @@ function checkDisk(download: StoredDownload, workFolder: string): void {
   const missing = sum(download.files.map(({ bytes }) => bytes)) - present;
   let free: number;
   try {
-    const volume = statfsSync(workFolder);
-    free = volume.bavail * volume.bsize;
+    free = freeBytes(workFolder);
   } catch (cause) {
     throw fileError(cause, 'find its free space', workFolder);
   }
   if (missing + hubLimits.diskReserveBytes > free) {
     throw new DBellError(
       'disk-full',
-      `${path.dirname(workFolder)} has ${megabytes(free)} free; ${download.name} needs ${megabytes(missing)} more, and ${megabytes(hubLimits.diskReserveBytes)} should stay free; make room or choose another folder`,
+      `${path.dirname(workFolder)} has ${formatBytes(free)} free; ${download.name} needs ${formatBytes(missing)} more, and ${formatBytes(hubLimits.diskReserveBytes)} should stay free; make room or choose another folder`,
     );
   }
 }
@@ -304,8 +305,4 @@ export async function discardDownload(store: DownloadStore, target: string): Pro
 
 function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0);
-}
-
-function megabytes(bytes: number): string {
-  return `${Math.ceil(bytes / 1e6).toLocaleString('en-US')} MB`;
 }

@@ -60,9 +60,6 @@ export function createService({ home, processHost, network }: ServiceOptions): S
       changed: () => emit({ type: 'history-changed' }),
     },
   );
-  const settings = openSettings(home, (message) =>
-    emit({ type: 'service-message', level: 'warning', message }),
-  );
   const access = createNetworkAccess(settings, processHost, network);
   const handlers = createHandlers({
     home,

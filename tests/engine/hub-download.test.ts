@@ -327,7 +327,7 @@ test('a model that would not fit is refused before a byte of it comes', async ()
   hub.repositories.get('lab/tiny')!.lies = { [weights]: { size: 2 ** 50 } };
   const error = await errorOf(fetchTiny());
   expect(error.code).toBe('disk-full');
-  expect(error.message).toContain('1,125,899,907');
+  expect(error.message).toContain('1,126 TB');
   expect(hub.contentRequests(weights)).toEqual([]);
 });
 

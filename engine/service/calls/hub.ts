@@ -38,6 +38,7 @@ export function hubHandlers({ home, network, queue, settings }: HandlerContext):
         kind: 'download',
         runId: null,
         lane: 'transfer',
+        output: folder(),
         subject: downloadSubject(input.name, input.file),
         async run({ runTask }) {
           const result = await runTask('hubDownload', {

@@ -252,7 +252,7 @@ export class JobQueue {
         if (job.hold === null) return;
         job.hold = null;
         job.state = 'running';
-        entry.task?.continue();
+        if (!this.#isHeld(entry)) entry.task?.continue();
         message('info', `there is room again where ${definition.output} is written; the work goes on`);
         this.#changed(entry);
       },
