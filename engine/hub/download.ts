@@ -105,7 +105,26 @@ export async function downloadModel(
 
 function findUnfinished(request: DownloadRequest, store: DownloadStore): StoredDownload | null {
   const found = store.find(request);
-  return found?.state === 'unfinished' && existsSync(workFolderOf(found.path)) ? found : null;
+  if (found?.state !== 'unfinished' || settle(found, store)) return null;
+  return existsSync(workFolderOf(found.path)) ? found : null;
+}
+
+/**
+ * A process that ended between giving a model its name and saying so has left nothing to do but to say so. Returns whether the download is complete by
+ * now.
+ */
+function settle(download: StoredDownload, store: DownloadStore): boolean {
+  const { path: target, file } = download;
+  if (!isWhole(download)) return false;
+  if (file === null) rmSync(path.join(target, lockFileName), { force: true });
+  else rmSync(workFolderOf(target), { recursive: true, force: true });
+  store.setComplete(target);
+  return true;
+}
+
+/** Downloads that have begun and not ended, newest first. */
+export function unfinishedDownloads(store: DownloadStore): StoredDownload[] {
+  return store.unfinished().filter((download) => !settle(download, store));
 }
 
 interface Plan {

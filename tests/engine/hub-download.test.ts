@@ -1,10 +1,11 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import SqliteDatabase from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { DBellError } from '../../engine/contract/errors.ts';
 import { setFileFault } from '../../engine/files/faults.ts';
 import { lockFolder } from '../../engine/files/folder-lock.ts';
-import { discardDownload } from '../../engine/hub/download.ts';
+import { discardDownload, unfinishedDownloads } from '../../engine/hub/download.ts';
 import { DownloadStore } from '../../engine/hub/store.ts';
 import { inspectModel } from '../../engine/model/open.ts';
 import { commitOf, FakeHub } from './hub-server.ts';
@@ -370,6 +371,27 @@ test('an unfinished download keeps to its commit', async () => {
   repository.commit = commitOf('newer');
   expect(await fetchTiny()).toMatchObject({ commit });
   expect(stored().equals(content)).toBe(true);
+});
+
+test.each([
+  ['lab/tiny', undefined],
+  ['lab/one', 'one.gguf'],
+])('a process that ended between the last rename and saying so leaves %s complete', async (name, file) => {
+  hub.repositories.set('lab/one', {
+    files: { 'one.gguf': { content: noise(5000), isLarge: true } },
+    commit: commitOf('one'),
+  });
+  const { path: at } = await downloads.fetch(hub.endpoint, { name, file });
+  const database = new SqliteDatabase(downloads.storeFile);
+  database.exec(`UPDATE downloads SET state = 'unfinished'`);
+  database.close();
+  if (file) mkdirSync(`${at}.download`);
+  else writeFileSync(path.join(at, 'lock'), '');
+  const store = new DownloadStore(downloads.storeFile);
+  expect(unfinishedDownloads(store)).toEqual([]);
+  store.close();
+  expect(await downloads.fetch(hub.endpoint, { name, file })).toMatchObject({ wasThere: true, path: at });
+  expect(existsSync(`${at}.download`) || existsSync(path.join(at, 'lock'))).toBe(false);
 });
 
 test('a lost or damaged list of downloads costs at most what was half fetched', async () => {

@@ -1,5 +1,5 @@
 import { downloadSubject } from '../../contract/hub.ts';
-import { bytesOnDisk, discardDownload } from '../../hub/download.ts';
+import { bytesOnDisk, discardDownload, unfinishedDownloads } from '../../hub/download.ts';
 import { DownloadStore } from '../../hub/store.ts';
 import { downloadsFile, modelsFolderOf } from '../home.ts';
 import { openRecentModels } from '../recent-models.ts';
@@ -58,7 +58,7 @@ export function hubHandlers({ home, network, queue, settings }: HandlerContext):
     },
     'hub.unfinished': () =>
       withStore((store) => ({
-        downloads: store.unfinished().map((download) => ({
+        downloads: unfinishedDownloads(store).map((download) => ({
           path: download.path,
           name: download.name,
           revision: download.revision,
