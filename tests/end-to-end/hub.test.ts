@@ -49,6 +49,12 @@ describe.skipIf(browserPath === null)('models from the Hub, in a browser', () =>
     await page.getByRole('button', { name: 'Search', exact: true }).last().click();
   };
 
+  const look = (page: Page, name: RegExp) =>
+    page
+      .getByRole('list', { name: 'Models found' })
+      .getByRole('button', { name })
+      .click({ timeout: workTimeoutMs });
+
   test(
     'switch off, switch on, search, download across a stop and a reload, inspected',
     async () => {
@@ -70,19 +76,19 @@ describe.skipIf(browserPath === null)('models from the Hub, in a browser', () =>
       expect(await results.getByRole('button', { name: /stories-7m/ }).textContent()).toMatch(
         /apache-2\.0 · 14\.7\sMB/,
       );
-      await results.getByRole('button', { name: /stories-mamba/ }).click();
+      await look(page, /stories-mamba/);
       await page
         .getByText(/"mamba" is not supported|neither model.safetensors/)
         .first()
         .waitFor({ timeout: workTimeoutMs });
-      await results.getByRole('button', { name: /stories-gated/ }).click();
+      await look(page, /stories-gated/);
       await page.getByText(/is gated: accept its licence/).waitFor({ timeout: workTimeoutMs });
-      await results.getByRole('button', { name: /stories-GGUF/ }).click();
+      await look(page, /stories-GGUF/);
       await page.getByRole('button', { name: /^Download/ }).waitFor({ timeout: workTimeoutMs });
 
       // Slow enough to be stopped in the middle.
       hub.bytesPerSecond = 500_000;
-      await results.getByRole('button', { name: /stories-7m/ }).click();
+      await look(page, /stories-7m/);
       await page.getByRole('button', { name: /^Download/ }).click({ timeout: workTimeoutMs });
       const progress = page.getByRole('progressbar', { name: 'Download of lab/stories-7m' });
       await progress.waitFor({ timeout: workTimeoutMs });
@@ -100,7 +106,7 @@ describe.skipIf(browserPath === null)('models from the Hub, in a browser', () =>
       hub.bytesPerSecond = 0;
       hub.requests.length = 0;
       await search(page, 'stories-7m');
-      await page.getByRole('button', { name: /lab\/stories-7m/ }).click({ timeout: workTimeoutMs });
+      await look(page, /lab\/stories-7m/);
       await page.getByRole('button', { name: 'Go on' }).click({ timeout: workTimeoutMs });
 
       await page.getByText('What will be quantized').waitFor({ timeout: workTimeoutMs });
@@ -120,10 +126,10 @@ describe.skipIf(browserPath === null)('models from the Hub, in a browser', () =>
       const variant = `${theme}-${width}`;
       await new Wizard(page).start();
       await search(page, 'stories');
-      await page.getByRole('button', { name: /lab\/stories-7m/ }).click({ timeout: workTimeoutMs });
+      await look(page, /lab\/stories-7m/);
       await page.getByText('can be read').waitFor({ timeout: workTimeoutMs });
       const found = await checkScreen(page, 'hub', variant);
-      await page.getByRole('button', { name: /lab\/stories-gated/ }).click();
+      await look(page, /lab\/stories-gated/);
       await page.getByText(/is gated: accept its licence/).waitFor({ timeout: workTimeoutMs });
       found.push(...(await checkScreen(page, 'hub-gated', variant)));
       await page.goto(`${studio.origin}/#/settings`);
@@ -142,7 +148,7 @@ describe.skipIf(browserPath === null)('models from the Hub, in a browser', () =>
       const page = await studio.open();
       await new Wizard(page).start();
       await search(page, 'tales');
-      await page.getByRole('button', { name: /lab\/tales/ }).click({ timeout: workTimeoutMs });
+      await look(page, /lab\/tales/);
       hub.bytesPerSecond = 20_000;
       await page.getByRole('button', { name: /^Download/ }).click({ timeout: workTimeoutMs });
       await page
