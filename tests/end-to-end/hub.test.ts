@@ -44,6 +44,11 @@ describe.skipIf(browserPath === null)('models from the Hub, in a browser', () =>
     await hub?.stop();
   });
 
+  const allowNetwork = async (page: Page) => {
+    const settings = new SettingsPage(page);
+    await settings.open();
+    await settings.allowNetwork(hub.endpoint);
+  };
   const search = async (page: Page, query: string) => {
     await page.getByLabel('Name of a model').fill(query);
     await page.getByRole('button', { name: 'Search', exact: true }).last().click();
@@ -124,6 +129,7 @@ describe.skipIf(browserPath === null)('models from the Hub, in a browser', () =>
     async ({ theme, width, height }) => {
       const page = await studio.open({ theme, width, height });
       const variant = `${theme}-${width}`;
+      await allowNetwork(page);
       await new Wizard(page).start();
       await search(page, 'stories');
       await look(page, /lab\/stories-7m/);
@@ -146,6 +152,7 @@ describe.skipIf(browserPath === null)('models from the Hub, in a browser', () =>
     'an unfinished download is discarded',
     async () => {
       const page = await studio.open();
+      await allowNetwork(page);
       await new Wizard(page).start();
       await search(page, 'tales');
       await look(page, /lab\/tales/);
