@@ -20,7 +20,7 @@ const ascendingFirst: ReadonlySet<SortKey> = new Set<SortKey>([
   'perplexityRatio',
 ]);
 
-/** The table's rows, filters, order and selection. They outlive the table, so that who comes back from a report finds it as it was. */
+/** The table's rows, filters and order, which outlive the table, so that who comes back from a report finds it as it was; and the selection, which does not. */
 class RunList {
   rows: RunSummary[] = $state.raw([]);
   total = $state(0);
