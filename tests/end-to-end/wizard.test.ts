@@ -96,7 +96,9 @@ describe.skipIf(browserPath === null)('the studio in a browser', () => {
       await runs.open();
       await runs.rows().nth(1).waitFor();
       const count = await runs.rows().count();
+      // The table is as it was left: both are still chosen.
       await runs.rows().nth(0).getByRole('checkbox').check();
+      await runs.rows().nth(1).getByRole('checkbox').uncheck();
       await page.getByRole('button', { name: 'Delete' }).click();
       await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
       await expect.poll(() => runs.rows().count()).toBe(count - 1);
