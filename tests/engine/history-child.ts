@@ -13,11 +13,14 @@ const run = (runId: string) => ({
 
 try {
   if (mode === 'hold') {
-    // Takes the write lock and keeps it until its input ends.
+    // Takes the write lock and keeps it until its input ends. The listener holds the database: one that nothing refers to is closed by the garbage collector.
     const database = new SqliteDatabase(file);
     database.exec('BEGIN IMMEDIATE');
     say('held');
-    process.stdin.resume().on('end', () => process.exit(0));
+    process.stdin.resume().on('end', () => {
+      database.close();
+      process.exit(0);
+    });
   } else if (mode === 'begin') {
     // A run that begins and never ends; the test kills this process.
     openHistory(file).begin(run('killed'));

@@ -91,7 +91,11 @@ describe('checkpoints', () => {
 
   it.each<[what: string, settings: Settings, message: RegExp]>([
     ['recipe', { recipe: 'gptq-3' }, /recipe\.binarizer\.bits was 2 and is now 3/],
-    ['setting', { set: { damping: '0.02' } }, /recipe\.compensation\.damping was 0\.05 and is now 0\.02/],
+    [
+      'setting',
+      { set: { 'compensation.damping': '0.02' } },
+      /recipe\.compensation\.damping was 0\.05 and is now 0\.02/,
+    ],
     [
       'calibration',
       { windows: (size) => randomWindows(size, 3, 17) },
