@@ -1,4 +1,5 @@
 import { toErrorPayload } from '../engine/contract/error-payload.ts';
+import { onLauncherGone } from '../engine/files/launcher.ts';
 import { defaultHome } from '../engine/service/home.ts';
 import { superviseWebService } from '../engine/service/web-server/supervise.ts';
 import { openInBrowser } from './open-in-browser.ts';
@@ -58,6 +59,7 @@ async function startBrowserMode({ host, port, open }: StartOptions): Promise<voi
     process.exit(0);
   };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, stop);
+  onLauncherGone(stop);
 }
 
 function say(line: string): void {

@@ -2,11 +2,13 @@
  * `npm run demo`: the main job on the bundled sample, with the same commands that a person types: inspect, quantize, verify, perplexity,
  * generate, benchmark, history. Everything it writes lies in .demo/ (the history too, unless DBELL_HOME says otherwise).
  */
+
 import { spawn } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { formatBytes } from '../engine/contract/number-format.ts';
+import { endsWithUs } from './children.ts';
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
 const folder = path.join(root, '.demo');
@@ -28,11 +30,13 @@ type Output = Record<string, unknown>;
 async function dbell(args: string[], told: (output: Output) => string): Promise<Output> {
   console.log(`\n$ npx dbell ${args.map((arg) => (arg.includes(' ') ? `"${arg}"` : arg)).join(' ')}`);
   const output = await new Promise<Output>((resolve, reject) => {
-    const child = spawn(process.execPath, [path.join(root, 'engine', 'cli', 'dbell.js'), ...args, '--json'], {
-      cwd: root,
-      env: { ...process.env, DBELL_HOME: home },
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
+    const child = endsWithUs(
+      spawn(process.execPath, [path.join(root, 'engine', 'cli', 'dbell.js'), ...args, '--json'], {
+        cwd: root,
+        env: { ...process.env, DBELL_HOME: home },
+        stdio: ['ignore', 'pipe', 'inherit'],
+      }),
+    );
     let output = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       output += text;

@@ -1,6 +1,7 @@
 import type { Readable, Writable } from 'node:stream';
 import type { ErrorPayload } from '../contract/error-payload.ts';
 import type { ServiceEvent } from '../contract/events.ts';
+import { withoutControls, withoutTerminalControls } from '../contract/plain-text.ts';
 
 /** A stream that may be a terminal. */
 export type TerminalStream = Writable & { isTTY?: boolean; columns?: number };
@@ -42,7 +43,7 @@ export class Output {
   /** The result of the command: as JSON, or as text for people. */
   result(value: object, text: () => string): void {
     if (this.mode === 'text') {
-      const shown = text();
+      const shown = withoutControls(text());
       if (shown !== '') this.streams.stdout.write(`${shown}\n`);
     } else if (this.mode === 'json') this.streams.stdout.write(`${JSON.stringify(value)}\n`);
     else this.streams.stdout.write(`${JSON.stringify({ type: 'result', result: value })}\n`);
@@ -59,14 +60,16 @@ export class Output {
     if (this.mode === 'events') this.streams.stdout.write(`${JSON.stringify(event)}\n`);
   }
 
-  /** Text as it is generated. */
+  /** Text as it is generated; a terminal does not obey what a model says, a file gets it unchanged. */
   stream(text: string): void {
-    if (this.mode === 'text') this.streams.stdout.write(text);
+    if (this.mode !== 'text') return;
+    const { stdout } = this.streams;
+    stdout.write(stdout.isTTY ? withoutTerminalControls(text) : text);
   }
 
   /** A line for people, beside the result. */
   message(line: string): void {
-    this.streams.stderr.write(`${line}\n`);
+    this.streams.stderr.write(`${withoutControls(line)}\n`);
   }
 
   /** Whether colours may be used on standard error (https://no-color.org). */

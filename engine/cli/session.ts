@@ -1,6 +1,7 @@
 import type { Client } from '../contract/client.ts';
 import { toErrorPayload } from '../contract/error-payload.ts';
 import type { Job, JobKind, JobResult } from '../contract/jobs.ts';
+import { onLauncherGone } from '../files/launcher.ts';
 import { connect } from './connect.ts';
 import { exitCodeOf, exitCodes } from './exit-codes.ts';
 import { type NetworkFlags, Output, type OutputOptions, type Streams } from './output.ts';
@@ -63,6 +64,7 @@ export async function runCommand(
     connection.client.call('jobs.stop', { jobId: currentJob }).catch(() => {});
   };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
+  const stopWatching = onLauncherGone(onSignal);
 
   // Work whose events or text nobody reads is stopped as by Ctrl-C; a result that is cut off has been reached.
   const onOutputClosed = () => {
@@ -130,6 +132,7 @@ export async function runCommand(
   } finally {
     streams.outputClosed.removeEventListener('abort', onOutputClosed);
     await connection.close();
+    stopWatching();
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.off(signal, onSignal);
   }
 }
@@ -139,7 +142,8 @@ function isPayload(error: unknown): error is { code: Parameters<typeof exitCodeO
 }
 
 function resumeHint(job: Job | null): string | undefined {
-  if (job?.kind === 'download' && job.error?.code !== 'damaged-download')
+  const isKept = (job?.progress?.bytes?.done ?? 0) > 0;
+  if (job?.kind === 'download' && isKept && job.error?.code !== 'damaged-download')
     return 'What was fetched is kept; the same command goes on with it.';
   return job?.resumable ? `Go on with: npx dbell resume ${quoteForShell(job.resumable.path)}` : undefined;
 }

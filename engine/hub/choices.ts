@@ -31,6 +31,8 @@ const companionNames = [
 const shardName = /^[\w][\w.-]{0,200}\.safetensors$/;
 /** The same for a GGUF file, in whatever folder of the repository. */
 const ggufName = /^[\w][\w.+ ()[\]-]{0,200}\.gguf$/i;
+/** A folder of the repository, above a GGUF file. */
+const folderName = /^\w[\w.+ ()[\]-]{0,200}$/;
 /** One of several files into which a GGUF was split. */
 const splitGguf = /-\d{5}-of-\d{5}\.gguf$/i;
 /** Beside a model: a projector of pictures, an importance matrix. */
@@ -87,6 +89,8 @@ export function ggufChoices(files: readonly RepositoryFile[]): FileChoice[] {
   return files
     .filter(({ path }) => {
       const name = baseName(path);
+      const folders = path.split('/').slice(0, -1);
+      if (!folders.every((folder) => folderName.test(folder))) return false;
       return ggufName.test(name) && !splitGguf.test(name) && !noModelGguf.test(name);
     })
     .sort((a, b) => a.bytes - b.bytes)

@@ -165,15 +165,20 @@ async function makePlan(
   );
 }
 
-/** What stands at `target` whole, if it is of the planned commit. */
+/** What stands at `target` whole, if it is of the planned commit and the planned files of it. */
 function completeAt(
   target: string,
-  plan: Pick<Plan, 'commit'> | null,
+  plan: Pick<Plan, 'commit' | 'files'> | null,
   store: DownloadStore,
 ): StoredDownload | null {
   const there = store.at(target);
   if (there?.state !== 'complete' || !isWhole(there)) return null;
-  return plan === null || there.commit === plan.commit ? there : null;
+  if (plan === null) return there;
+  const isTheSame =
+    there.commit === plan.commit &&
+    there.files.length === plan.files.length &&
+    there.files.every(({ path: file }, index) => file === plan.files[index]?.path);
+  return isTheSame ? there : null;
 }
 
 /** Whether all files still have their length; their content was checked when they came. */

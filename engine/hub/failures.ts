@@ -1,4 +1,5 @@
 import { DBellError } from '../contract/errors.ts';
+import { withoutControls } from '../contract/plain-text.ts';
 
 /** Something that may pass by itself: no connection, a server that is busy. */
 export class TransientFailure extends Error {
@@ -14,8 +15,9 @@ export class TransientFailure extends Error {
 
 /** A text from a server, made safe and short enough for a message. */
 export function shortly(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: a terminal must not obey what a server says.
-  const plain = text.replaceAll(/[\u0000-\u001f\u007f-\u009f]+/g, ' ').trim();
+  const plain = withoutControls(text)
+    .replaceAll(/[\n\t\ufffd]+/g, ' ')
+    .trim();
   return plain.length > 200 ? `${plain.slice(0, 200)}…` : plain;
 }
 

@@ -24,7 +24,7 @@ import {
   weightFileNames,
 } from './choices.ts';
 import { bodyChunks, fetchBytes, type HubConnection, request } from './connection.ts';
-import { refusalOf, TransientFailure } from './failures.ts';
+import { refusalOf, shortly, TransientFailure } from './failures.ts';
 import { hubLimits } from './limits.ts';
 
 /** What is known of a repository's commit, and the ways to have its model. */
@@ -59,15 +59,19 @@ function summaryOf(model: ListedModel) {
     likes: model.likes,
     updatedAt: model.updatedAt?.toISOString() ?? null,
     parameters: model.safetensors?.total ?? null,
-    modelType: model.config?.model_type ?? null,
+    modelType: modelTypeOf(model.config),
   };
 }
 
 function licenseOf({ tags, cardData }: ListedModel): string | null {
   const tag = tags?.find((candidate) => candidate.startsWith('license:'));
-  if (tag !== undefined) return tag.slice('license:'.length).slice(0, 100);
+  if (tag !== undefined) return shortly(tag.slice('license:'.length));
   const license = cardData?.license;
-  return license === undefined ? null : (Array.isArray(license) ? license.join(', ') : license).slice(0, 100);
+  return license === undefined ? null : shortly(Array.isArray(license) ? license.join(', ') : license);
+}
+
+function modelTypeOf(config: ListedModel['config']): string | null {
+  return typeof config?.model_type === 'string' ? shortly(config.model_type) : null;
 }
 
 /** Whether the family of a `model_type` is read here; null where none is named. */
@@ -111,7 +115,7 @@ export async function describeRepository(
   const ggufs = ggufChoices(files);
   const choices: FileChoice[] = [];
   let supported: boolean | null = null;
-  let modelType = info.config?.model_type ?? null;
+  let modelType = modelTypeOf(info.config);
 
   const has = (path: string) => files.some((file) => file.path === path);
   const isGatedShut = { value: false };
@@ -119,7 +123,7 @@ export async function describeRepository(
     ? await orGated(() => read('config.json', MAX_CONFIG_BYTES), isGatedShut)
     : null;
   if (config !== null) {
-    if (typeof config.model_type === 'string') modelType = config.model_type;
+    if (typeof config.model_type === 'string') modelType = shortly(config.model_type);
     supported = describeModel(new ConfigReader(config, problems)) !== null;
   }
   const index =
@@ -139,7 +143,7 @@ export async function describeRepository(
   const [firstGguf] = ggufs;
   if (firstGguf !== undefined && choices.length === 0 && !isGatedShut.value) {
     const architecture = await glance(connection, name, info.sha, firstGguf.files[0]!);
-    modelType = architecture ?? modelType;
+    modelType = architecture === null ? modelType : shortly(architecture);
     supported =
       architecture === null
         ? null

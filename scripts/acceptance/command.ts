@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import path from 'node:path';
+import { endsWithUs } from '../children.ts';
 import { root } from './harness.ts';
 
 export const assets = path.resolve(root, process.env.DBELL_ASSETS ?? '../shared');
@@ -22,11 +23,13 @@ export function runDbell(
   options: { home: string; env?: NodeJS.ProcessEnv },
 ): Promise<{ code: number | null; stdout: string; stderr: string }> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [path.join(root, 'engine', 'cli', 'dbell.js'), ...args], {
-      cwd: root,
-      env: { ...process.env, DBELL_HOME: options.home, ...options.env },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    const child = endsWithUs(
+      spawn(process.execPath, [path.join(root, 'engine', 'cli', 'dbell.js'), ...args], {
+        cwd: root,
+        env: { ...process.env, DBELL_HOME: options.home, ...options.env },
+        stdio: ['ignore', 'pipe', 'pipe'],
+      }),
+    );
     let stdout = '';
     let stderr = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => {

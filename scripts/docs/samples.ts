@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { mkdirSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { endsWithUs } from '../children.ts';
 
 /** Sample outputs of docs/command-line.md: found in the text, run, and written back. */
 
@@ -144,11 +145,13 @@ function cut(lines: readonly string[], most = Number.POSITIVE_INFINITY): string[
 function runDbell(command: string, cwd: string, home: string): Promise<string> {
   const args = [...command.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain ?? '');
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [path.join(root, 'engine', 'cli', 'dbell.js'), ...args], {
-      cwd,
-      env: { ...process.env, DBELL_HOME: home, NO_COLOR: '1' },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    const child = endsWithUs(
+      spawn(process.execPath, [path.join(root, 'engine', 'cli', 'dbell.js'), ...args], {
+        cwd,
+        env: { ...process.env, DBELL_HOME: home, NO_COLOR: '1' },
+        stdio: ['ignore', 'pipe', 'pipe'],
+      }),
+    );
     let text = '';
     for (const stream of [child.stdout, child.stderr])
       stream.setEncoding('utf8').on('data', (piece: string) => {

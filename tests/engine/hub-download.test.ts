@@ -343,6 +343,12 @@ test('a second writer of the same model is told', async () => {
   await fetchTiny();
 });
 
+test('a model that is called like the work folder of another one is refused', async () => {
+  hub.repositories.set('lab/tiny.download', hub.repositories.get('lab/tiny')!);
+  const error = await errorOf(downloads.fetch(hub.endpoint, { name: 'lab/tiny.download' }));
+  expect(error.code).toBe('invalid-input');
+});
+
 test('a folder of the same name that is something else is left alone', async () => {
   mkdirSync(target(), { recursive: true });
   writeFileSync(path.join(target(), 'mine.txt'), 'mine');
@@ -494,8 +500,22 @@ describe('GGUF', () => {
     expect(readFileSync(first.path).equals(gguf)).toBe(true);
     expect((await inspectModel(first.path)).architecture?.family).toBe('llama');
     const second = await fetchGguf('Q8/tiny-q8.gguf');
-    expect(path.basename(second.path)).toBe('tiny-q8.gguf');
-    expect(readdirSync(path.dirname(first.path)).sort()).toEqual(['tiny-f16.gguf', 'tiny-q8.gguf']);
+    expect(second.path).toBe(path.join(path.dirname(first.path), 'Q8', 'tiny-q8.gguf'));
+    expect(readdirSync(path.dirname(first.path)).sort()).toEqual(['Q8', 'tiny-f16.gguf']);
+  });
+
+  test('files of several folders that are called the same do not stand for each other', async () => {
+    const { files } = hub.repositories.get('lab/tiny-GGUF')!;
+    const other = Buffer.concat([gguf, noise(10, 'another')]);
+    files['Q4/tiny-q8.gguf'] = { content: other, isLarge: true };
+    files['Q4\u001b[2J/tiny.gguf'] = { content: gguf, isLarge: true };
+    const first = await fetchGguf('Q8/tiny-q8.gguf');
+    const second = await fetchGguf('Q4/tiny-q8.gguf');
+    expect(second.wasThere).toBe(false);
+    expect(readFileSync(second.path).equals(other)).toBe(true);
+    expect(readFileSync(first.path).equals(other)).toBe(false);
+    expect((await fetchGguf('Q4/tiny-q8.gguf')).wasThere).toBe(true);
+    expect((await errorOf(fetchGguf('Q4\u001b[2J/tiny.gguf'))).code).toBe('not-found');
   });
 
   test('one that is not there', async () => {

@@ -153,6 +153,13 @@ test('a repository is described without fetching weights', async () => {
   expect(hub.contentRequests('model.safetensors')).toEqual([]);
 });
 
+test('texts of a server cannot command a terminal or turn their direction', async () => {
+  const repository = hub.repositories.get('lab/tiny')!;
+  repository.license = '\u001b[31mmit\u202e\u009b2J\nfree';
+  const { description } = await describeRepository(connection, 'lab/tiny', 'main');
+  expect(description.license).toBe('[31mmit 2J free');
+});
+
 test('a gated repository is described as far as it shows', async () => {
   hub.repositories.get('lab/tiny')!.gated = 'auto';
   const { description } = await describeRepository(connection, 'lab/tiny', 'main');

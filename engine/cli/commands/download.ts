@@ -8,7 +8,7 @@ import {
 } from '../../contract/hub.ts';
 import { limits } from '../../contract/limits.ts';
 import type { AddCommand } from '../command.ts';
-import { formatBytes, formatCount, formatParameters } from '../format.ts';
+import { formatBytes, formatCount, formatCounted, formatParameters } from '../format.ts';
 import { wholeNumber, withNetworkOptions, withOutputOptions } from '../options.ts';
 import type { NetworkFlags, OutputOptions } from '../output.ts';
 import { quoteForShell } from '../session.ts';
@@ -104,7 +104,7 @@ export const downloadCommand: AddCommand = (program, run) => {
             ['licence', result.license ?? 'not stated'],
             [
               'size',
-              `${formatBytes(result.bytes)} in ${formatCount(result.files.length)} files, each checked against its hash`,
+              `${formatBytes(result.bytes)} in ${formatCounted(result.files.length, 'file')}, each checked against its hash`,
             ],
             [
               'fetched',

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
+import { endsWithUs } from '../../children.ts';
 import { randomSource } from '../../fuzz/mutate.ts';
 import { assets, dbell } from '../command.ts';
 import { type Figure, holds, type Item, root } from '../harness.ts';
@@ -26,12 +27,14 @@ export function hashes(folder: string): Record<string, string> {
  */
 function runAndKill(args: string[], home: string, delayMs: number): Promise<boolean> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [path.join(root, 'engine', 'cli', 'dbell.js'), ...args], {
-      cwd: root,
-      env: { ...process.env, DBELL_HOME: home },
-      stdio: 'ignore',
-      detached: true,
-    });
+    const child = endsWithUs(
+      spawn(process.execPath, [path.join(root, 'engine', 'cli', 'dbell.js'), ...args], {
+        cwd: root,
+        env: { ...process.env, DBELL_HOME: home },
+        stdio: 'ignore',
+        detached: true,
+      }),
+    );
     const timer = setTimeout(() => process.kill(-child.pid!, 'SIGKILL'), delayMs);
     child.on('error', reject);
     child.on('close', (code, signal) => {
