@@ -17,14 +17,14 @@ export const repositoryNameSchema = z
   .max(limits.repositoryNameLength)
   .regex(
     /^(?!.*(?:--|\.\.))[A-Za-z0-9_][\w.-]*(?:\/[A-Za-z0-9_][\w.-]*)?$/,
-    'not the name of a repository; it has the form OWNER/NAME',
+    'must be the name of a repository, OWNER/NAME, in Latin letters, digits, dots, hyphens and underscores',
   );
 
 /** A branch, a tag or a commit. */
 export const revisionSchema = z
   .string()
   .max(limits.nameLength)
-  .regex(/^(?!.*\.\.)[\w.][\w./-]*$/, 'not a branch, tag or commit');
+  .regex(/^(?!.*\.\.)[\w.][\w./-]*$/, 'must be a branch, tag or commit');
 
 /** A file's path within its repository. */
 const repositoryPathSchema = z.string().min(1).max(limits.pathLength);

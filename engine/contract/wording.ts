@@ -23,6 +23,8 @@ export function issueInWords(issue: z.core.$ZodRawIssue): string | undefined {
       return `must ${sizeInWords(issue.origin, issue.inclusive ? 'at least' : 'more than', issue.minimum)}, got ${sized(issue.input)}`;
     case 'too_big':
       return `must ${sizeInWords(issue.origin, issue.inclusive ? 'at most' : 'less than', issue.maximum)}, got ${sized(issue.input)}`;
+    case 'invalid_format':
+      return formats[issue.format] && `expected ${formats[issue.format]}, got ${shown(issue.input)}`;
     case 'unrecognized_keys':
       return `has fields that are not known here: ${issue.keys.join(', ')}`;
     case 'invalid_union':
@@ -63,6 +65,14 @@ const types: Readonly<Record<string, string>> = {
   object: 'an object',
   record: 'an object',
   string: 'a text',
+};
+
+/** Forms of texts by the schema library's names; one with a pattern brings its own message. */
+const formats: Readonly<Record<string, string>> = {
+  datetime: 'a date with its time, such as 2026-01-02T03:04:05.000Z',
+  uuid: 'an identifier of 32 hexadecimal digits in groups',
+  guid: 'an identifier of 32 hexadecimal digits in groups',
+  url: 'an address',
 };
 
 function typeInWords(type: string): string {

@@ -31,7 +31,8 @@ export const stabilityRules: readonly StabilityRule[] = [
     limit: 3,
     isMinimum: true,
     value: ({ repetitions }) => ({ value: repetitions, of: '' }),
-    message: (value, limit) => `${value} repetitions cannot show a spread; at least ${limit} are needed`,
+    message: (value, limit) =>
+      `${value === '1' ? '1 repetition' : `${value} repetitions`} cannot show a spread; at least ${limit} are needed`,
     unit: 'number',
   },
   {

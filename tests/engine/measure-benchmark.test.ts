@@ -226,6 +226,7 @@ describe('the verdict', () => {
   });
 
   it.each<[Partial<StabilityInput>, string]>([
+    [{ repetitions: 1 }, '1 repetition cannot show a spread; at least 3 are needed'],
     [{ repetitions: 2 }, '2 repetitions cannot show a spread; at least 3 are needed'],
     [
       { speeds: new Map([['decode at 0', [9, 10, 12]]]) },

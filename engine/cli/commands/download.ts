@@ -20,7 +20,7 @@ type Flags = OutputOptions & NetworkFlags;
 function parsed(schema: z.ZodType<string>) {
   return (text: string): string => {
     const result = schema.safeParse(text);
-    if (!result.success) throw new InvalidArgumentError(`${result.error.issues[0]?.message}.`);
+    if (!result.success) throw new InvalidArgumentError(`It ${result.error.issues[0]?.message}.`);
     return result.data;
   };
 }
