@@ -169,7 +169,7 @@ console.log(
   `\n${table.map((row) => row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!))).join('  ')).join('\n')}`,
 );
 console.log(`
-bits/weight: bytes stored for the quantized layers, everything included; the size counts the whole folder
+bits/weight: bytes stored for the quantized layers, everything included; the size is that of the weight files
 perplexity:  on ${heldOutText}, ${original.tokens} scored tokens, context ${original.context}
 packages:    ${packages.map(({ out }) => path.join(root, out)).join('\n             ')}
 history:     DBELL_HOME=${home.includes(' ') ? `'${home}'` : home} npx dbell history list

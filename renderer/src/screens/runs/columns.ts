@@ -115,7 +115,7 @@ const columns: Column[] = [
   {
     id: 'created',
     label: words.created,
-    width: '5.6rem',
+    width: '7.2rem',
     isNumber: true,
     sortBy: 'createdAt',
     text: (run) => dateTime(run.createdAt),
