@@ -33,6 +33,17 @@ test('else with the first two metrics that differ, and that two runs have in com
   ).toEqual({ x: 'perplexity', y: 'loadMs' });
 });
 
+test('or against perplexity, where the ratio of one is not known', () => {
+  expect(
+    initialAxes(
+      runs(
+        { bytes: 1, perplexity: 9, storedBitsPerWeight: 4, perplexityRatio: 1.1 },
+        { bytes: 2, perplexity: 12, storedBitsPerWeight: 3 },
+      ),
+    ),
+  ).toEqual({ x: 'storedBitsPerWeight', y: 'perplexity' });
+});
+
 test('never with the same metric twice, and with none where there is no pair', () => {
   expect(initialAxes(runs({ perplexity: 9 }, { perplexity: 9 }))).toBeNull();
   expect(initialAxes(runs({ perplexity: 9 }, { loadMs: 9 }))).toBeNull();

@@ -38,12 +38,12 @@ function pointCount(runs: Figures, x: string, y: string): number {
 }
 
 /**
- * What the chart of a comparison opens with: stored bits against the ratio of perplexities where two runs have both, else the first two metrics that differ
- * and that two runs have in common. Never twice the same; null where there is no such pair.
+ * What the chart of a comparison opens with: stored bits against the ratio of perplexities where two runs have both, else against perplexity, else the first
+ * two metrics that differ and that two runs have in common. Never twice the same; null where there is no such pair.
  */
 export function initialAxes(runs: Figures): { x: string; y: string } | null {
-  if (pointCount(runs, 'storedBitsPerWeight', 'perplexityRatio') > 1)
-    return { x: 'storedBitsPerWeight', y: 'perplexityRatio' };
+  for (const y of ['perplexityRatio', 'perplexity'])
+    if (pointCount(runs, 'storedBitsPerWeight', y) > 1) return { x: 'storedBitsPerWeight', y };
   const metrics = comparableMetrics(runs);
   const differing = metrics.filter((name) => differs(runs, name));
   for (const among of [differing, metrics])
