@@ -58,8 +58,6 @@ function numberAt(output: Output, ...keys: string[]): number {
   return value;
 }
 
-const megabytes = (bytes: number) => formatBytes(bytes);
-
 /** The columns of the final table that any subject, original or packed, is measured for. */
 async function measure(
   subject: string,
@@ -76,7 +74,7 @@ async function measure(
   const benchmark = await dbell(
     ['benchmark', subject, '--prompt-tokens', '128', '--generate-tokens', '32', '--repetitions', '3'],
     (output) =>
-      `decode ${numberAt(output, 'decodeTokensPerSecond', '0').toFixed(0)} tokens/s, peak memory ${megabytes(numberAt(output, 'peakRssBytes'))}${output.stable === true ? '' : '; unstable: the machine was busy or too uneven'}`,
+      `decode ${numberAt(output, 'decodeTokensPerSecond', '0').toFixed(0)} tokens/s, peak memory ${formatBytes(numberAt(output, 'peakRssBytes'))}${output.stable === true ? '' : '; unstable: the machine was busy or too uneven'}`,
   );
   return {
     perplexity: numberAt(perplexity, 'perplexity'),
@@ -87,7 +85,7 @@ async function measure(
       numberAt(perplexity, 'perplexity').toFixed(2),
       numberAt(benchmark, 'prefillTokensPerSecond', '128').toFixed(0),
       numberAt(benchmark, 'decodeTokensPerSecond', '0').toFixed(0),
-      megabytes(numberAt(benchmark, 'peakRssBytes')),
+      formatBytes(numberAt(benchmark, 'peakRssBytes')),
       `${benchmark.kernelPath}${benchmark.stable === true ? '' : ' (unstable)'}`,
     ],
   };
@@ -101,11 +99,11 @@ for (const { out } of packages) {
 const inspected = await dbell(
   ['inspect', model],
   (output) =>
-    `${output.family}, ${numberAt(output, 'parameters').toLocaleString('en-US')} parameters, ${megabytes(numberAt(output, 'fileBytes'))}`,
+    `${output.family}, ${numberAt(output, 'parameters').toLocaleString('en-US')} parameters, ${formatBytes(numberAt(output, 'fileBytes'))}`,
 );
 const original = await measure(model);
 const rows: string[][] = [
-  ['original (BF16)', megabytes(numberAt(inspected, 'fileBytes')), '16.00', ...original.row],
+  ['original (BF16)', formatBytes(numberAt(inspected, 'fileBytes')), '16.00', ...original.row],
 ];
 const texts: [string, string][] = [['original', original.text]];
 const runIds: string[] = [];
@@ -116,7 +114,7 @@ for (const { recipe, activationBits, out } of packages) {
       ...['--calibration', calibrationText, '--windows', '32', '--context', '512', '--out', out],
     ],
     (output) =>
-      `${numberAt(output, 'storedBitsPerWeight').toFixed(2)} stored bits per weight, ${megabytes(numberAt(output, 'modelBytes'))}`,
+      `${numberAt(output, 'storedBitsPerWeight').toFixed(2)} stored bits per weight, ${formatBytes(numberAt(output, 'modelBytes'))}`,
   );
   await dbell(
     ['verify', out, '--against', model],
@@ -125,7 +123,7 @@ for (const { recipe, activationBits, out } of packages) {
   const measured = await measure(out);
   rows.push([
     `${recipe}, A${activationBits}`,
-    megabytes(numberAt(made, 'modelBytes')),
+    formatBytes(numberAt(made, 'modelBytes')),
     numberAt(made, 'storedBitsPerWeight').toFixed(2),
     ...measured.row,
   ]);

@@ -19,7 +19,7 @@ import { DBellError } from '../contract/errors.ts';
 import { temporarySuffix } from '../files/atomic.ts';
 import { fileError, systemErrorCode } from '../files/errors.ts';
 import { makeFolders } from '../files/folders.ts';
-import { historyError, noRoomCodes, sqliteCode } from './errors.ts';
+import { historyError, isDamage, noRoomCodes, sqliteCode } from './errors.ts';
 import { applicationId, migrate, migrations } from './migrations.ts';
 
 export interface OpenedDatabase {
@@ -55,7 +55,7 @@ export function openDatabase(
     return openWritable(file, notices, options);
   } catch (error) {
     const code = sqliteCode(error);
-    if (code !== null && (code.startsWith('SQLITE_CORRUPT') || code === 'SQLITE_NOTADB')) {
+    if (isDamage(error)) {
       notices.push(setAside(file, `is damaged (${code})`));
       create(file, options);
       return openWritable(file, notices, options);
@@ -166,16 +166,26 @@ function looksLikeDatabase(file: string): boolean {
   return start.equals(magic);
 }
 
-/** Renames a bad file, with what belongs to it, to the first free name; returns what to tell. */
-function setAside(file: string, what: string): string {
+/** The first name behind `file` that is free for a damaged database and what belongs to it. */
+export function nameForDamaged(file: string): string {
   let number = 1;
   while (companions.some((suffix) => existsSync(`${file}.damaged-${number}${suffix}`))) number += 1;
-  const kept = `${file}.damaged-${number}`;
+  return `${file}.damaged-${number}`;
+}
+
+/** Renames a database with what belongs to it. */
+export function renameDatabase(file: string, to: string): void {
+  for (const suffix of companions) if (existsSync(file + suffix)) renameSync(file + suffix, to + suffix);
+}
+
+/** Renames a bad file, with what belongs to it, to the first free name; returns what to tell. */
+function setAside(file: string, what: string): string {
+  const kept = nameForDamaged(file);
   try {
     // Another process may have done so already and begun a new one.
     if (what === notADatabase && looksLikeDatabase(file))
       return `history ${file} was replaced by another process`;
-    for (const suffix of companions) if (existsSync(file + suffix)) renameSync(file + suffix, kept + suffix);
+    renameDatabase(file, kept);
   } catch (error) {
     throw fileError(error, `set the damaged history aside as ${path.basename(kept)}`, file);
   }

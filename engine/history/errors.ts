@@ -7,6 +7,12 @@ export function sqliteCode(error: unknown): string | null {
   return error.code.startsWith('SQLITE_') ? error.code : null;
 }
 
+/** Whether SQLite found that a file is no database or a damaged one. */
+export function isDamage(error: unknown): boolean {
+  const code = sqliteCode(error);
+  return code !== null && (code.startsWith('SQLITE_CORRUPT') || code === 'SQLITE_NOTADB');
+}
+
 /** A full volume, a quota or a file-size limit, in the database, its log or the log's index. */
 export const noRoomCodes = new Set(['SQLITE_FULL', 'SQLITE_IOERR_WRITE', 'SQLITE_IOERR_SHMSIZE']);
 
@@ -29,7 +35,7 @@ export function historyError(error: unknown, file: string, waitedMs = busyTimeou
     );
   if (code.startsWith('SQLITE_READONLY'))
     return new DBellError('invalid-history', `history ${file} is read-only; nothing was changed`, options);
-  if (code.startsWith('SQLITE_CORRUPT') || code === 'SQLITE_NOTADB')
+  if (isDamage(error))
     return new DBellError(
       'invalid-history',
       `history ${file} is damaged (${code}); it stays where it is. Start again to set it aside and begin a new one`,

@@ -62,6 +62,11 @@ export interface RepositoryFile {
   hash: { kind: 'sha256' | 'git-blob-sha1'; value: string };
 }
 
+/** Bytes of all of them. */
+export function bytesOfFiles(files: readonly Pick<RepositoryFile, 'bytes'>[]): number {
+  return files.reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
 /** Up to `limit` models whose name matches, most downloaded first. Names that are no names are left out. */
 export async function findModels(
   connection: HubConnection,

@@ -1,4 +1,6 @@
+import { posix } from 'node:path';
 import { DBellError } from '../contract/errors.ts';
+import { tokenizerFileNames } from '../model/huggingface-tokenizer-files.ts';
 import type { RepositoryFile } from './api.ts';
 import { shortly } from './failures.ts';
 import { hubLimits } from './limits.ts';
@@ -15,17 +17,7 @@ const singleName = 'model.safetensors';
 export const indexName = 'model.safetensors.index.json';
 
 /** What the reader of Hugging Face folders looks at, besides weights (engine/model/huggingface.ts). */
-const companionNames = [
-  'config.json',
-  'generation_config.json',
-  'tokenizer.json',
-  'tokenizer_config.json',
-  'special_tokens_map.json',
-  'added_tokens.json',
-  'chat_template.jinja',
-  'vocab.json',
-  'merges.txt',
-];
+const companionNames = ['config.json', 'generation_config.json', ...tokenizerFileNames];
 
 /** A weight file's name that is safe on every system and that the reader takes. */
 const shardName = /^[\w][\w.-]{0,200}\.safetensors$/;
@@ -88,7 +80,7 @@ export function folderChoice(files: readonly RepositoryFile[], weights: readonly
 export function ggufChoices(files: readonly RepositoryFile[]): FileChoice[] {
   return files
     .filter(({ path }) => {
-      const name = baseName(path);
+      const name = posix.basename(path);
       const folders = path.split('/').slice(0, -1);
       if (!folders.every((folder) => folderName.test(folder))) return false;
       return ggufName.test(name) && !splitGguf.test(name) && !noModelGguf.test(name);
@@ -120,8 +112,4 @@ function namesOf(ggufs: readonly FileChoice[]): string {
   const names = ggufs.slice(0, 20).map(({ file }) => file);
   const more = ggufs.length - names.length;
   return names.length === 0 ? 'none' : names.join(', ') + (more > 0 ? ` and ${more} more` : '');
-}
-
-export function baseName(path: string): string {
-  return path.slice(path.lastIndexOf('/') + 1);
 }

@@ -8,8 +8,8 @@ import { fileError } from '../files/errors.ts';
 import { lockFileName, lockFolder } from '../files/folder-lock.ts';
 import { makeFolders } from '../files/folders.ts';
 import { freeBytes } from '../files/free-space.ts';
-import { fileAddress, type RepositoryFile } from './api.ts';
-import { baseName, choose } from './choices.ts';
+import { bytesOfFiles, fileAddress, type RepositoryFile } from './api.ts';
+import { choose } from './choices.ts';
 import type { HubConnection } from './connection.ts';
 import { hubLimits } from './limits.ts';
 import { describeRepository } from './repository.ts';
@@ -191,7 +191,7 @@ function isWhole({ path: target, file, files }: StoredDownload): boolean {
 
 /** What an earlier plan has left in the work folder and this one does not need must not become part of the model. */
 function removeStrays({ files }: StoredDownload, workFolder: string): void {
-  const names = new Set(files.map(({ path: file }) => baseName(file)));
+  const names = new Set(files.map(({ path: file }) => path.posix.basename(file)));
   for (const entry of readdirSync(workFolder)) {
     const name = entry.endsWith(partSuffix) ? entry.slice(0, -partSuffix.length) : entry;
     if (!names.has(name) && entry !== lockFileName) {
@@ -206,11 +206,11 @@ async function fetchFiles(
   workFolder: string,
   { store, onProgress, onMessage, border }: DownloadOptions,
 ): Promise<number> {
-  const bytesTotal = sum(download.files.map(({ bytes }) => bytes));
+  const bytesTotal = bytesOfFiles(download.files);
   let bytesBefore = 0;
   let bytesTransferred = 0;
   for (const [index, file] of download.files.entries()) {
-    const name = baseName(file.path);
+    const name = path.posix.basename(file.path);
     const place = path.join(workFolder, name);
     const isThere = file.isDone && statSync(place, { throwIfNoEntry: false })?.size === file.bytes;
     if (!isThere) {
@@ -251,18 +251,18 @@ function takePlace({ path: target, file }: StoredDownload, workFolder: string): 
     rmSync(path.join(target, lockFileName), { force: true });
     return;
   }
-  renameDurably(path.join(workFolder, baseName(file)), target);
+  renameDurably(path.join(workFolder, path.posix.basename(file)), target);
   rmSync(workFolder, { recursive: true, force: true });
   syncFolder(path.dirname(target));
 }
 
 function checkDisk(download: StoredDownload, workFolder: string): void {
   const present = download.files.reduce((bytes, file) => {
-    const place = path.join(workFolder, baseName(file.path));
+    const place = path.join(workFolder, path.posix.basename(file.path));
     const size = (entry: string) => statSync(entry, { throwIfNoEntry: false })?.size ?? 0;
     return bytes + Math.min(file.bytes, size(place) + size(place + partSuffix));
   }, 0);
-  const missing = sum(download.files.map(({ bytes }) => bytes)) - present;
+  const missing = bytesOfFiles(download.files) - present;
   let free: number;
   try {
     free = freeBytes(workFolder);
@@ -284,10 +284,10 @@ function resultOf(download: StoredDownload, transferredBytes: number, wasThere: 
     commit: download.commit,
     license: download.license,
     path: download.path,
-    bytes: sum(download.files.map(({ bytes }) => bytes)),
+    bytes: bytesOfFiles(download.files),
     transferredBytes,
     files: download.files.map((file) => ({
-      name: baseName(file.path),
+      name: path.posix.basename(file.path),
       bytes: file.bytes,
       hash: file.hash,
     })),
@@ -298,14 +298,12 @@ function resultOf(download: StoredDownload, transferredBytes: number, wasThere: 
 /** Bytes that an unfinished download has on disk. */
 export function bytesOnDisk(download: StoredDownload): number {
   const workFolder = workFolderOf(download.path);
-  return sum(
-    download.files.map(({ path: file, bytes }) => {
-      const place = path.join(workFolder, baseName(file));
-      const found =
-        statSync(place, { throwIfNoEntry: false }) ?? statSync(place + partSuffix, { throwIfNoEntry: false });
-      return Math.min(bytes, found?.size ?? 0);
-    }),
-  );
+  return download.files.reduce((total, { path: file, bytes }) => {
+    const place = path.join(workFolder, path.posix.basename(file));
+    const found =
+      statSync(place, { throwIfNoEntry: false }) ?? statSync(place + partSuffix, { throwIfNoEntry: false });
+    return total + Math.min(bytes, found?.size ?? 0);
+  }, 0);
 }
 
 /**
@@ -325,8 +323,4 @@ export async function discardDownload(store: DownloadStore, target: string): Pro
     rmSync(workFolder, { recursive: true, force: true });
     lock.release();
   } else store.remove(target);
-}
-
-function sum(values: readonly number[]): number {
-  return values.reduce((total, value) => total + value, 0);
 }

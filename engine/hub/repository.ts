@@ -1,3 +1,4 @@
+import { posix } from 'node:path';
 import { DBellError } from '../contract/errors.ts';
 import type { HubModel, HubSearchResult } from '../contract/hub.ts';
 import { repositoryNameSchema } from '../contract/hub.ts';
@@ -8,6 +9,7 @@ import { JsonError, parseJsonObject } from '../model/json.ts';
 import { MAX_CONFIG_BYTES, MAX_INDEX_BYTES } from '../model/limits.ts';
 import { ProblemList } from '../model/problems.ts';
 import {
+  bytesOfFiles,
   fileAddress,
   findModels,
   type ListedModel,
@@ -15,14 +17,7 @@ import {
   type RepositoryFile,
   readModelInfo,
 } from './api.ts';
-import {
-  baseName,
-  type FileChoice,
-  folderChoice,
-  ggufChoices,
-  indexName,
-  weightFileNames,
-} from './choices.ts';
+import { type FileChoice, folderChoice, ggufChoices, indexName, weightFileNames } from './choices.ts';
 import { bodyChunks, fetchBytes, type HubConnection, request } from './connection.ts';
 import { refusalOf, shortly, TransientFailure } from './failures.ts';
 import { hubLimits } from './limits.ts';
@@ -151,7 +146,7 @@ export async function describeRepository(
     if (supported === false) {
       problems.error(
         'unsupported-family',
-        `${baseName(firstGguf.file!)}: general.architecture ${JSON.stringify(architecture)} is not supported; supported are ${families.flatMap((family) => family.ggufArchitectures).join(', ')}`,
+        `${posix.basename(firstGguf.file!)}: general.architecture ${JSON.stringify(architecture)} is not supported; supported are ${families.flatMap((family) => family.ggufArchitectures).join(', ')}`,
       );
     }
   }
@@ -170,7 +165,7 @@ export async function describeRepository(
       choices: choices.map(({ format, file, files: needed }) => ({
         format,
         file,
-        bytes: needed.reduce((sum, { bytes }) => sum + bytes, 0),
+        bytes: bytesOfFiles(needed),
         files: needed.map(({ path, bytes }) => ({ path, bytes })),
       })),
     },

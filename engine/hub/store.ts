@@ -1,10 +1,12 @@
-import { existsSync, renameSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import path from 'node:path';
 import SqliteDatabase, { type Database } from 'better-sqlite3';
 import { z } from 'zod';
 import { DBellError } from '../contract/errors.ts';
 import { fileError } from '../files/errors.ts';
 import { makeFolders } from '../files/folders.ts';
+import { nameForDamaged, renameDatabase } from '../history/database.ts';
+import { isDamage } from '../history/errors.ts';
 import type { RepositoryFile } from './api.ts';
 import { applicationId, migrations } from './migrations.ts';
 
@@ -196,20 +198,9 @@ function openOrBeginAnew(file: string): Database {
     return open(file);
   } catch (error) {
     if (!isDamage(error)) throw error;
-    for (let number = 1; ; number++) {
-      const kept = `${file}.damaged-${number}`;
-      if (existsSync(kept)) continue;
-      for (const suffix of ['', '-wal', '-shm']) {
-        if (existsSync(file + suffix)) renameSync(file + suffix, kept + suffix);
-      }
-      return open(file);
-    }
+    renameDatabase(file, nameForDamaged(file));
+    return open(file);
   }
-}
-
-function isDamage(error: unknown): boolean {
-  const code = (error as { code?: unknown })?.code;
-  return typeof code === 'string' && (code.startsWith('SQLITE_CORRUPT') || code === 'SQLITE_NOTADB');
 }
 
 function open(file: string): Database {

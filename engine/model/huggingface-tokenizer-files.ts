@@ -8,8 +8,8 @@ import { count, type ProblemList } from './problems.ts';
 import type { TokenizerDefinition } from './source.ts';
 import { roleTokens } from './tokenizer-definition.ts';
 
-/** What a package copies unchanged. */
-const copiedNames = [
+/** What a tokenizer and its chat template may lie in; a package copies it unchanged. */
+export const tokenizerFileNames = [
   'tokenizer.json',
   'tokenizer_config.json',
   'special_tokens_map.json',
@@ -50,7 +50,7 @@ export function readTokenizerFiles(
   }
   if (vocabularySize !== null) checkIds(tokenizer, vocabularySize, problems);
   const tokenizerFiles = new Map<string, Uint8Array>();
-  for (const name of copiedNames) {
+  for (const name of tokenizerFileNames) {
     const bytes = folder.exists(name) ? folder.read(name, MAX_TOKENIZER_BYTES) : null;
     if (bytes !== null) tokenizerFiles.set(name, bytes);
   }

@@ -1,4 +1,5 @@
 import type { JsonObject } from '../contract/common.ts';
+import { sumOfBytes } from '../contract/itemised-bytes.ts';
 import type { BenchmarkResult, PerplexityResult } from '../contract/measurement.ts';
 import type { QualityResult } from '../contract/quality.ts';
 import type { QuantizeResult } from '../contract/quantization.ts';
@@ -71,7 +72,7 @@ export function benchmarkMetrics(result: Omit<BenchmarkResult, 'runId'>) {
     tokenLatencyP95Ms: result.tokenLatencyMs.p95,
     tokenLatencyP99Ms: result.tokenLatencyMs.p99,
     loadMs: result.loadMs,
-    bytesReadPerToken: read && Object.values(read).reduce((sum, bytes) => sum + bytes, 0),
+    bytesReadPerToken: read && sumOfBytes(read),
     memoryBandwidthBytesPerSecond: result.memoryBandwidth?.bytesPerSecond,
     memoryBandwidthShare: first(result.memoryBandwidthShare),
     runtimePeakRssBytes: result.peakRssBytes,

@@ -1,5 +1,6 @@
 import path from 'node:path';
 import type { ActivationBits } from '../../contract/common.ts';
+import { sumOfBytes } from '../../contract/itemised-bytes.ts';
 import { limits } from '../../contract/limits.ts';
 import type { BenchmarkResult, BenchmarkSubject } from '../../contract/measurement.ts';
 import type { AddCommand } from '../command.ts';
@@ -97,8 +98,8 @@ export function describeBenchmark(result: BenchmarkResult): string {
     ),
     ...lengths(({ bytesReadPerToken }) => bytesReadPerToken).map((depth) =>
       row(`read per token at ${depth}`, ({ bytesReadPerToken }) => {
-        const items = Object.values(bytesReadPerToken[depth] ?? {});
-        return items.length === 0 ? '–' : formatBytes(items.reduce((sum, bytes) => sum + bytes, 0));
+        const items = bytesReadPerToken[depth];
+        return items === undefined ? '–' : formatBytes(sumOfBytes(items));
       }),
     ),
     ...lengths(({ memoryBandwidthShare }) => memoryBandwidthShare).map((depth) =>

@@ -1,4 +1,5 @@
 import { downloadSubject } from '../../contract/hub.ts';
+import { bytesOfFiles } from '../../hub/api.ts';
 import { bytesOnDisk, discardDownload, unfinishedDownloads } from '../../hub/download.ts';
 import { DownloadStore } from '../../hub/store.ts';
 import { downloadsFile, modelsFolderOf } from '../home.ts';
@@ -47,10 +48,8 @@ export function hubHandlers({ home, network, queue, settings }: HandlerContext):
             folder: folder(),
             storeFile: downloadsFile(home),
           });
-          recent.remember(
-            result.path,
-            input.file === undefined && !isGguf(result.path) ? 'huggingface' : 'gguf',
-          );
+          // What comes from a Hub has a name that says what it is.
+          recent.remember(result.path, /\.gguf$/i.test(result.path) ? 'gguf' : 'huggingface');
           return result;
         },
       });
@@ -64,7 +63,7 @@ export function hubHandlers({ home, network, queue, settings }: HandlerContext):
           revision: download.revision,
           file: download.file,
           bytesDone: bytesOnDisk(download),
-          bytesTotal: download.files.reduce((sum, { bytes }) => sum + bytes, 0),
+          bytesTotal: bytesOfFiles(download.files),
           updatedAt: download.updatedAt,
         })),
       })),
@@ -74,8 +73,4 @@ export function hubHandlers({ home, network, queue, settings }: HandlerContext):
         return {};
       }),
   };
-}
-
-function isGguf(file: string): boolean {
-  return file.toLowerCase().endsWith('.gguf');
 }

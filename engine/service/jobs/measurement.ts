@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { z } from 'zod';
 import { toErrorPayload } from '../../contract/error-payload.ts';
+import { sumOfBytes } from '../../contract/itemised-bytes.ts';
 import {
   type BenchmarkInput,
   type BenchmarkResult,
@@ -158,8 +159,8 @@ function besideBandwidth(subject: BenchmarkSubject, bandwidth: MemoryBandwidth |
   if (bandwidth === null) return subject;
   const memoryBandwidthShare: Record<string, number> = {};
   for (const [depth, items] of Object.entries(subject.bytesReadPerToken)) {
-    const bytes = Object.values(items).reduce((sum, each) => sum + each, 0);
-    const share = bandwidthShare(subject.decodeTokensPerSecond[depth] ?? 0, bytes, bandwidth);
+    const speed = subject.decodeTokensPerSecond[depth] ?? 0;
+    const share = bandwidthShare(speed, sumOfBytes(items), bandwidth);
     if (share !== null) memoryBandwidthShare[depth] = share;
   }
   return {

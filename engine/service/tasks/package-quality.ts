@@ -1,4 +1,5 @@
 import { jsonObjectSchema } from '../../contract/common.ts';
+import { sumOfBytes } from '../../contract/itemised-bytes.ts';
 import { linearsOf } from '../../model/architecture.ts';
 import { openPackage } from '../../package/open.ts';
 import { storedBytesOf } from '../../package/quality.ts';
@@ -22,7 +23,7 @@ export const packageQualityTask: TaskFunction<'packageQuality'> = async (input) 
     for (const [name, entry] of Object.entries(quantization.tensors)) {
       bytes[partOf(name)] += storedBytesOf(name, entry);
     }
-    const tensorBytes = Object.values(bytes).reduce((sum, each) => sum + each, 0);
+    const tensorBytes = sumOfBytes(bytes);
     return {
       package: source.path,
       recipe: quantization.recipe.name,

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { sumOfBytes } from '../../../../engine/contract/itemised-bytes.ts';
 import type { BenchmarkSubject } from '../../../../engine/contract/measurement.ts';
 import type { Fact } from '../../components/Facts.svelte';
 import { bytes, count, decimal, significant } from '../../format/numbers.ts';
@@ -60,7 +61,7 @@ export function spreadsOf(
 /** Bytes that one token decoded at this depth reads; null in results of older versions. */
 export function bytesReadAt({ bytesReadPerToken }: BenchmarkSubject, depth: number): number | null {
   const items = bytesReadPerToken[String(depth)];
-  return items ? Object.values(items).reduce((sum, each) => sum + each, 0) : null;
+  return items ? sumOfBytes(items) : null;
 }
 
 /**
