@@ -6,6 +6,7 @@ import type { Gated } from '../contract/hub.ts';
 import { fetchBytes, type HubConnection } from './connection.ts';
 import { shortly } from './failures.ts';
 import { hubLimits } from './limits.ts';
+import type { RepositoryFile } from './repository-file.ts';
 
 /** What the Hub's programming interface says, checked: a mirror may say anything. */
 
@@ -54,18 +55,6 @@ const listedFileSchema = z.object({
     })
     .optional(),
 });
-
-/** A file of a repository, with what its content must hash to. */
-export interface RepositoryFile {
-  path: string;
-  bytes: number;
-  hash: { kind: 'sha256' | 'git-blob-sha1'; value: string };
-}
-
-/** Bytes of all of them. */
-export function bytesOfFiles(files: readonly Pick<RepositoryFile, 'bytes'>[]): number {
-  return files.reduce((sum, { bytes }) => sum + bytes, 0);
-}
 
 /** Up to `limit` models whose name matches, most downloaded first. Names that are no names are left out. */
 export async function findModels(

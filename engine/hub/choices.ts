@@ -1,9 +1,9 @@
 import { posix } from 'node:path';
 import { DBellError } from '../contract/errors.ts';
 import { tokenizerFileNames } from '../model/huggingface-tokenizer-files.ts';
-import type { RepositoryFile } from './api.ts';
 import { shortly } from './failures.ts';
 import { hubLimits } from './limits.ts';
+import type { RepositoryFile } from './repository-file.ts';
 
 /** One way to have a model, with the files that it needs. */
 export interface FileChoice {

@@ -8,14 +8,16 @@ import { fileError } from '../files/errors.ts';
 import { lockFileName, lockFolder } from '../files/folder-lock.ts';
 import { makeFolders } from '../files/folders.ts';
 import { freeBytes } from '../files/free-space.ts';
-import { bytesOfFiles, fileAddress, type RepositoryFile } from './api.ts';
+import { fileAddress } from './api.ts';
 import { choose } from './choices.ts';
 import type { HubConnection } from './connection.ts';
 import { hubLimits } from './limits.ts';
 import { describeRepository } from './repository.ts';
+import { bytesOfFiles, type RepositoryFile } from './repository-file.ts';
 import type { DownloadRequest, DownloadStore, StoredDownload } from './store.ts';
-import { targetOf, workFolderOf } from './target.ts';
+import { partSuffix, targetOf, workFolderOf } from './target.ts';
 import { transferFile } from './transfer.ts';
+import { findUnfinished, isWhole } from './unfinished.ts';
 
 export interface DownloadProgress {
   stage: 'ask' | 'transfer';
@@ -36,9 +38,6 @@ export interface DownloadOptions {
   /** Holds while paused; throws `stopped`. */
   border(): Promise<void>;
 }
-
-/** Of a file that is being fetched. */
-const partSuffix = '.part';
 
 /**
  * Fetches a model: everything is put into a work folder beside its place and gets its name only when every file is whole, checked against the hash that the
@@ -103,30 +102,6 @@ export async function downloadModel(
   }
 }
 
-function findUnfinished(request: DownloadRequest, store: DownloadStore): StoredDownload | null {
-  const found = store.find(request);
-  if (found?.state !== 'unfinished' || settle(found, store)) return null;
-  return existsSync(workFolderOf(found.path)) ? found : null;
-}
-
-/**
- * A process that ended between giving a model its name and saying so has left nothing to do but to say so. Returns whether the download is complete by
- * now.
- */
-function settle(download: StoredDownload, store: DownloadStore): boolean {
-  const { path: target, file } = download;
-  if (!isWhole(download)) return false;
-  if (file === null) rmSync(path.join(target, lockFileName), { force: true });
-  else rmSync(workFolderOf(target), { recursive: true, force: true });
-  store.setComplete(target);
-  return true;
-}
-
-/** Downloads that have begun and not ended, newest first. */
-export function unfinishedDownloads(store: DownloadStore): StoredDownload[] {
-  return store.unfinished().filter((download) => !settle(download, store));
-}
-
 interface Plan {
   target: string;
   commit: string;
@@ -179,14 +154,6 @@ function completeAt(
     there.files.length === plan.files.length &&
     there.files.every(({ path: file }, index) => file === plan.files[index]?.path);
   return isTheSame ? there : null;
-}
-
-/** Whether all files still have their length; their content was checked when they came. */
-function isWhole({ path: target, file, files }: StoredDownload): boolean {
-  return files.every((each) => {
-    const place = file === null ? path.join(target, each.path) : target;
-    return statSync(place, { throwIfNoEntry: false })?.size === each.bytes;
-  });
 }
 
 /** What an earlier plan has left in the work folder and this one does not need must not become part of the model. */
@@ -293,34 +260,4 @@ function resultOf(download: StoredDownload, transferredBytes: number, wasThere: 
     })),
     wasThere,
   };
-}
-
-/** Bytes that an unfinished download has on disk. */
-export function bytesOnDisk(download: StoredDownload): number {
-  const workFolder = workFolderOf(download.path);
-  return download.files.reduce((total, { path: file, bytes }) => {
-    const place = path.join(workFolder, path.posix.basename(file));
-    const found =
-      statSync(place, { throwIfNoEntry: false }) ?? statSync(place + partSuffix, { throwIfNoEntry: false });
-    return total + Math.min(bytes, found?.size ?? 0);
-  }, 0);
-}
-
-/**
- * Deletes what an unfinished download has fetched.
- *
- * @throws DBellError `not-found`; `output-exists` while a process fetches it
- */
-export async function discardDownload(store: DownloadStore, target: string): Promise<void> {
-  const download = store.at(target);
-  if (download?.state !== 'unfinished') {
-    throw new DBellError('not-found', `there is no unfinished download of ${target}`);
-  }
-  const workFolder = workFolderOf(target);
-  if (existsSync(workFolder)) {
-    const lock = await lockFolder(workFolder, 'stop it first');
-    store.remove(target);
-    rmSync(workFolder, { recursive: true, force: true });
-    lock.release();
-  } else store.remove(target);
 }

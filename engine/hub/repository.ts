@@ -8,19 +8,12 @@ import { glanceAtGgufArchitecture } from '../model/gguf/glance.ts';
 import { JsonError, parseJsonObject } from '../model/json.ts';
 import { MAX_CONFIG_BYTES, MAX_INDEX_BYTES } from '../model/limits.ts';
 import { ProblemList } from '../model/problems.ts';
-import {
-  bytesOfFiles,
-  fileAddress,
-  findModels,
-  type ListedModel,
-  listRepositoryFiles,
-  type RepositoryFile,
-  readModelInfo,
-} from './api.ts';
+import { fileAddress, findModels, type ListedModel, listRepositoryFiles, readModelInfo } from './api.ts';
 import { type FileChoice, folderChoice, ggufChoices, indexName, weightFileNames } from './choices.ts';
 import { bodyChunks, fetchBytes, type HubConnection, request } from './connection.ts';
 import { refusalOf, shortly, TransientFailure } from './failures.ts';
 import { hubLimits } from './limits.ts';
+import { bytesOfFiles, type RepositoryFile } from './repository-file.ts';
 
 /** What is known of a repository's commit, and the ways to have its model. */
 export interface Repository {

@@ -7,8 +7,8 @@ import { fileError } from '../files/errors.ts';
 import { makeFolders } from '../files/folders.ts';
 import { nameForDamaged, renameDatabase } from '../history/database.ts';
 import { isDamage } from '../history/errors.ts';
-import type { RepositoryFile } from './api.ts';
 import { applicationId, migrations } from './migrations.ts';
+import type { RepositoryFile } from './repository-file.ts';
 
 /** What identifies a request for a model, so that a later one goes on with it. */
 export interface DownloadRequest {

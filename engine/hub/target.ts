@@ -4,6 +4,9 @@ import { DBellError } from '../contract/errors.ts';
 /** Ends the name of a download's work folder, which stands beside what it will become. */
 export const workSuffix = '.download';
 
+/** Ends the name of a file that is being fetched. */
+export const partSuffix = '.part';
+
 /** Names that Windows keeps for devices, whatever follows the dot. */
 const deviceNames = /^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/i;
 

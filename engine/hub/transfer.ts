@@ -12,9 +12,9 @@ import {
 import { DBellError } from '../contract/errors.ts';
 import { fileError } from '../files/errors.ts';
 import { beforeFileOperation } from '../files/faults.ts';
-import type { RepositoryFile } from './api.ts';
 import { bodyChunks, type HubConnection, request, waitBeforeRetry } from './connection.ts';
 import { refusalOf, TransientFailure } from './failures.ts';
+import type { RepositoryFile } from './repository-file.ts';
 
 export interface TransferOptions {
   /** Where the file's content is. */

@@ -1,7 +1,7 @@
 import { downloadSubject } from '../../contract/hub.ts';
-import { bytesOfFiles } from '../../hub/api.ts';
-import { bytesOnDisk, discardDownload, unfinishedDownloads } from '../../hub/download.ts';
+import { bytesOfFiles } from '../../hub/repository-file.ts';
 import { DownloadStore } from '../../hub/store.ts';
+import { bytesOnDisk, discardDownload, unfinishedDownloads } from '../../hub/unfinished.ts';
 import { downloadsFile, modelsFolderOf } from '../home.ts';
 import { openRecentModels } from '../recent-models.ts';
 import type { HandlerContext, Handlers } from './handlers.ts';
