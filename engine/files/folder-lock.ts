@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { DBellError } from '../contract/errors.ts';
 import { fileError, systemErrorCode } from './errors.ts';
+import { isRunning, lifeOf } from './processes.ts';
 
 /** Two processes may find the same stale lock; the one whose lock file stands after this time owns it. */
 const settleMs = 200;
@@ -98,25 +99,13 @@ function readOwner(lockPath: string): Owner | null {
 }
 
 function isAlive(owner: Owner): boolean {
-  try {
-    process.kill(owner.pid, 0);
-  } catch (cause) {
-    // EPERM: it runs, under another user.
-    if (systemErrorCode(cause) !== 'EPERM') return false;
-  }
+  if (!isRunning(owner.pid)) return false;
   const now = incarnationOf(owner.pid);
   return owner.incarnation === '' || now === '' || now === owner.incarnation;
 }
 
-/** Process ids are used again; start time since boot and the boot's id tell lives apart (Linux; empty elsewhere). */
+/** Tells lives of a process id apart; empty where the system does not tell. */
 function incarnationOf(pid: number): string {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // Fields after the command name, which may hold blanks and brackets: state is the first, start time the twentieth (proc(5)).
-    const startTicks = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
-    const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
-    return `${bootId}/${startTicks}`;
-  } catch {
-    return '';
-  }
+  const life = lifeOf(pid);
+  return life ? `${life.bootId}/${life.startTicks}` : '';
 }
