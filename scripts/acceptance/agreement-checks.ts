@@ -1,16 +1,15 @@
 /**
- * Packed runtime against float path, on one package: integers, linears, blocks, and end to end. Nothing here says what is good enough; items/agreement.ts does.
+ * Packed runtime against float path, on one package: integers, linears and blocks; agreement-losses.ts has it end to end. Nothing here says what is good enough;
+ * items/agreement.ts does.
  */
 import { createFloatEngine } from '../../engine/float/engine.ts';
-import { createFloatTextModel } from '../../engine/float/text-model.ts';
-import type { ActivationBits, BlockRunner, BlockWeights, ColumnScales } from '../../engine/float/types.ts';
+import type { ActivationBits } from '../../engine/float/types.ts';
 import type { Block, StageName } from '../../engine/model/architecture.ts';
-import type { TextModel } from '../../engine/model/text-model.ts';
 import { threads as nativeThreads } from '../../engine/native/index.ts';
 import type { KernelName } from '../../engine/native/runtime.ts';
 import type { PackageSource } from '../../engine/package/types.ts';
-import { createPackedTextModel } from '../../engine/runtime/packed-text-model.ts';
 import { availableKernels, RuntimeVerification } from '../../engine/runtime/verification.ts';
+import { type BlockWithSameCodes, runBlockWithSameCodes } from './agreement-blocks.ts';
 import {
   dequantizeTokens,
   differences,
@@ -100,7 +99,10 @@ export async function compareSteps(source: PackageSource, options: StepOptions):
         compareLinears(source, runtime!, block, float.inputs, activationBits, options, results);
         for (const [kernels, each] of runtimes)
           await compareBlock(
-            { runtime: each, kernels, runner, block, weights, columnScales, hidden, activationBits },
+            {
+              ...{ runtime: each, kernels, runner, block, weights, columnScales, activationBits },
+              ...{ packedHidden: hidden, floatHidden: hidden },
+            },
             results,
             flips.get(activationBits)!,
           );
@@ -172,50 +174,31 @@ function compareLinears(
     }
 }
 
-interface BlockComparison {
-  runtime: RuntimeVerification;
+interface BlockComparison extends BlockWithSameCodes {
   kernels: KernelName;
-  runner: BlockRunner;
-  block: Block;
-  weights: BlockWeights;
-  columnScales: ColumnScales;
-  hidden: Float32Array;
-  activationBits: ActivationBits;
 }
 
-/**
- * Goes through the block stage by stage on the float path, but enters each stage with the x̂ that the runtime had there, so that a code on the border between two
- * integers, which may fall either way, doesn't hide or excuse anything: what is compared is computed from equal x̂ on both sides.
- */
+/** Holds stages and output of a block against the float path's, which enters each stage with the runtime's x̂. */
 async function compareBlock(
-  { runtime, kernels, runner, block, weights, columnScales, hidden, activationBits }: BlockComparison,
+  comparison: BlockComparison,
   results: StepResults,
   flips: { flipped: number; codes: number },
 ): Promise<void> {
+  const { kernels, block, activationBits } = comparison;
   const { index } = block;
-  const packed = runtime.blockStages(index, hidden, activationBits);
-  const state: Parameters<BlockRunner['enterStage']>[3] = { hidden };
-  const unrounded = { activationBits: 16 as const, columnScales };
-  for (const [number, stage] of block.stages.entries()) {
-    await runner.enterStage(index, stage.name, weights, state, unrounded);
-    const floatInput = state.stageInput!;
-    const x = packed.stageInputs[number]!;
-    const packedInput = scaleColumns(x, columnScales[stage.name] ?? null);
-    results.stage
-      .get(activationBits)!
-      .add(relativeError(packedInput, floatInput), `block ${index}, ${stage.name}, ${kernels}`);
-    if (activationBits === 16) continue;
-    const { name, inFeatures } = stage.linears[0]!;
-    const actual = runtime.quantizeActivations(name, x, activationBits);
-    flips.flipped += differences(
-      actual.values,
-      quantizeTokens(floatInput, inFeatures, activationBits).values,
-    );
-    flips.codes += actual.values.length;
-    state.stageInput = dequantizeTokens(actual);
-  }
-  const out = await runner.leaveBlock(index, weights, state, unrounded);
-  results.block.get(activationBits)!.add(relativeError(packed.hidden, out), `block ${index}, ${kernels}`);
+  const { packed, float } = await runBlockWithSameCodes(
+    comparison,
+    (stage, packedInput, floatInput, values) => {
+      results.stage
+        .get(activationBits)!
+        .add(relativeError(packedInput, floatInput), `block ${index}, ${stage.name}, ${kernels}`);
+      if (!values) return;
+      const { inFeatures } = stage.linears[0]!;
+      flips.flipped += differences(values, quantizeTokens(floatInput, inFeatures, activationBits).values);
+      flips.codes += values.length;
+    },
+  );
+  results.block.get(activationBits)!.add(relativeError(packed, float), `block ${index}, ${kernels}`);
 }
 
 /** `count` rows spread evenly over `[rows, width]`, first and last among them. */
@@ -228,148 +211,4 @@ function spreadRows(x: Float32Array, width: number, count: number): Float32Array
     result.set(x.subarray(from * width, (from + 1) * width), row * width);
   }
   return result;
-}
-
-/** The package on the float path: dequantized weights, the package's tables, the head's input as the packed runtime has it. */
-export function floatModelOf(
-  source: PackageSource,
-  activationBits: ActivationBits,
-  threads: number,
-): Promise<TextModel> {
-  let last: { index: number; block: ReturnType<PackageSource['dequantizedBlock']> } | null = null;
-  const blockAt = (index: number) => {
-    if (last?.index !== index) last = { index, block: source.dequantizedBlock(index) };
-    return last.block;
-  };
-  const columnScales = new Map<number, ColumnScales>();
-  return createFloatTextModel(source.asModelSource(), {
-    threads,
-    activationBits,
-    headActivationBits: source.head.bits === 16 ? 16 : 8,
-    weights: 'resident',
-    blockWeights: (index) => {
-      const block = blockAt(index);
-      columnScales.set(index, block.columnScales);
-      return block.weights;
-    },
-    columnScales: (index) => columnScales.get(index),
-  });
-}
-
-async function withBoth<T>(
-  source: PackageSource,
-  activationBits: ActivationBits,
-  threads: number,
-  use: (packed: TextModel, float: TextModel) => Promise<T>,
-): Promise<T> {
-  const packed = await createPackedTextModel(source, { threads, activationBits });
-  const float = await floatModelOf(source, activationBits, threads);
-  try {
-    return await use(packed, float);
-  } finally {
-    await float.close();
-    await packed.close();
-  }
-}
-
-/** Windows one after another, `[windowCount, context]`. */
-export interface Windows {
-  ids: Int32Array;
-  windowCount: number;
-  context: number;
-}
-
-/**
- * Largest relative L2 error of a window's logits with unrounded activations; logits after every `step` tokens, so that prompts in pieces and the caches are on the way.
- */
-export function compareLogits(
-  source: PackageSource,
-  windows: Windows,
-  step: number,
-  threads: number,
-): Promise<{ worst: Worst; rows: number; kernelPath: string }> {
-  return withBoth(source, 16, threads, async (packed, float) => {
-    const worst = new Worst();
-    let rows = 0;
-    for (let window = 0; window < windows.windowCount; window++) {
-      const [a, b] = [await packed.createSession(), await float.createSession()];
-      const [logits, expected]: [number[], number[]] = [[], []];
-      for (let begin = 0; begin < windows.context; begin += step) {
-        const first = window * windows.context + begin;
-        const piece = windows.ids.subarray(first, first + Math.min(step, windows.context - begin));
-        for (const logit of await a.feed(piece)) logits.push(logit);
-        for (const logit of await b.feed(piece)) expected.push(logit);
-        rows++;
-      }
-      worst.add(relativeError(logits, expected), `window ${window}`);
-      a.close();
-      b.close();
-    }
-    return { worst, rows, kernelPath: packed.kernelPath };
-  });
-}
-
-export interface LossComparison {
-  packedMeanLoss: number;
-  floatMeanLoss: number;
-  /** Mean of packed minus float losses. */
-  difference: number;
-  /** Its standard error, from the spread over windows: rounding flips make the difference of a window random. */
-  standardError: number;
-  /** Scored positions. */
-  tokens: number;
-}
-
-export interface LossStop {
-  /** Scored positions to take at least. */
-  tokens: number;
-  /** From there on windows are added until the difference's standard error, in nats, is this small, or until there are no more. */
-  standardError: number;
-}
-
-/**
- * Mean losses (nats) of all positions but the first of each window. How many windows are taken depends on the spread of the differences alone, never on their
- * mean, so that stopping favours no outcome.
- */
-export function compareLosses(
-  source: PackageSource,
-  windows: Windows,
-  activationBits: ActivationBits,
-  threads: number,
-  stop: LossStop,
-): Promise<LossComparison> {
-  return withBoth(source, activationBits, threads, async (packed, float) => {
-    const sessions = [await packed.createSession(), await float.createSession()];
-    const [packedMeans, floatMeans, differences]: [number[], number[], number[]] = [[], [], []];
-    const tokens = () => differences.length * (windows.context - 1);
-    for (let window = 0; window < windows.windowCount; window++) {
-      if (tokens() >= stop.tokens && standardErrorOf(differences) <= stop.standardError) break;
-      const ids = windows.ids.subarray(window * windows.context, (window + 1) * windows.context);
-      packedMeans.push(mean(await sessions[0]!.tokenLosses(ids)));
-      floatMeans.push(mean(await sessions[1]!.tokenLosses(ids)));
-      differences.push(packedMeans.at(-1)! - floatMeans.at(-1)!);
-    }
-    for (const session of sessions) session.close();
-    return {
-      packedMeanLoss: mean(packedMeans),
-      floatMeanLoss: mean(floatMeans),
-      difference: mean(differences),
-      standardError: standardErrorOf(differences),
-      tokens: tokens(),
-    };
-  });
-}
-
-function mean(values: ArrayLike<number>): number {
-  let sum = 0;
-  for (let index = 0; index < values.length; index++) sum += values[index]!;
-  return sum / values.length;
-}
-
-/** Of the mean of independent values: sample deviation / √n; infinite below two values. */
-function standardErrorOf(values: readonly number[]): number {
-  if (values.length < 2) return Number.POSITIVE_INFINITY;
-  const centre = mean(values);
-  const variance = values.reduce((sum, value) => sum + (value - centre) ** 2, 0) / (values.length - 1);
-  return Math.sqrt(variance / values.length);
 }

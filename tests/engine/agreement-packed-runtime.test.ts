@@ -3,7 +3,12 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { openPackage } from '../../engine/package/open.ts';
-import { compareLogits, compareLosses, compareSteps } from '../../scripts/acceptance/agreement-checks.ts';
+import { compareSteps } from '../../scripts/acceptance/agreement-checks.ts';
+import {
+  compareLogits,
+  compareLosses,
+  compareLossesWithSameCodes,
+} from '../../scripts/acceptance/agreement-losses.ts';
 import { makePackage, windowsOf } from '../../scripts/acceptance/agreement-packages.ts';
 import { agreementLimits, stepFigures } from '../../scripts/acceptance/items/agreement.ts';
 import { asset } from '../assets.ts';
@@ -138,6 +143,16 @@ describe.skipIf(!stories || !text)('stories260k', () => {
       });
       expect(Math.abs(difference)).toBeLessThan(agreementLimits.meanLossNats);
     }
+    // An error that no number of windows reaches: the float path against itself, with its embeddings moved, is measured beside.
+    const unsure = await compareLosses(source, { ...evaluation, windowCount: 4 }, 6, threads, {
+      ...{ tokens: 1, standardError: 0 },
+    });
+    expect(unsure.control!.difference).not.toBe(0);
+    expect(Math.abs(unsure.control!.difference)).toBeLessThan(0.05);
+    const same = await compareLossesWithSameCodes(source, evaluation, 6, threads, 1000);
+    expect(same.tokens).toBe(4 * 255);
+    expect(same.difference).not.toBe(0);
+    expect(Math.abs(same.difference)).toBeLessThan(1e-5);
     source.close();
   });
 });

@@ -1,16 +1,12 @@
 import { existsSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import type { TokenWindows } from '../../../engine/calibration/windows.ts';
 import type { ActivationBits } from '../../../engine/float/types.ts';
 import { openPackage } from '../../../engine/package/open.ts';
 import type { PackageSource } from '../../../engine/package/types.ts';
-import {
-  compareLogits,
-  compareLosses,
-  compareSteps,
-  type StepResults,
-  type Worst,
-} from '../agreement-checks.ts';
+import { compareSteps, type StepResults, type Worst } from '../agreement-checks.ts';
+import { compareLogits, compareLosses, compareLossesWithSameCodes } from '../agreement-losses.ts';
 import { type AgreementModel, agreementModels, makePackage, windowsOf } from '../agreement-packages.ts';
 import { assets } from '../command.ts';
 import { atLeast, atMost, type Figure, type Item } from '../harness.ts';
@@ -111,23 +107,47 @@ async function comparePackage(
       worstFigure(`logits at A16 (${rows} rows, ${kernelPath})`, worst, agreementLimits.logitsRelativeError),
     );
   }
-  for (const activationBits of roundedBits.filter((each) => bits.includes(each))) {
-    log(`mean loss at ${activationBits} activation bits`);
-    const loss = await compareLosses(source, windows, activationBits, threads, {
-      tokens: agreementLimits.lossTokens,
-      standardError: agreementLimits.meanLossStandardError,
-    });
-    figures.push(
-      { name: `float path's mean loss at A${activationBits}, nats`, measured: loss.floatMeanLoss },
-      atMost(
-        `mean loss at A${activationBits}: difference, nats`,
-        Math.abs(loss.difference),
-        agreementLimits.meanLossNats,
-      ),
-      { name: `standard error of that difference at A${activationBits}`, measured: loss.standardError },
-      atLeast(`scored tokens at A${activationBits}`, loss.tokens, agreementLimits.lossTokens),
-    );
-  }
+  for (const activationBits of roundedBits.filter((each) => bits.includes(each)))
+    figures.push(...(await lossFigures(source, windows, activationBits, threads, log)));
+  return figures;
+}
+
+async function lossFigures(
+  source: PackageSource,
+  windows: TokenWindows,
+  activationBits: ActivationBits,
+  threads: number,
+  log: (message: string) => void,
+): Promise<Figure[]> {
+  const { lossTokens, meanLossNats, meanLossStandardError } = agreementLimits;
+  const at = `at A${activationBits}`;
+  log(`mean loss ${at}`);
+  const loss = await compareLosses(source, windows, activationBits, threads, {
+    tokens: lossTokens,
+    standardError: meanLossStandardError,
+  });
+  const figures: Figure[] = [
+    { name: `float path's mean loss ${at}, nats`, measured: loss.floatMeanLoss },
+    atMost(`mean loss ${at}: difference, nats`, Math.abs(loss.difference), meanLossNats),
+    { name: `standard error of that difference ${at}`, measured: loss.standardError },
+    { name: `that difference with its sign, packed minus float, ${at}`, measured: loss.difference },
+    atLeast(`scored tokens ${at}`, loss.tokens, lossTokens),
+  ];
+  if (!loss.control) return figures;
+  // Not sure enough: what the float path does with itself, and what is left of the difference without codes that fall otherwise.
+  const { control } = loss;
+  const moved = `the float path from embeddings moved by one unit in the last place, ${at}`;
+  figures.push(
+    { name: `${moved}: difference from itself, nats`, measured: control.difference },
+    { name: `${moved}: standard error of that`, measured: control.standardError },
+  );
+  log(`mean loss with the same x̂ ${at}`);
+  const same = await compareLossesWithSameCodes(source, windows, activationBits, threads, lossTokens);
+  figures.push(
+    atMost(`mean loss with the same x̂ ${at}: difference, nats`, Math.abs(same.difference), meanLossNats),
+    { name: `standard error of that difference with the same x̂ ${at}`, measured: same.standardError },
+    atLeast(`scored tokens with the same x̂ ${at}`, same.tokens, lossTokens),
+  );
   return figures;
 }
 
