@@ -118,7 +118,7 @@ export const agreementModels: readonly AgreementModel[] = [
       path: 'data/wikitext-2-raw/wiki.test.joined.txt',
       separatorId: null,
       context: 512,
-      windows: 128,
+      windows: 64,
     },
     calibration: null,
     recipes: ['dbellquant', 'dbellquant-reference', 'gptq-2', 'gptq-3'],
