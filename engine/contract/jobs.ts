@@ -1,9 +1,11 @@
 import { z } from 'zod';
 import {
+  activationBitsSchema,
   bytesSchema,
   countSchema,
   durationMsSchema,
   identifierSchema,
+  nameSchema,
   pathSchema,
   timeSchema,
 } from './common.ts';
@@ -31,10 +33,36 @@ export const jobStateSchema = z.enum([
 ]);
 export type JobState = z.infer<typeof jobStateSchema>;
 
+/** One piece of a job's work, as a person would name it. */
+export const jobTaskSchema = z.enum([
+  'quantize',
+  'verify',
+  'export',
+  'perplexity',
+  'quality',
+  'benchmark',
+  'generate',
+  'compare',
+  'download',
+]);
+export type JobTask = z.infer<typeof jobTaskSchema>;
+
+/** What a job is about, as it was asked for or as far as it is known by now. */
+export const jobSubjectSchema = z.object({
+  /** Models and packages that it reads, the one that it is about first: paths, or the name of a download. */
+  models: z.array(z.string().min(1)).min(1),
+  /** Of a package that is made; with the settings that were changed, once they were resolved. */
+  recipe: nameSchema.nullable(),
+  activationBits: activationBitsSchema.nullable(),
+  /** What is written; for a download the folder that it goes into. */
+  output: pathSchema.nullable(),
+});
+export type JobSubject = z.infer<typeof jobSubjectSchema>;
+
 /** Where a job stands. Comes about ten times a second at most; the newest replaces the ones before. */
 export const jobProgressSchema = z.object({
-  /** Which work of the job this is: `quantize`, `verify`, `export`, `perplexity`, `quality`, `benchmark`, `generate`, `download`. */
-  task: z.string(),
+  /** Which of the job's tasks this is. */
+  task: jobTaskSchema,
   /** What is being done within the task, such as `calibrate` or `load`. */
   stage: z.string(),
   /** 0 … 1 of the task, or null while unknown. */
@@ -78,8 +106,9 @@ const jobBase = {
   error: errorPayloadSchema.nullable(),
   /** Whether `resume` can take the work up where it ended, and how. */
   resumable: z.object({ path: z.string() }).nullable(),
-  /** What it is about, where that is known before the result: the model of a download. */
-  subject: z.string().optional(),
+  /** What was asked for, in the order in which it is done. A comparison finds out on its way what else has to be measured. */
+  tasks: z.array(jobTaskSchema).min(1),
+  subject: jobSubjectSchema,
 };
 
 export const jobSchema = z.discriminatedUnion('kind', [

@@ -98,6 +98,57 @@ export class Wizard {
   }
 }
 
+/** The live picture of a run. */
+export class RunPage {
+  readonly page: Page;
+  constructor(page: Page) {
+    this.page = page;
+  }
+
+  /** What is made, with single blanks. */
+  async subject(): Promise<string> {
+    const text = await this.page.getByLabel('What is made').textContent();
+    return (text ?? '').replace(/\s+/g, ' ').trim();
+  }
+
+  /** Names of the tasks; of those that are done with "done:" before. */
+  async tasks(): Promise<string[]> {
+    const texts = await this.page
+      .getByRole('list', { name: 'Tasks' })
+      .getByRole('listitem')
+      .allTextContents();
+    return texts.map((text) => text.replace(/\s+/g, ' ').trim());
+  }
+
+  /** Writes down what the tasks are whenever anything on this page changes, until it is loaded anew. */
+  async watchTasks(): Promise<void> {
+    await this.page.evaluate(() => {
+      const seen = new Set<string>();
+      const look = () => {
+        const items = [...document.querySelectorAll('ol[aria-label="Tasks"] li')];
+        const texts = items.map((item) => (item.textContent ?? '').replace(/\s+/g, ' ').trim());
+        if (texts.length > 0) seen.add(JSON.stringify(texts));
+      };
+      look();
+      new MutationObserver(look).observe(document.body, {
+        subtree: true,
+        childList: true,
+        characterData: true,
+      });
+      Object.assign(globalThis, { seenTasks: seen });
+    });
+  }
+
+  /** What `watchTasks` has seen, each once. */
+  async watchedTasks(): Promise<string[][]> {
+    const seen = await this.page.evaluate(() => {
+      const { seenTasks } = globalThis as unknown as { seenTasks: Set<string> };
+      return [...seenTasks];
+    });
+    return seen.map((texts) => JSON.parse(texts) as string[]);
+  }
+}
+
 export class RunsPage {
   readonly page: Page;
   constructor(page: Page) {

@@ -79,7 +79,8 @@ test('with the switch on a model is found, looked at, fetched and among the rece
   expect(job).toMatchObject({
     kind: 'download',
     state: 'finished',
-    subject: 'lab/tiny',
+    tasks: ['download'],
+    subject: { models: ['lab/tiny'] },
     result: { path: target() },
   });
   expect(await client.call('inspect', { model: target() })).toMatchObject({ usable: true });

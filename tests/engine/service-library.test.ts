@@ -144,7 +144,13 @@ test('a stopped run is offered until it is taken up', async () => {
     windows: 16,
     context: 128,
     out,
+    followUp: { quality: { text: { bundled: 'stories-validation' }, windows: 1 } },
   });
+  const planned = {
+    tasks: ['quantize', 'quality'],
+    subject: { models: [bundled.model], recipe: 'dbellquant', activationBits: 8, output: out },
+  };
+  expect((await client.call('jobs.get', { jobId })).job).toMatchObject(planned);
   await new Promise<void>((resolve) => {
     const stop = service.onEvent((event) => {
       if (event.type !== 'job-layer') return;
@@ -159,6 +165,10 @@ test('a stopped run is offered until it is taken up', async () => {
   open();
   const { runs } = await client.call('runs.unfinished', {});
   expect(runs).toMatchObject([{ path: out, runId, model: bundled.model, recipe: 'dbellquant' }]);
+  // Taken up, it is the same work.
+  const resumed = await client.call('resume', { path: out });
+  expect((await client.call('jobs.get', { jobId: resumed.jobId })).job).toMatchObject(planned);
+  await client.call('jobs.stop', { jobId: resumed.jobId });
 }, 60_000);
 
 test('the machine tells its memory and the room where packages go, before their folder is there', async () => {

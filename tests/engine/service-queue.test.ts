@@ -3,7 +3,7 @@ import { DBellError } from '../../engine/contract/errors.ts';
 import type { ServiceEvent } from '../../engine/contract/events.ts';
 import type { VerifyResult } from '../../engine/contract/quantization.ts';
 import { setFreeSpaceProbe } from '../../engine/files/faults.ts';
-import type { JobContext, JobDefinition } from '../../engine/service/jobs/job.ts';
+import { type JobContext, type JobDefinition, readOnlySubject } from '../../engine/service/jobs/job.ts';
 import { JobQueue } from '../../engine/service/jobs/queue.ts';
 import { serviceLimits } from '../../engine/service/limits.ts';
 import { childProcessHost, type ProcessHost } from '../../engine/service/process-host.ts';
@@ -24,6 +24,8 @@ function job(run: (context: JobContext) => Promise<unknown>): JobDefinition<'ver
   return {
     kind: 'verify',
     runId: null,
+    tasks: ['verify'],
+    subject: readOnlySubject('/p'),
     run: async (context) => {
       await run(context);
       return result;
@@ -149,7 +151,10 @@ describe('a volume with too little room', () => {
     const events: ServiceEvent[] = [];
     const queue = new JobQueue(childProcessHost, (event) => events.push(event), { diskFloorBytes });
     const { promise, resolve } = Promise.withResolvers<void>();
-    const definition = { ...job(() => promise), output: '/out/package' };
+    const definition = {
+      ...job(() => promise),
+      subject: { ...readOnlySubject('/p'), output: '/out/package' },
+    };
     const { jobId } = queue.add(definition);
     const until = (state: string) =>
       expect.poll(() => queue.get(jobId).state, { timeout: 10_000 }).toBe(state);
@@ -245,6 +250,8 @@ test('while a benchmark is timed, windows are told at most once a second how far
   const { jobId } = timed.add({
     kind: 'benchmark',
     runId: null,
+    tasks: ['benchmark'],
+    subject: readOnlySubject(bundled.model),
     run: async ({ runTask }) => {
       const subject = await runTask('benchmark', {
         model: bundled.model,

@@ -110,6 +110,14 @@ test('who comes late hears of a job what its events told', async () => {
   );
   const details = await client.call('jobs.details', { jobId });
   expect(details.job.state).toBe('finished');
+  expect(details.job.tasks).toEqual(['quantize']);
+  // The recipe's name says what was changed, once it is resolved for the model.
+  expect(details.job.subject).toEqual({
+    models: [bundled.model],
+    recipe: 'dbellquant transform.maximumEpochs=3',
+    activationBits: 8,
+    output: path.join(folder, 'package'),
+  });
   expect(details.layers).toEqual(told);
   expect(told).toHaveLength(8 * 7);
   const query = told[0]?.layer;

@@ -1,3 +1,4 @@
+import { readOnlySubject } from '../jobs/job.ts';
 import type { HandlerContext, Handlers } from './handlers.ts';
 
 export function generationHandlers({ queue }: HandlerContext): Pick<Handlers, 'generate' | 'chat'> {
@@ -5,6 +6,8 @@ export function generationHandlers({ queue }: HandlerContext): Pick<Handlers, 'g
     const { jobId } = queue.add({
       kind: 'generate',
       runId: null,
+      tasks: ['generate'],
+      subject: readOnlySubject(input.model),
       run: ({ runTask }) => runTask('generate', input),
     });
     return { jobId };

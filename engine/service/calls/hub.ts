@@ -39,8 +39,13 @@ export function hubHandlers({ home, network, queue, settings }: HandlerContext):
         kind: 'download',
         runId: null,
         lane: 'transfer',
-        output: folder(),
-        subject: downloadSubject(input.name, input.file),
+        tasks: ['download'],
+        subject: {
+          models: [downloadSubject(input.name, input.file)],
+          recipe: null,
+          activationBits: null,
+          output: folder(),
+        },
         async run({ runTask }) {
           const result = await runTask('hubDownload', {
             access: network.access(),

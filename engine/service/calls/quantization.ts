@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { DBellError } from '../../contract/errors.ts';
 import type { QuantizeInput } from '../../contract/quantization.ts';
 import { recipes } from '../../quantize/recipes.ts';
+import { readOnlySubject } from '../jobs/job.ts';
 import { type QuantizeJobInput, quantizeJob } from '../jobs/quantize.ts';
 import { differingSettings, outputOf, readRunFile, workFolderOf } from '../run-file.ts';
 import type { RunStore } from '../run-store.ts';
@@ -42,6 +43,8 @@ export function quantizationHandlers({
       const { jobId, runId } = queue.add({
         kind: 'verify',
         runId: null,
+        tasks: ['verify'],
+        subject: readOnlySubject(input.package, ...(input.against === undefined ? [] : [input.against])),
         run: ({ runTask }) => runTask('verify', input),
       });
       return { jobId, runId };
@@ -50,7 +53,8 @@ export function quantizationHandlers({
       const { jobId, runId } = queue.add({
         kind: 'export',
         runId: null,
-        output: input.out,
+        tasks: ['export'],
+        subject: { ...readOnlySubject(input.package), output: input.out },
         run: ({ runTask }) => runTask('export', input),
       });
       return { jobId, runId };

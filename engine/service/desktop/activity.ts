@@ -39,8 +39,8 @@ export function watchActivity(service: Service, tell: (message: FromDesktopServi
 }
 
 function endOf(job: Job): FromDesktopService {
-  const subject =
-    job.kind === 'quantize' ? (job.result?.package ?? job.resumable?.path ?? null) : (job.subject ?? null);
+  const { models, output } = job.subject;
+  const subject = job.kind === 'quantize' ? output : (models[0] ?? null);
   return {
     type: 'job-ended',
     kind: job.kind,

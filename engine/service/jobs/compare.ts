@@ -12,6 +12,8 @@ export function compareJob(runs: RunStore, input: CompareInput): JobDefinition<'
   return {
     kind: 'compare',
     runId: null,
+    tasks: ['compare'],
+    subject: { models: [...input.subjects], recipe: null, activationBits: null, output: null },
     async run(job) {
       const { text, context, windows, documentSeparator } = input;
       const wanted = text === undefined ? null : { text, context, windows, documentSeparator };

@@ -1,4 +1,4 @@
-import type { Job, JobKind, JobResult } from '../../contract/jobs.ts';
+import type { Job, JobKind, JobResult, JobSubject, JobTask } from '../../contract/jobs.ts';
 import type { AcceptedReport, TaskInput, TaskKind, TaskResult } from '../work-protocol.ts';
 
 /** What the composition of a job may do. Everything long happens in tasks. */
@@ -14,8 +14,8 @@ export interface JobContext {
     onAccepted?: (report: AcceptedReport) => void,
   ): Promise<TaskResult<K>>;
   message(level: 'info' | 'warning', message: string): void;
-  /** Says to which run of the history the job belongs. */
-  setRun(runId: string): void;
+  /** Says to which run of the history the job belongs, and what of its subject is known better by now. */
+  setRun(runId: string, known: Pick<JobSubject, 'recipe' | 'activationBits'>): void;
   /** Says that the work can be taken up again from there, whatever ends the job. */
   setResumable(path: string | null): void;
 }
@@ -29,10 +29,15 @@ export interface JobDefinition<K extends JobKind = JobKind> {
   runId: string | null;
   /** By default `work`. */
   lane?: Lane;
-  subject?: string;
-  /** What the job writes much to; it pauses while that volume has too little room. */
-  output?: string;
+  tasks: readonly JobTask[];
+  /** The job pauses while the volume of what it writes, `output`, has too little room. */
+  subject: JobSubject;
   run(context: JobContext): Promise<JobResult<K>>;
+}
+
+/** The subject of a job that writes nothing. */
+export function readOnlySubject(...models: [string, ...string[]]): JobSubject {
+  return { models, recipe: null, activationBits: null, output: null };
 }
 
 export type JobOf<K extends JobKind> = Extract<Job, { kind: K }>;

@@ -22,7 +22,7 @@ import {
   toJson,
 } from '../runs.ts';
 import type { SubjectIdentity } from '../work-protocol.ts';
-import type { JobContext, JobDefinition } from './job.ts';
+import { type JobContext, type JobDefinition, readOnlySubject } from './job.ts';
 
 /** Perplexity of one subject, remembered when it succeeded. */
 export function perplexityJob(runs: RunStore, input: PerplexityInput): JobDefinition<'perplexity'> {
@@ -31,6 +31,8 @@ export function perplexityJob(runs: RunStore, input: PerplexityInput): JobDefini
   return {
     kind: 'perplexity',
     runId,
+    tasks: ['perplexity'],
+    subject: readOnlySubject(input.model),
     async run({ runTask }) {
       const { identity, ...measured } = await runTask('perplexity', input);
       const result = { ...measured, runId };
@@ -64,6 +66,8 @@ export function qualityJob(runs: RunStore, input: QualityInput): JobDefinition<'
   return {
     kind: 'quality',
     runId,
+    tasks: ['quality'],
+    subject: readOnlySubject(input.model, input.against),
     async run({ runTask }) {
       const { identity, ...measured } = await runTask('quality', input);
       const result = { ...measured, runId };
@@ -100,6 +104,8 @@ export function benchmarkJob(
   return {
     kind: 'benchmark',
     runId,
+    tasks: ['benchmark'],
+    subject: readOnlySubject(settings.model, ...(baseline === undefined ? [] : [baseline])),
     async run(job) {
       const { result, identity } = await benchmarkSubjects(job, settings, baseline, runId);
       if (runId !== null) {

@@ -1,8 +1,11 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
+import { type ActivationBits, activationBitsSchema } from '../../contract/common.ts';
 import { toErrorPayload } from '../../contract/error-payload.ts';
 import { DBellError } from '../../contract/errors.ts';
+import type { JobSubject, JobTask } from '../../contract/jobs.ts';
 import type { QuantizeInput, QuantizeResult } from '../../contract/quantization.ts';
+import { findRecipe } from '../../quantize/recipes.ts';
 import { removeFinishedWork } from '../../quantize/work-folder.ts';
 import { workFolderOf } from '../run-file.ts';
 import type { RunStore } from '../run-store.ts';
@@ -38,20 +41,21 @@ export function quantizeJob(runs: RunStore, request: QuantizeJobInput): JobDefin
   return {
     kind: 'quantize',
     runId: request.runId,
-    output: input.out,
+    tasks: tasksOf(input),
+    subject: subjectOf(input),
     async run(job) {
       let runId: string | null = null;
-      const begin = (accepted: Accepted) => {
+      const begin = ({ activationBits, ...accepted }: Accepted) => {
         runId = accepted.runId;
         runs.begin({
           ...accepted,
           kind: 'quantize',
           modelFingerprint: null,
           packageFingerprint: null,
-          activationBits: input.activationBits ?? null,
+          activationBits,
           settings: toJson(input),
         });
-        job.setRun(runId);
+        job.setRun(runId, { recipe: accepted.recipe, activationBits });
         job.setResumable(input.out);
       };
       try {
@@ -102,8 +106,27 @@ export function quantizeJob(runs: RunStore, request: QuantizeJobInput): JobDefin
   };
 }
 
+/** In the order in which `run` and `followUp` do them. */
+function tasksOf({ followUp: wanted }: QuantizeInput): JobTask[] {
+  const measurements = (['perplexity', 'quality', 'benchmark'] as const).filter((task) => wanted?.[task]);
+  return ['quantize', ...measurements];
+}
+
+/** Before the recipe is resolved for the model, which the task does; what is wrong with it the task says too. */
+function subjectOf({ model, recipe, activationBits, out }: QuantizeInput): JobSubject {
+  return {
+    models: [model],
+    recipe,
+    activationBits: activationBits ?? findRecipe(recipe)?.recipe.activationBits ?? null,
+    output: out,
+  };
+}
+
 /** What the history's row begins with; `recipe` is the resolved recipe's name. */
-type Accepted = Pick<AcceptedReport, 'runId' | 'createdAt' | 'modelPath'> & { recipe: string };
+type Accepted = Pick<AcceptedReport, 'runId' | 'createdAt' | 'modelPath'> & {
+  recipe: string;
+  activationBits: ActivationBits;
+};
 
 /** Makes the package, or reads from it what the run that made it could not report. */
 async function makePackage(
@@ -112,8 +135,12 @@ async function makePackage(
   begin: (accepted: Accepted) => void,
 ): Promise<Quantized> {
   if (!isComplete) {
-    return job.runTask('quantize', { input, runId, createdAt }, ({ type: _, ...run }) =>
-      begin({ ...run, recipe: String(run.recipe.name) }),
+    return job.runTask('quantize', { input, runId, createdAt }, ({ type: _, recipe, ...run }) =>
+      begin({
+        ...run,
+        recipe: String(recipe.name),
+        activationBits: activationBitsSchema.parse(recipe.activationBits),
+      }),
     );
   }
   const described = await job.runTask('describePackage', { package: input.out }).catch((error: unknown) => {
@@ -127,7 +154,8 @@ async function makePackage(
       `${input.out} exists already and is not the package of this run; choose another output or delete it first`,
     );
   }
-  begin({ runId, createdAt, modelPath: path.resolve(input.model), recipe: described.recipe });
+  const { recipe, activationBits } = described;
+  begin({ runId, createdAt, modelPath: path.resolve(input.model), recipe, activationBits });
   removeFinishedWork(workFolderOf(input.out));
   return { ...described, runId };
 }

@@ -60,7 +60,8 @@ export class JobQueue {
     const base = {
       jobId: randomUUID(),
       runId: definition.runId,
-      ...(definition.subject === undefined ? {} : { subject: definition.subject }),
+      tasks: [...definition.tasks],
+      subject: structuredClone(definition.subject),
       state: 'queued' as const,
       hold: null,
       createdAt: new Date().toISOString(),
@@ -233,10 +234,11 @@ export class JobQueue {
 
   /** Pauses a job that writes while its volume has too little room, and lets it go on when there is room again. */
   #watchDisk(entry: Entry, message: JobContext['message']): () => void {
-    const { job, definition } = entry;
-    if (definition.output === undefined) return () => {};
+    const { job } = entry;
+    const { output } = job.subject;
+    if (output === null) return () => {};
     return watchDisk({
-      output: definition.output,
+      output,
       floorBytes: this.#diskFloorBytes,
       onShort: (hold) => {
         if (job.state !== 'running' && job.hold === null) return;
@@ -253,7 +255,7 @@ export class JobQueue {
         job.hold = null;
         job.state = 'running';
         if (!this.#isHeld(entry)) entry.task?.continue();
-        message('info', `there is room again where ${definition.output} is written; the work goes on`);
+        message('info', `there is room again where ${output} is written; the work goes on`);
         this.#changed(entry);
       },
     });
@@ -367,8 +369,9 @@ export class JobQueue {
       jobId: job.jobId,
       runTask,
       message,
-      setRun: (runId) => {
+      setRun: (runId, known) => {
         job.runId = runId;
+        job.subject = { ...job.subject, ...known };
         this.#changed(entry);
       },
       setResumable: (path) => {

@@ -1,6 +1,6 @@
 import { DBellError } from '../../contract/errors.ts';
 import type { TextStep } from '../../contract/generation.ts';
-import type { JobProgress } from '../../contract/jobs.ts';
+import type { JobProgress, JobTask } from '../../contract/jobs.ts';
 import { coalesce } from '../coalesce.ts';
 import { serviceLimits } from '../limits.ts';
 import type { FromWorkProcess, Report, TaskInput, TaskKind, TaskResult } from '../work-protocol.ts';
@@ -44,7 +44,7 @@ export function remainingMsOf(elapsedMs: number, fraction: number): number | nul
 }
 
 /** What measures window by window reports after each: windows are alike, so the first already tells how long the rest takes. */
-export function windowProgress(control: TaskControl, task: string) {
+export function windowProgress(control: TaskControl, task: Extract<JobTask, 'perplexity' | 'quality'>) {
   const startedAt = performance.now();
   return ({ windowsDone, windowCount }: { windowsDone: number; windowCount: number }): void => {
     const elapsedMs = performance.now() - startedAt;

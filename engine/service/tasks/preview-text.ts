@@ -49,7 +49,8 @@ export const previewTextTask: TaskFunction<'previewText'> = async (input, contro
       };
     }
     const chosen = await readWindows(
-      'previewText',
+      // Looks at what a quantization will read.
+      'quantize',
       input.text,
       { tokenizer, architecture },
       {

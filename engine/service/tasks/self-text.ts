@@ -33,12 +33,7 @@ export async function previewSelfText(
   control: TaskControl,
 ): Promise<{ ids: Int32Array; start: SelfTextStart; notes: string[] }> {
   const { start, notes } = await startOf(source, tokenizer);
-  const ids = await write(
-    source,
-    { ...request, start, tokensOfEach: request.tokensOfEach },
-    control,
-    'preview',
-  );
+  const ids = await write(source, { ...request, start, tokensOfEach: request.tokensOfEach }, control);
   return { ids, start, notes };
 }
 
@@ -72,7 +67,7 @@ export async function selfWindows(
   const ids =
     before?.length === windowCount * context
       ? before
-      : await write(source, { ...request, start, before, onWindow: keep }, control, 'quantize');
+      : await write(source, { ...request, start, before, onWindow: keep }, control);
   return selfTextWindows(ids, { ...settings, start });
 }
 
@@ -111,7 +106,6 @@ async function write(
     ...options
   }: SelfTextRequest & Pick<SelfTextOptions, 'start' | 'tokensOfEach' | 'before' | 'onWindow'>,
   control: TaskControl,
-  task: string,
 ): Promise<Int32Array> {
   const model = await createFloatTextModel(source, { threads });
   const startedAt = performance.now();
@@ -126,7 +120,7 @@ async function write(
       onToken(done, total) {
         const fraction = (done - tokensBefore) / Math.max(1, total - tokensBefore);
         control.progress({
-          task,
+          task: 'quantize',
           stage: 'write text',
           fraction: null,
           step: { index: Math.floor(done / length), count: windowCount, unit: 'window' },

@@ -1,5 +1,6 @@
 import path from 'node:path';
 import type { ActivationBits } from '../../contract/common.ts';
+import type { JobTask } from '../../contract/jobs.ts';
 import { createFloatTextModel } from '../../float/text-model.ts';
 import type { Architecture } from '../../model/architecture.ts';
 import { openModel } from '../../model/open.ts';
@@ -56,7 +57,7 @@ interface SubjectSource {
 
 /** Opens and loads a MODEL or PACKAGE. */
 export async function openSubject(
-  task: string,
+  task: JobTask,
   location: string,
   options: SubjectOptions,
   control: TaskControl,

@@ -1,13 +1,14 @@
 import { type ReadWindowsOptions, readTokenWindows } from '../../calibration/read-windows.ts';
 import type { TokenWindows } from '../../calibration/windows.ts';
 import type { TextSource } from '../../contract/common.ts';
+import type { JobTask } from '../../contract/jobs.ts';
 import type { Architecture } from '../../model/architecture.ts';
 import type { Tokenizer } from '../../model/tokenizer.ts';
 import type { TaskControl } from './control.ts';
 
 /** Token windows of a file, folder or bundled text, with progress and stop. */
 export async function readWindows(
-  task: string,
+  task: JobTask,
   text: TextSource,
   model: { tokenizer: Tokenizer; architecture: Architecture },
   options: Pick<ReadWindowsOptions, 'context' | 'choice' | 'separatorId'>,

@@ -71,7 +71,7 @@ class Hub {
   /** The newest job that downloads this; null where there was none since the service began. */
   job(name: string, file: string | null): JobView | null {
     const subject = downloadSubject(name, file);
-    return jobs.list.find(({ job }) => job.kind === 'download' && job.subject === subject) ?? null;
+    return jobs.list.find(({ job }) => job.kind === 'download' && job.subject.models[0] === subject) ?? null;
   }
 
   isActive(name: string, file: string | null): boolean {

@@ -1,4 +1,5 @@
 import type { ErrorCode } from '../../../../engine/contract/errors.ts';
+import type { JobTask } from '../../../../engine/contract/jobs.ts';
 
 const plural = (count: number, one: string, many: string) => (count === 1 ? one : many);
 
@@ -20,6 +21,8 @@ export const appStrings = {
     places: 'Places',
     notices: 'Messages',
     skipToContent: 'Skip to content',
+    copyPath: 'Copy the path',
+    copyPathOf: (path: string) => `Copy the path ${path}`,
     pathCopied: (path: string) => `Path copied: ${path}`,
   },
   connection: {
@@ -63,7 +66,7 @@ export const appStrings = {
     export: 'Exporting',
     compare: 'Comparing packages',
     download: 'Downloading',
-  } as Record<string, string>,
+  } satisfies Record<JobTask, string>,
   jobStates: {
     queued: 'Waiting',
     running: 'Running',
@@ -75,10 +78,15 @@ export const appStrings = {
   },
   tasks: {
     quantize: 'Quantize',
+    verify: 'Verify',
+    export: 'Export',
     perplexity: 'Perplexity',
     quality: 'Judge quality',
     benchmark: 'Benchmark',
-  },
+    generate: 'Write',
+    compare: 'Compare',
+    download: 'Download',
+  } satisfies Record<JobTask, string>,
   /** The engine's names of what it is doing. */
   stages: {
     prepare: 'Preparing',
