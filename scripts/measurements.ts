@@ -28,7 +28,16 @@ const sections: [prefix: string, heading: string, introduction: string][] = [
     'The grid family',
     'Grids of 2 to 16 levels, quantized for activations of 16 and of 8 bits; lower perplexity is never wrong.',
   ],
-  ['agreement/', 'The packed runtime against the float path', ''],
+  [
+    'export-',
+    'GGUF files in llama.cpp',
+    'Exported packages, run by llama.cpp, beside the packed runtime at A16.',
+  ],
+  [
+    'agreement/',
+    'The packed runtime against the float path',
+    'Rounded activations make mean losses random where a value lies on the border between two integers: either side of it is right, and a model with massive activations carries the choice through whole windows. Where all windows together do not make a difference sure to 0.0005 nats, two more figures stand beside it: what the float path differs from itself by, once its embeddings are moved by one unit in the last place; and what packed runtime and float path differ by, end to end, when both take the same rounded activations.',
+  ],
   ['cost/', 'What quantizing costs', ''],
   ['kills/', 'Killed and resumed', ''],
   ['robustness/', 'Broken inputs, sanitizers, fuzzing', ''],
