@@ -13,7 +13,7 @@ import { limits } from './limits.ts';
 import { layerReportSchema } from './quantization.ts';
 
 /** What a run did. A quantization and the measurements that follow it in the same job are one run. */
-export const runKindSchema = z.enum(['quantize', 'perplexity', 'quality', 'benchmark']);
+export const runKindSchema = z.enum(['quantize', 'verify', 'perplexity', 'quality', 'benchmark']);
 export type RunKind = z.infer<typeof runKindSchema>;
 
 /** `interrupted`: its service ended without a word; like `stopped` and `failed` it may be resumable. */
@@ -57,7 +57,7 @@ export const runDetailSchema = runSummarySchema.extend({
   settings: jsonObjectSchema,
   /** Machine and versions. */
   environment: jsonObjectSchema,
-  /** Whole results by kind: `quantize`, `perplexity`, `quality`, `benchmark`. */
+  /** Whole results by kind: `quantize`, `verify`, `perplexity`, `quality`, `benchmark`. */
   results: jsonObjectSchema,
   layers: z.array(layerReportSchema),
   artifacts: z.array(artifactSchema),

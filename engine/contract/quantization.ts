@@ -83,6 +83,8 @@ export type Estimate = z.infer<typeof estimateSchema>;
 
 /** Measurements that follow a quantization in the same job. */
 export const followUpSchema = z.strictObject({
+  /** Checks the package against the model that it is made from. */
+  verify: z.boolean().default(false),
   perplexity: z
     .strictObject({
       text: textSourceSchema,
@@ -95,6 +97,8 @@ export const followUpSchema = z.strictObject({
     .strictObject({ ...qualitySettings, samples: samplesInputSchema.nullable().default(null) })
     .optional(),
   benchmark: z.boolean().default(false),
+  /** The benchmark measures the original too, the same way, in a process of its own. */
+  benchmarkOriginal: z.boolean().default(false),
 });
 
 export const quantizeInputSchema = z.strictObject({
@@ -175,7 +179,31 @@ export const selfTextSchema = z.object({
   hasConversations: z.boolean(),
 });
 
-export const quantizeResultSchema = z.object({
+export const verifyInputSchema = z.strictObject({
+  package: pathSchema,
+  /** The model that it was made from: its numbers are compared too. */
+  against: pathSchema.optional(),
+  /** Whether the history keeps it. */
+  remember: z.boolean().default(true),
+});
+export type VerifyInput = z.infer<typeof verifyInputSchema>;
+
+export const verifyResultSchema = z.object({
+  ok: z.boolean(),
+  problems: z.array(z.object({ code: z.string(), message: z.string() })),
+  /** Such as an edited model card: nothing that is computed with depends on it. */
+  warnings: z.array(z.string()),
+  package: pathSchema,
+  against: pathSchema.nullable(),
+  checkedFiles: countSchema,
+  checkedTensors: countSchema,
+  checkedBytes: bytesSchema,
+  runId: identifierSchema.nullable(),
+});
+export type VerifyResult = z.infer<typeof verifyResultSchema>;
+
+/** What a quantization made, without what was measured of it. */
+export const quantizedSchema = z.object({
   package: pathSchema,
   runId: identifierSchema,
   recipe: nameSchema,
@@ -216,25 +244,17 @@ export const quantizeResultSchema = z.object({
   /** What single layers needed beyond the recipe, in words. */
   layerNotes: z.array(z.string()),
   warnings: z.array(z.string()),
+});
+export type Quantized = z.infer<typeof quantizedSchema>;
+
+export const quantizeResultSchema = quantizedSchema.extend({
   /** Follow-ups; null where none was asked for. */
+  verify: verifyResultSchema.nullable(),
   perplexity: perplexityResultSchema.nullable(),
   quality: qualityResultSchema.nullable(),
   benchmark: benchmarkResultSchema.nullable(),
 });
 export type QuantizeResult = z.infer<typeof quantizeResultSchema>;
-
-export const verifyResultSchema = z.object({
-  ok: z.boolean(),
-  problems: z.array(z.object({ code: z.string(), message: z.string() })),
-  /** Such as an edited model card: nothing that is computed with depends on it. */
-  warnings: z.array(z.string()),
-  package: pathSchema,
-  against: pathSchema.nullable(),
-  checkedFiles: countSchema,
-  checkedTensors: countSchema,
-  checkedBytes: bytesSchema,
-});
-export type VerifyResult = z.infer<typeof verifyResultSchema>;
 
 const startedJobSchema = z.object({ jobId: identifierSchema, runId: identifierSchema.nullable() });
 
@@ -269,8 +289,6 @@ export const quantizationCalls = {
     input: z.strictObject({ path: pathSchema, threads: threadsSchema.optional() }),
     output: startedJobSchema,
   },
-  verify: {
-    input: z.strictObject({ package: pathSchema, against: pathSchema.optional() }),
-    output: startedJobSchema,
-  },
+  /** What is wrong with a package is the job's result, not its error. */
+  verify: { input: verifyInputSchema, output: startedJobSchema },
 };

@@ -2,7 +2,7 @@ import type { JsonObject } from '../contract/common.ts';
 import { sumOfBytes } from '../contract/itemised-bytes.ts';
 import type { BenchmarkResult, PerplexityResult } from '../contract/measurement.ts';
 import type { QualityResult } from '../contract/quality.ts';
-import type { QuantizeResult } from '../contract/quantization.ts';
+import type { Quantized } from '../contract/quantization.ts';
 import type { SubjectIdentity } from './work-protocol.ts';
 
 /** Any plain value as JSON: what JSON cannot hold becomes null or is left out. */
@@ -27,7 +27,7 @@ export function identityMetrics({ storedBitsPerWeight }: SubjectIdentity) {
   return finite({ storedBitsPerWeight });
 }
 
-export function quantizationMetrics(result: Omit<QuantizeResult, 'perplexity' | 'quality' | 'benchmark'>) {
+export function quantizationMetrics(result: Quantized) {
   return finite({
     storedBitsPerWeight: result.storedBitsPerWeight,
     bytes: result.bytes,

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import {
+  activationBitsSchema,
   countSchema,
   identifierSchema,
   jsonObjectSchema,
@@ -30,8 +31,9 @@ import {
   layerDetailSchema,
   layerReportSchema,
   quantizationCalls,
+  quantizedSchema,
   quantizeInputSchema,
-  quantizeResultSchema,
+  verifyInputSchema,
   verifyResultSchema,
 } from '../contract/quantization.ts';
 import { textPreviewCalls } from '../contract/text-preview.ts';
@@ -69,15 +71,13 @@ export const taskSchemas = {
   benchmark: { input: benchmarkSettingsSchema, result: benchmarkSubjectSchema.extend(identified) },
   quantize: {
     input: z.strictObject({ input: quantizeInputSchema, runId: identifierSchema, createdAt: timeSchema }),
-    result: quantizeResultSchema
-      .omit({ perplexity: true, quality: true, benchmark: true })
-      .extend({ layers: z.array(layerReportSchema), ...identified }),
+    result: quantizedSchema.extend({ layers: z.array(layerReportSchema), ...identified }),
   },
   /** What a package says of the run that made it, for a run that was killed just before it could report its end. */
   describePackage: {
     input: z.strictObject({ package: pathSchema }),
-    result: quantizeResultSchema
-      .omit({ perplexity: true, quality: true, benchmark: true, runId: true })
+    result: quantizedSchema
+      .omit({ runId: true })
       .extend({ layers: z.array(layerReportSchema), ...identified }),
   },
   /** What packages say of themselves, in the order asked for; damaged ones are findings. */
@@ -111,7 +111,15 @@ export const taskSchemas = {
       windows: comparedMeasurementSchema.pick({ textSha256: true, context: true, windows: true }).nullable(),
     }),
   },
-  verify: { input: quantizationCalls.verify.input, result: verifyResultSchema },
+  verify: {
+    input: verifyInputSchema.omit({ remember: true }),
+    /** What the package says of itself is null where it cannot be read. */
+    result: verifyResultSchema.omit({ runId: true }).extend({
+      recipe: z.string().nullable(),
+      activationBits: activationBitsSchema.nullable(),
+      identity: subjectIdentitySchema.nullable(),
+    }),
+  },
   export: { input: exportInputSchema, result: exportResultSchema },
   perplexity: {
     input: perplexityInputSchema,

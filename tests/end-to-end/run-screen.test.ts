@@ -1,6 +1,8 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { browserPath } from './browser.ts';
-import { RunPage, Wizard, workTimeoutMs } from './pages.ts';
+import { RunPage, RunsPage, Wizard, workTimeoutMs } from './pages.ts';
 import { openWindows, type Windows } from './windows.ts';
 
 describe.skipIf(browserPath === null)('the screen of a run', () => {
@@ -29,18 +31,38 @@ describe.skipIf(browserPath === null)('the screen of a run', () => {
       await run.watchTasks();
       await expect
         .poll(() => run.tasks(), { timeout: workTimeoutMs })
-        .toEqual(['done: Quantize', 'Benchmark']);
+        .toEqual(['done: Quantize', 'done: Verify', 'Benchmark']);
       const before = await run.watchedTasks();
       await page.reload();
-      await expect.poll(() => run.tasks()).toEqual(['done: Quantize', 'Benchmark']);
+      await expect.poll(() => run.tasks()).toEqual(['done: Quantize', 'done: Verify', 'Benchmark']);
       await run.watchTasks();
       await wizard.waitForResult();
       for (const tasks of [...before, ...(await run.watchedTasks())]) {
-        expect(tasks.map((task) => task.replace('done: ', ''))).toEqual(['Quantize', 'Benchmark']);
+        expect(tasks.map((task) => task.replace('done: ', ''))).toEqual(['Quantize', 'Verify', 'Benchmark']);
       }
       // The result says the same.
       await page.getByRole('heading', { name: 'dbell-stories-7m · rtn-4 · A8' }).waitFor();
       await page.getByRole('button', { name: `Copy the path ${output}` }).waitFor();
+
+      // Verified with the run, again when asked to, and found out when a byte has changed.
+      const verification = page.getByRole('region', { name: 'Verification' });
+      await verification.getByText('weights compared with dbell-stories-7m').waitFor();
+      expect(await verification.getByRole('link').count()).toBe(0);
+      await verification.getByRole('button', { name: 'Verify again' }).click();
+      await verification.getByRole('link').waitFor({ timeout: workTimeoutMs });
+      expect(await verification.textContent()).toContain('Verified');
+      const file = path.join(output, 'model.safetensors');
+      const bytes = readFileSync(file);
+      bytes[bytes.length - 100]! ^= 1;
+      writeFileSync(file, bytes);
+      const runs = new RunsPage(page);
+      await runs.open();
+      await runs.row('rtn-4').filter({ hasText: 'Quantization' }).getByRole('checkbox').check();
+      await page.getByRole('button', { name: 'Verify' }).click();
+      const damaged = verification.getByRole('alert').filter({ hasText: 'This package is damaged' });
+      await damaged.getByText(/model\.safetensors/).waitFor({ timeout: workTimeoutMs });
+      await runs.open();
+      await expect.poll(() => runs.rows().filter({ hasText: 'Verification' }).count()).toBe(2);
       expect(studio.faults()).toEqual([]);
       await page.close();
     },

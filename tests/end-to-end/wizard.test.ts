@@ -22,7 +22,7 @@ describe.skipIf(browserPath === null)('the studio in a browser', () => {
       await wizard.chooseRecipe('dbellquant');
       await wizard.next();
       await page.getByText('Window 1').waitFor({ timeout: workTimeoutMs });
-      await wizard.keepItShort({ quality: true, benchmark: true });
+      await wizard.keepItShort({ quality: true, benchmark: true, original: true });
       await wizard.run();
       await wizard.waitForLayers(3);
 
@@ -44,6 +44,8 @@ describe.skipIf(browserPath === null)('the studio in a browser', () => {
       await picture(page, 'result');
       await page.getByRole('heading', { name: 'The same prompt, continued by both' }).waitFor();
       await page.getByRole('heading', { name: 'Benchmark' }).waitFor();
+      await page.getByRole('columnheader', { name: 'dbell-stories-7m (full precision)' }).waitFor();
+      await page.getByRole('region', { name: 'Verification' }).getByText('Verified').waitFor();
       expect(studio.faults()).toEqual([]);
 
       await page.getByRole('link', { name: 'Try it' }).click();

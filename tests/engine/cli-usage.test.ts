@@ -82,7 +82,10 @@ test.runIf(process.platform === 'linux')(
 );
 
 test.each([
-  [['history', 'list', '--kind', 'quantise'], 'Allowed choices are quantize, perplexity, quality, benchmark'],
+  [
+    ['history', 'list', '--kind', 'quantise'],
+    'Allowed choices are quantize, verify, perplexity, quality, benchmark',
+  ],
   [['history', 'list', '--sort-by', 'size'], 'Allowed choices are createdAt'],
   [['history', 'show', '../x'], 'Runs are named by letters'],
   [['history', 'compare', 'abc'], 'give two runs or more to compare'],

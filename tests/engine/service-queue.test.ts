@@ -18,6 +18,7 @@ const result: VerifyResult = {
   checkedFiles: 0,
   checkedTensors: 0,
   checkedBytes: 0,
+  runId: null,
 };
 
 function job(run: (context: JobContext) => Promise<unknown>): JobDefinition<'verify'> {

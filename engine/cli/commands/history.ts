@@ -13,6 +13,7 @@ import {
 import { limits } from '../../contract/limits.ts';
 import { perplexityResultSchema } from '../../contract/measurement.ts';
 import { qualityResultSchema } from '../../contract/quality.ts';
+import { verifyResultSchema } from '../../contract/quantization.ts';
 import { verdictSentence } from '../../contract/verdict.ts';
 import type { AddCommand, Run } from '../command.ts';
 import { formatBytes, formatCounted, formatDuration, significant } from '../format.ts';
@@ -25,6 +26,7 @@ import {
   withOutputOptions,
 } from '../options.ts';
 import { cut, pairs, table, wrap } from '../table.ts';
+import { describeVerification } from './verify.ts';
 
 export const historyCommand: AddCommand = (program, run) => {
   const history = program
@@ -137,6 +139,7 @@ function detailOf(run: RunDetail, measurements: RunDetail[], madeBy: RunSummary 
       ['note', run.note === '' ? null : run.note],
       ['error', run.error?.message],
       ['verdict', verdictOf(run.results)],
+      ['verified', verifiedOf(run.results)],
       ['made by', madeBy === null ? null : `${madeBy.runId.slice(0, shownIdLength)} ${madeBy.recipe ?? ''}`],
       ...run.artifacts.map((artifact): [string, string] => [
         artifact.kind,
@@ -165,8 +168,12 @@ function measurementOf({ runId, kind, createdAt, metrics, results }: RunDetail):
   const quality = qualityResultSchema.safeParse(results.quality).data;
   const plain = perplexityResultSchema.safeParse(results.perplexity).data;
   const text = quality ?? plain;
-  const figures =
-    kind === 'benchmark'
+  const verified = verifyResultSchema.safeParse(results.verify).data;
+  const figures = verified
+    ? verified.ok
+      ? 'ok'
+      : `NOT ok: ${verified.problems[0]?.message ?? ''}`
+    : kind === 'benchmark'
       ? `decode ${of('decodeTokensPerSecond', 4)} tokens/s`
       : `perplexity ${of('perplexity', 5)}${quality ? `, ${of('perplexityRatio', 4)} × the original's: ${quality.verdict}` : ''}`;
   const measuredOn = text ? ` (${text.textName}, ${text.tokens} tokens, context ${text.context})` : '';
@@ -179,6 +186,12 @@ function verdictOf({ benchmark, quality }: JsonObject): string | null {
   const sentence = judged.success ? wrap(verdictSentence(judged.data), 62) : null;
   const stability = stabilityOf(benchmark);
   return sentence === null || stability === null ? (sentence ?? stability) : `${sentence}\n${stability}`;
+}
+
+/** Whether the package is whole, and what was checked for it. */
+function verifiedOf({ verify }: JsonObject): string | null {
+  const found = verifyResultSchema.safeParse(verify).data;
+  return found ? describeVerification(found) : null;
 }
 
 function stabilityOf(benchmark: JsonObject[string] | undefined): string | null {

@@ -5,6 +5,7 @@ import type { QuantizeInput } from '../../contract/quantization.ts';
 import { recipes } from '../../quantize/recipes.ts';
 import { readOnlySubject } from '../jobs/job.ts';
 import { type QuantizeJobInput, quantizeJob } from '../jobs/quantize.ts';
+import { verifyJob } from '../jobs/verify.ts';
 import { differingSettings, outputOf, readRunFile, workFolderOf } from '../run-file.ts';
 import type { RunStore } from '../run-store.ts';
 import { toJson } from '../runs.ts';
@@ -40,13 +41,7 @@ export function quantizationHandlers({
       return { jobId, runId };
     },
     verify: (input) => {
-      const { jobId, runId } = queue.add({
-        kind: 'verify',
-        runId: null,
-        tasks: ['verify'],
-        subject: readOnlySubject(input.package, ...(input.against === undefined ? [] : [input.against])),
-        run: ({ runTask }) => runTask('verify', input),
-      });
+      const { jobId, runId } = queue.add(verifyJob(runs, input));
       return { jobId, runId };
     },
     export: (input) => {

@@ -107,7 +107,12 @@ export function benchmarkJob(
     tasks: ['benchmark'],
     subject: readOnlySubject(settings.model, ...(baseline === undefined ? [] : [baseline])),
     async run(job) {
-      const { result, identity } = await benchmarkSubjects(job, settings, baseline, runId);
+      const { result, identity } = await benchmarkSubjects(
+        job,
+        settings,
+        baseline === undefined ? undefined : { model: baseline, isOptional: false },
+        runId,
+      );
       if (runId !== null) {
         runs.record(
           {
@@ -133,12 +138,12 @@ export function benchmarkJob(
 
 /**
  * One process after another: subjects that run side by side would measure each other. The memory comes first, in a process of its own, since its buffer would
- * be in a subject's peak.
+ * be in a subject's peak. An optional baseline that does not fit the memory is left out, and said.
  */
 export async function benchmarkSubjects(
-  { runTask }: JobContext,
+  { runTask, message }: JobContext,
   settings: z.input<typeof benchmarkSettingsSchema>,
-  baseline: string | undefined,
+  baseline: { model: string; isOptional: boolean } | undefined,
   runId: string | null,
 ): Promise<{ result: BenchmarkResult; identity: SubjectIdentity }> {
   const complete = benchmarkSettingsSchema.parse(settings);
@@ -152,12 +157,19 @@ export async function benchmarkSubjects(
   const { identity, ...subject } = await runTask('benchmark', complete);
   const result = { ...besideBandwidth(subject, bandwidth), baseline: null, runId };
   if (baseline === undefined) return { result, identity };
-  const { identity: _, ...other } = await runTask('benchmark', {
-    ...complete,
-    model: baseline,
-    activationBits: undefined,
-  });
-  return { result: { ...result, baseline: besideBandwidth(other, bandwidth) }, identity };
+  try {
+    const { identity: _, ...other } = await runTask('benchmark', {
+      ...complete,
+      model: baseline.model,
+      activationBits: undefined,
+    });
+    return { result: { ...result, baseline: besideBandwidth(other, bandwidth) }, identity };
+  } catch (error) {
+    const payload = toErrorPayload(error);
+    if (!baseline.isOptional || payload.code !== 'out-of-memory') throw error;
+    message('warning', `${baseline.model} was not benchmarked beside the package: ${payload.message}`);
+    return { result, identity };
+  }
 }
 
 /** What was measured of a subject, seen against how fast the memory is. */

@@ -4,7 +4,13 @@ import { type ActivationBits, activationBitsSchema } from '../../contract/common
 import { toErrorPayload } from '../../contract/error-payload.ts';
 import { DBellError } from '../../contract/errors.ts';
 import type { JobSubject, JobTask } from '../../contract/jobs.ts';
-import type { QuantizeInput, QuantizeResult } from '../../contract/quantization.ts';
+import {
+  type Quantized,
+  type QuantizeInput,
+  type QuantizeResult,
+  quantizedSchema,
+  type VerifyResult,
+} from '../../contract/quantization.ts';
 import { findRecipe } from '../../quantize/recipes.ts';
 import { removeFinishedWork } from '../../quantize/work-folder.ts';
 import { workFolderOf } from '../run-file.ts';
@@ -30,7 +36,9 @@ export interface QuantizeJobInput {
   isComplete?: boolean;
 }
 
-type Quantized = TaskResult<'quantize'>;
+type Made = TaskResult<'quantize'>;
+
+const nothingMeasured = { verify: null, perplexity: null, quality: null, benchmark: null };
 
 /**
  * Quantize, then what the request wants measured, then the end of the history's row. The row exists from the moment the run holds its output, so that
@@ -69,7 +77,8 @@ export function quantizeJob(runs: RunStore, request: QuantizeJobInput): JobDefin
               ...(result.benchmark ? benchmarkMetrics(result.benchmark) : {}),
             },
             results: toJson({
-              quantize: { ...result, perplexity: undefined, quality: undefined, benchmark: undefined },
+              quantize: quantizedSchema.parse(result),
+              verify: result.verify ?? undefined,
               perplexity: result.perplexity ?? undefined,
               quality: result.quality ?? undefined,
               benchmark: result.benchmark ?? undefined,
@@ -87,7 +96,7 @@ export function quantizeJob(runs: RunStore, request: QuantizeJobInput): JobDefin
         try {
           result = await followUp(job, input, quantized);
         } catch (error) {
-          finish({ ...quantized, perplexity: null, quality: null, benchmark: null });
+          finish({ ...quantized, ...nothingMeasured });
           const { code, message } = toErrorPayload(error);
           throw new DBellError(
             code,
@@ -108,8 +117,10 @@ export function quantizeJob(runs: RunStore, request: QuantizeJobInput): JobDefin
 
 /** In the order in which `run` and `followUp` do them. */
 function tasksOf({ followUp: wanted }: QuantizeInput): JobTask[] {
-  const measurements = (['perplexity', 'quality', 'benchmark'] as const).filter((task) => wanted?.[task]);
-  return ['quantize', ...measurements];
+  const followUps = (['verify', 'perplexity', 'quality', 'benchmark'] as const).filter(
+    (task) => wanted?.[task],
+  );
+  return ['quantize', ...followUps];
 }
 
 /** Before the recipe is resolved for the model, which the task does; what is wrong with it the task says too. */
@@ -133,7 +144,7 @@ async function makePackage(
   job: JobContext,
   { input, runId, createdAt, isComplete }: QuantizeJobInput,
   begin: (accepted: Accepted) => void,
-): Promise<Quantized> {
+): Promise<Made> {
   if (!isComplete) {
     return job.runTask('quantize', { input, runId, createdAt }, ({ type: _, recipe, ...run }) =>
       begin({
@@ -164,10 +175,11 @@ async function makePackage(
 async function followUp(
   job: JobContext,
   { followUp: wanted, threads, model }: QuantizeInput,
-  quantized: Omit<Quantized, 'layers' | 'identity'>,
+  quantized: Quantized,
 ): Promise<QuantizeResult> {
   const { package: folder, runId } = quantized;
   const common = { model: folder, threads, documentSeparator: 'default', remember: true } as const;
+  const verify = wanted?.verify ? await verified(job, folder, model, runId) : null;
   const perplexity = wanted?.perplexity
     ? ofRun(await job.runTask('perplexity', { ...wanted.perplexity, ...common }), runId)
     : null;
@@ -175,9 +187,36 @@ async function followUp(
     ? ofRun(await job.runTask('quality', { ...wanted.quality, ...common, against: model }), runId)
     : null;
   const benchmark = wanted?.benchmark
-    ? (await benchmarkSubjects(job, { model: folder, threads }, undefined, runId)).result
+    ? (
+        await benchmarkSubjects(
+          job,
+          { model: folder, threads },
+          wanted.benchmarkOriginal ? { model, isOptional: true } : undefined,
+          runId,
+        )
+      ).result
     : null;
-  return { ...quantized, perplexity, quality, benchmark };
+  return { ...quantized, verify, perplexity, quality, benchmark };
+}
+
+/** Whether the package is what was to be made. What is wrong with it is told at once, and does not keep it from being measured. */
+async function verified(
+  job: JobContext,
+  folder: string,
+  against: string,
+  runId: string,
+): Promise<VerifyResult> {
+  const {
+    identity: _,
+    recipe: __,
+    activationBits: ___,
+    ...found
+  } = await job.runTask('verify', {
+    package: folder,
+    against,
+  });
+  for (const { message } of found.problems) job.message('warning', message);
+  return { ...found, runId };
 }
 
 /** A measurement as a part of this run. */

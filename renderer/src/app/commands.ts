@@ -65,7 +65,7 @@ export const commands: Command[] = [
     label: strings.commands.benchmark,
     icon: 'speed',
     group: 'go',
-    run: () => navigation.go({ place: 'benchmark', jobId: null, model: null }),
+    run: () => navigation.go({ place: 'benchmark', jobId: null }),
   },
   {
     id: 'settings',
@@ -84,7 +84,7 @@ export const commands: Command[] = [
     run: () => {
       const job = runningJob();
       if (!job) return;
-      if (job.kind === 'benchmark') navigation.go({ place: 'benchmark', jobId: job.jobId, model: null });
+      if (job.kind === 'benchmark') navigation.go({ place: 'benchmark', jobId: job.jobId });
       else if (job.kind === 'generate') navigation.go({ place: 'playground', models: [] });
       else navigation.go({ place: 'new', step: 'run', id: job.jobId });
     },

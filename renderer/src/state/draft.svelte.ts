@@ -32,10 +32,12 @@ interface DraftValues {
   seed: number | null;
   /** Null: as suggested. */
   out: string | null;
+  verify: boolean;
   measureQuality: boolean;
   qualityText: TextSource;
   qualityWindows: number;
   benchmark: boolean;
+  benchmarkOriginal: boolean;
   lastPlace: Extract<Route, { place: 'new' }>;
 }
 
@@ -52,10 +54,12 @@ const empty: DraftValues = {
   context: null,
   seed: null,
   out: null,
+  verify: true,
   measureQuality: true,
   qualityText: { bundled: 'stories-validation' },
   qualityWindows: 16,
   benchmark: true,
+  benchmarkOriginal: true,
   lastPlace: { place: 'new', step: 'model', id: null },
 };
 
@@ -123,7 +127,9 @@ export function useRequest(request: QuantizeInput): void {
     windows: request.windows ?? 64,
     context: request.context ?? null,
     seed: request.seed ?? null,
+    verify: request.followUp?.verify ?? false,
     measureQuality: request.followUp?.quality !== undefined,
     benchmark: request.followUp?.benchmark ?? false,
+    benchmarkOriginal: request.followUp?.benchmarkOriginal ?? false,
   } satisfies Partial<DraftValues>);
 }

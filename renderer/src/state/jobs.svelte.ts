@@ -114,6 +114,14 @@ class Jobs {
     return found ?? null;
   }
 
+  /** The verification of this package that waits or runs. */
+  verificationOf(packagePath: string): JobView | null {
+    const found = [...this.all.values()].find(
+      ({ job }) => job.kind === 'verify' && job.subject.models[0] === packagePath && isActive(job),
+    );
+    return found ?? null;
+  }
+
   get queuedCount(): number {
     return [...this.all.values()].filter(({ job }) => job.state === 'queued').length;
   }

@@ -11,7 +11,8 @@ export type Route =
   | { place: 'runs'; view: 'detail'; runId: string }
   | { place: 'runs'; view: 'compare'; runIds: string[] }
   | { place: 'playground'; models: string[] }
-  | { place: 'benchmark'; jobId: string | null; model: string | null }
+  /** Without a job: what is to be measured, and beside what. */
+  | { place: 'benchmark'; jobId: string | null; model?: string; baseline?: string }
   | { place: 'settings' };
 
 function isStep(text: string | undefined): text is WizardStep {
@@ -32,7 +33,12 @@ export function parseRoute(hash: string): Route {
     case 'playground':
       return { place: 'playground', models: parameters.getAll('model') };
     case 'benchmark':
-      return { place: 'benchmark', jobId: parts[1] ?? null, model: parameters.get('model') };
+      return {
+        place: 'benchmark',
+        jobId: parts[1] ?? null,
+        model: parameters.get('model') ?? undefined,
+        baseline: parameters.get('baseline') ?? undefined,
+      };
     case 'settings':
       return { place: 'settings' };
     default:
@@ -64,8 +70,10 @@ export function addressOf(route: Route): string {
       return route.models.length === 0 ? '#/playground' : `#/playground?${query}`;
     }
     case 'benchmark': {
-      const query = route.model === null ? '' : `?${new URLSearchParams({ model: route.model })}`;
-      return route.jobId === null ? `#/benchmark${query}` : `#/benchmark/${encodeURIComponent(route.jobId)}`;
+      if (route.jobId !== null) return `#/benchmark/${encodeURIComponent(route.jobId)}`;
+      const { model, baseline } = route;
+      if (model === undefined) return '#/benchmark';
+      return `#/benchmark?${new URLSearchParams({ model, ...(baseline === undefined ? {} : { baseline }) })}`;
     }
     case 'settings':
       return '#/settings';

@@ -7,21 +7,25 @@ import {
   perplexityResultSchema,
 } from '../../../engine/contract/measurement.ts';
 import { type QualityResult, qualityResultSchema } from '../../../engine/contract/quality.ts';
-import { quantizeInputSchema, quantizeResultSchema } from '../../../engine/contract/quantization.ts';
-
-const quantizedSchema = quantizeResultSchema.omit({ perplexity: true, quality: true, benchmark: true });
-export type Quantized = z.infer<typeof quantizedSchema>;
+import {
+  type Quantized,
+  quantizedSchema,
+  quantizeInputSchema,
+  type VerifyResult,
+  verifyResultSchema,
+} from '../../../engine/contract/quantization.ts';
 
 /** A run's results in their own types. One that another version wrote in another shape is null, and its figures in the table still stand. */
 export interface RunResults {
   quantize: Quantized | null;
+  verify: VerifyResult | null;
   perplexity: PerplexityResult | null;
   quality: QualityResult | null;
   benchmark: BenchmarkResult | null;
   /** Runs of their own from which a result comes that the run does not have itself. */
   measuredBy: Partial<Record<MeasuredKind, RunDetail>>;
 }
-type MeasuredKind = 'perplexity' | 'quality' | 'benchmark';
+type MeasuredKind = 'verify' | 'perplexity' | 'quality' | 'benchmark';
 
 /** `measurements` of a quantization's package, newest first: of each kind that the run itself has not, the newest stands in. */
 export function resultsOf(run: RunDetail, measurements: readonly RunDetail[] = []): RunResults {
@@ -39,11 +43,27 @@ export function resultsOf(run: RunDetail, measurements: readonly RunDetail[] = [
   };
   return {
     quantize: quantizedSchema.safeParse(run.results.quantize).data ?? null,
+    verify: newestVerification(run, measurements, measuredBy),
     perplexity: find('perplexity', perplexityResultSchema),
     quality: find('quality', qualityResultSchema),
     benchmark: find('benchmark', benchmarkResultSchema),
     measuredBy,
   };
+}
+
+/** A package may be damaged after it was made: what was found last counts. */
+function newestVerification(
+  run: RunDetail,
+  measurements: readonly RunDetail[],
+  measuredBy: RunResults['measuredBy'],
+): VerifyResult | null {
+  for (const measured of measurements) {
+    const found = verifyResultSchema.safeParse(measured.results.verify).data;
+    if (found === undefined) continue;
+    measuredBy.verify = measured;
+    return found;
+  }
+  return verifyResultSchema.safeParse(run.results.verify).data ?? null;
 }
 
 /** What was asked of a quantization; null for other runs. */

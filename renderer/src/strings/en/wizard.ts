@@ -176,6 +176,8 @@ export const wizardStrings = {
       noText: (recipe: string) => `${recipe} looks at no text; nothing has to be chosen here.`,
       noPreview: 'Nothing to preview: this recipe needs no text.',
       afterTitle: 'After that',
+      verify: 'Verify the package',
+      verifyDetail: 'Structure, hashes, and every number against the original.',
       quality: 'Judge the quality',
       qualityDetail:
         'Perplexity, agreement and sample texts beside the original, on text that it was not calibrated on.',
@@ -187,6 +189,8 @@ export const wizardStrings = {
       windowsUnit: 'windows',
       benchmark: 'Benchmark it',
       benchmarkDetail: 'Load time, first token, prefill and decode speed, peak memory.',
+      benchmarkOriginal: 'And the original beside it',
+      benchmarkOriginalDetail: 'The same way, in a process of its own; large models take minutes.',
       outTitle: 'Output',
       out: 'Package folder',
       outHint: 'A new folder. It appears when the package is complete; until then its work is beside it.',
