@@ -122,7 +122,7 @@ test.each([
   [
     'history.list',
     { kind: 'x' },
-    'history.list: kind: expected one of quantize, perplexity, quality, benchmark, got "x"',
+    'history.list: kind: expected one of quantize, verify, perplexity, quality, benchmark, got "x"',
   ],
   ['history.compare', { runIds: ['a'] }, 'history.compare: runIds: must have at least 2 entries, got 1'],
   [
