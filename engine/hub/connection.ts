@@ -12,6 +12,8 @@ export interface HubConnection {
   /** Aborted when the work is to stop. */
   readonly signal: AbortSignal;
   readonly times: HubTimes;
+  /** In a row that bring nothing new, before the person is told. */
+  readonly attempts: number;
 }
 
 /** Visible ASCII: what a header can carry. */
@@ -23,13 +25,14 @@ export function connectionTo(
   token: string | null,
   signal: AbortSignal,
   times: HubTimes = hubTimes,
+  attempts: number = hubLimits.attempts,
 ): HubConnection {
   const problem = endpointProblem(endpoint);
   if (problem !== null) throw new DBellError('invalid-input', `the server ${shortly(endpoint)}: ${problem}`);
   if (token !== null && !tokenPattern.test(token)) {
     throw new DBellError('invalid-input', 'the access token holds blanks or characters that no token has');
   }
-  return { endpoint: endpoint.replace(/\/+$/, ''), token, signal, times };
+  return { endpoint: endpoint.replace(/\/+$/, ''), token, signal, times, attempts };
 }
 
 export interface RequestOptions {
@@ -203,13 +206,13 @@ async function withRetries<T>(connection: HubConnection, work: () => Promise<T>)
 
 /** Resolves when it is time for the next attempt. Throws what is no use to try again, and after `attempts` attempts. */
 export async function waitBeforeRetry(
-  { signal, times }: HubConnection,
+  { signal, times, attempts }: HubConnection,
   error: unknown,
   attempt: number,
 ): Promise<void> {
   if (!(error instanceof TransientFailure)) throw error;
   const waitMs = error.retryAfterMs ?? times.retryMs * 2 ** (attempt - 1);
-  if (attempt >= hubLimits.attempts || waitMs > hubLimits.retryAfterMs) {
+  if (attempt >= attempts || waitMs > hubLimits.retryAfterMs) {
     throw new DBellError('network-error', error.message, { cause: error });
   }
   try {

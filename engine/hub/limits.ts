@@ -14,6 +14,8 @@ export const hubLimits = {
   diskReserveBytes: 256 * 2 ** 20,
   /** Attempts in a row that bring nothing new, before the person is told. */
   attempts: 6,
+  /** The same of a question that somebody sits and waits for: three attempts take three seconds where nothing answers. */
+  questionAttempts: 3,
   /** A server may ask to be left alone for as long as this; beyond it the person is told. */
   retryAfterMs: 120_000,
 } as const;

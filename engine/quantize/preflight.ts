@@ -1,4 +1,3 @@
-import { accessSync, constants, existsSync, lstatSync, realpathSync } from 'node:fs';
 import { freemem, totalmem } from 'node:os';
 import path from 'node:path';
 import type { TokenWindows } from '../calibration/windows.ts';
@@ -10,12 +9,9 @@ import type { ModelSource } from '../model/source.ts';
 import { checkKept } from './as-is.ts';
 import { type EstimateInputs, estimateQuantization, type QuantizationEstimate } from './estimate.ts';
 import { diskReserveBytes } from './limits.ts';
+import { checkOutput } from './output-check.ts';
 import type { Recipe } from './recipe.ts';
 import { needsCalibration } from './resolve-recipe.ts';
-import { retiredSuffix, workDirectorySuffix } from './work-folder.ts';
-
-/** Longest file name of the common file systems. */
-const maximumNameBytes = 255;
 
 export interface PreflightInputs {
   source: ModelSource;
@@ -50,7 +46,7 @@ export function checkBeforeStart(inputs: PreflightInputs): {
       `recipe ${recipe.name} needs calibration text; give one with --calibration`,
     );
   }
-  checkOutput(inputs);
+  checkOutput(source.path, inputs.outputDirectory, inputs.resuming?.packageMayExist);
   const kept = recipe.binarizer.kind === 'as-is' ? checkKept(source) : null;
   const estimateInputs: EstimateInputs = {
     architecture: source.architecture,
@@ -93,46 +89,6 @@ function checkWindows(windows: TokenWindows, source: ModelSource): void {
     refuse(
       `token ${position} has id ${ids[position]}, outside the vocabulary of ${vocabularySize}; the text was tokenized for another model`,
     );
-  }
-}
-
-/** Real path of the nearest folder that exists, with the rest appended. */
-function resolveThroughLinks(target: string): string {
-  const absolute = path.resolve(target);
-  if (existsSync(absolute)) return realpathSync(absolute);
-  const parent = path.dirname(absolute);
-  return parent === absolute ? absolute : path.join(resolveThroughLinks(parent), path.basename(absolute));
-}
-
-function checkOutput({ source, outputDirectory, resuming }: PreflightInputs): void {
-  const output = resolveThroughLinks(outputDirectory);
-  const inside = path.relative(source.path, output);
-  if (inside === '' || (!inside.startsWith('..') && !path.isAbsolute(inside))) {
-    throw new DBellError(
-      'invalid-input',
-      `output ${output} lies inside the model ${source.path}, which is never written to; choose another folder`,
-    );
-  }
-  const nameBytes = Buffer.byteLength(path.basename(output));
-  const suffixBytes = workDirectorySuffix.length + retiredSuffix.length;
-  if (nameBytes + suffixBytes > maximumNameBytes) {
-    throw new DBellError(
-      'invalid-input',
-      `the name of output ${output} has ${nameBytes} bytes; at most ${maximumNameBytes - suffixBytes} leave room for the names of the work folder; choose a shorter name`,
-    );
-  }
-  // lstat, so that a link that leads nowhere counts: the package could not take its name.
-  if (lstatSync(path.resolve(outputDirectory), { throwIfNoEntry: false }) && !resuming?.packageMayExist) {
-    throw new DBellError(
-      'output-exists',
-      `output ${output} exists already; choose another folder or remove it`,
-    );
-  }
-  const parent = nearestExistingFolder(path.dirname(output));
-  try {
-    accessSync(parent, constants.W_OK);
-  } catch (cause) {
-    throw fileError(cause, `create ${path.basename(output)}`, parent);
   }
 }
 

@@ -51,7 +51,8 @@ export function readRunFile(workFolder: string): RunFile | null {
   try {
     text = readFileSync(file, 'utf8');
   } catch (cause) {
-    if (systemErrorCode(cause) === 'ENOENT' || systemErrorCode(cause) === 'ENOTDIR') return null;
+    // A name beyond what the file system takes is refused where outputs are checked, in its own words.
+    if (['ENOENT', 'ENOTDIR', 'ENAMETOOLONG'].includes(systemErrorCode(cause) ?? '')) return null;
     throw fileError(cause, 'read', file);
   }
   const damaged = (reason: string) =>

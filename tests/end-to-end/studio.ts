@@ -14,9 +14,14 @@ export interface Studio {
   close(): Promise<void>;
 }
 
-export async function startStudio(): Promise<Studio> {
+export interface StudioOptions {
+  /** A home that is there already, and stays; by default an empty one, which goes with the studio. */
+  home?: string;
+}
+
+export async function startStudio(options: StudioOptions = {}): Promise<Studio> {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'dbell-end-to-end-'));
-  const home = path.join(folder, 'home');
+  const home = options.home ?? path.join(folder, 'home');
   const service = await superviseWebService({ home, pageFolder });
   return {
     origin: service.origin,

@@ -1,7 +1,7 @@
 import type { Page } from '@playwright/test';
 import { buildPage, isPageStale } from '../../main/page-build.ts';
 import { launchBrowser } from './browser.ts';
-import { openPage, startStudio } from './studio.ts';
+import { openPage, type StudioOptions, startStudio } from './studio.ts';
 
 export interface WindowOptions {
   theme?: 'light' | 'dark';
@@ -20,9 +20,9 @@ export interface Windows {
   close(): Promise<void>;
 }
 
-export async function openWindows(): Promise<Windows> {
+export async function openWindows(options: StudioOptions = {}): Promise<Windows> {
   if (isPageStale()) buildPage();
-  const studio = await startStudio();
+  const studio = await startStudio(options);
   const browser = await launchBrowser().catch(async (error: unknown) => {
     await studio.close();
     throw error;

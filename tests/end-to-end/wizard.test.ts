@@ -1,4 +1,3 @@
-import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { browserPath } from './browser.ts';
 import { picture, RunsPage, Wizard, workTimeoutMs } from './pages.ts';
@@ -152,24 +151,6 @@ describe.skipIf(browserPath === null)('the studio in a browser', () => {
       await page.close();
     },
     2 * workTimeoutMs,
-  );
-
-  test(
-    'what cannot be used is said where it can be mended, and nothing typed is lost',
-    async () => {
-      const page = await studio.open();
-      const wizard = new Wizard(page);
-      await wizard.start();
-      const missing = path.join(studio.home, 'no-such-model');
-      await wizard.openModel(missing);
-      await page.getByRole('alert').waitFor({ timeout: workTimeoutMs });
-      expect(await page.getByRole('alert').textContent()).toContain(missing);
-      expect(await page.getByLabel('Model folder or .gguf file').inputValue()).toBe(missing);
-      expect(await page.getByRole('button', { name: 'Continue' }).isDisabled()).toBe(true);
-      expect(studio.faults()).toEqual([]);
-      await page.close();
-    },
-    workTimeoutMs,
   );
 
   test(

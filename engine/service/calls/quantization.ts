@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { existsSync, realpathSync } from 'node:fs';
+import path from 'node:path';
 import { DBellError } from '../../contract/errors.ts';
 import type { QuantizeInput } from '../../contract/quantization.ts';
+import { checkOutput } from '../../quantize/output-check.ts';
 import { recipes } from '../../quantize/recipes.ts';
 import { readOnlySubject } from '../jobs/job.ts';
 import { type QuantizeJobInput, quantizeJob } from '../jobs/quantize.ts';
@@ -10,6 +12,7 @@ import { differingSettings, outputOf, readRunFile, workFolderOf } from '../run-f
 import type { RunStore } from '../run-store.ts';
 import { toJson } from '../runs.ts';
 import { startTask } from '../supervisor.ts';
+import { checkWorkFolder } from '../work-folder-check.ts';
 import type { HandlerContext, Handlers } from './handlers.ts';
 
 export function quantizationHandlers({
@@ -61,7 +64,11 @@ export function quantizationHandlers({
 function newOrUnfinished(input: QuantizeInput, runs: RunStore): QuantizeJobInput {
   const workFolder = workFolderOf(input.out);
   const before = readRunFile(workFolder) ?? unreported(input.out, runs);
-  if (before === null) return { input, runId: randomUUID(), createdAt: new Date().toISOString() };
+  if (before === null) {
+    checkOutput(realPathOf(input.model), input.out);
+    checkWorkFolder(input.out, workFolder);
+    return { input, runId: randomUUID(), createdAt: new Date().toISOString() };
+  }
   const differing = differingSettings(before.input, input);
   if (differing.length > 0) {
     if ('isComplete' in before) return { input, runId: randomUUID(), createdAt: new Date().toISOString() };
@@ -71,6 +78,11 @@ function newOrUnfinished(input: QuantizeInput, runs: RunStore): QuantizeJobInput
     );
   }
   return { ...before, input };
+}
+
+/** Without links; as it is where there is nothing, which opening it says better. */
+function realPathOf(target: string): string {
+  return existsSync(target) ? realpathSync(target) : path.resolve(target);
 }
 
 /** The run whose package stands in OUT although its end was never reported. */

@@ -2,6 +2,7 @@ import { DBellError } from '../../contract/errors.ts';
 import { connectionTo, type HubConnection } from '../../hub/connection.ts';
 import { downloadModel } from '../../hub/download.ts';
 import { TransientFailure } from '../../hub/failures.ts';
+import { hubLimits, hubTimes } from '../../hub/limits.ts';
 import { describeRepository, searchModels } from '../../hub/repository.ts';
 import { DownloadStore } from '../../hub/store.ts';
 import type { HubAccess } from '../network.ts';
@@ -11,7 +12,12 @@ import { remainingMsOf, type TaskControl, type TaskFunction } from './control.ts
 const stopPollMs = 100;
 
 export const hubSearchTask: TaskFunction<'hubSearch'> = async ({ access, query, limit }, control) => ({
-  models: await withConnection(access, control, (connection) => searchModels(connection, query, limit)),
+  models: await withConnection(
+    access,
+    control,
+    (connection) => searchModels(connection, query, limit),
+    hubLimits.questionAttempts,
+  ),
 });
 
 export const hubModelTask: TaskFunction<'hubModel'> = async ({ access, name, revision }, control) =>
@@ -19,6 +25,7 @@ export const hubModelTask: TaskFunction<'hubModel'> = async ({ access, name, rev
     access,
     control,
     async (connection) => (await describeRepository(connection, name, revision)).description,
+    hubLimits.questionAttempts,
   );
 
 export const hubDownloadTask: TaskFunction<'hubDownload'> = async (
@@ -64,13 +71,14 @@ async function withConnection<T>(
   { endpoint, token }: HubAccess,
   control: TaskControl,
   work: (connection: HubConnection) => Promise<T>,
+  attempts?: number,
 ): Promise<T> {
   const stop = new AbortController();
   const timer = setInterval(() => {
     if (control.stopRequested()) stop.abort();
   }, stopPollMs);
   try {
-    return await work(connectionTo(endpoint, token, stop.signal));
+    return await work(connectionTo(endpoint, token, stop.signal, hubTimes, attempts));
   } catch (error) {
     if (error instanceof TransientFailure)
       throw new DBellError('network-error', error.message, { cause: error });

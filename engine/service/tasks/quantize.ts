@@ -1,5 +1,4 @@
-import { existsSync, lstatSync, readdirSync } from 'node:fs';
-import path from 'node:path';
+import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { unwrittenWindows } from '../../calibration/self-text.ts';
 import { jsonObjectSchema } from '../../contract/common.ts';
@@ -17,14 +16,8 @@ import { checkBeforeStart } from '../../quantize/preflight.ts';
 import type { QuantizationProgress } from '../../quantize/progress.ts';
 import { recipeNotes } from '../../quantize/recipe-notes.ts';
 import { needsCalibration } from '../../quantize/resolve-recipe.ts';
-import {
-  createRunFile,
-  partialSuffix,
-  type RunFile,
-  runFileName,
-  updateRunFile,
-  workFolderOf,
-} from '../run-file.ts';
+import { createRunFile, type RunFile, updateRunFile, workFolderOf } from '../run-file.ts';
+import { checkWorkFolder } from '../work-folder-check.ts';
 import type { TaskInput } from '../work-protocol.ts';
 import type { TaskControl, TaskFunction } from './control.ts';
 import { describePackage } from './package-result.ts';
@@ -190,33 +183,6 @@ export const quantizeTask: TaskFunction<'quantize'> = async (request, control) =
     source.close();
   }
 };
-
-/**
- * The work folder is removed in the end, with all that it holds: it must be one of ours, not a folder of the same name that somebody else made.
- */
-function checkWorkFolder(out: string, workFolder: string): void {
-  if (out.endsWith(partialSuffix)) {
-    throw new DBellError(
-      'invalid-input',
-      `output ${out} ends in ${partialSuffix}, which marks unfinished work; choose another name`,
-    );
-  }
-  const entry = lstatSync(workFolder, { throwIfNoEntry: false });
-  if (entry === undefined) return;
-  const problem = entry.isSymbolicLink()
-    ? 'is a link'
-    : !entry.isDirectory()
-      ? 'is a file'
-      : !existsSync(path.join(workFolder, runFileName)) &&
-          readdirSync(workFolder).some((name) => !name.startsWith(runFileName))
-        ? 'holds files but no unfinished run'
-        : null;
-  if (problem === null) return;
-  throw new DBellError(
-    'output-exists',
-    `${workFolder} ${problem}, so that the work folder of ${out} cannot be made; move it away or choose another output`,
-  );
-}
 
 /** Makes the work folder where there is none and finds or writes the run file. */
 function beginRun(workFolder: string, { input, runId, createdAt }: TaskInput<'quantize'>): RunFile {

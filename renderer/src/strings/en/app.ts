@@ -187,6 +187,15 @@ export const appStrings = {
     own: 'My own text…',
     path: 'Text file, .jsonl file or folder of them',
   },
+  numberInput: {
+    outside: (typed: string, minimum: string, maximum: string) =>
+      typed.trim() === ''
+        ? `A number from ${minimum} to ${maximum} is wanted here.`
+        : `${typed} is not a whole number from ${minimum} to ${maximum}.`,
+    outsideDecimal: (minimum: string, maximum: string) =>
+      `A number from ${minimum} to ${maximum} is wanted here.`,
+    counts: (value: string) => `Until it is, ${value} counts.`,
+  },
   modelSelect: {
     choose: 'Choose…',
     browse: 'Another one…',
@@ -224,6 +233,13 @@ export const appStrings = {
     memoryFree: 'what is there',
     folder: 'Folder for packages',
     folderHint: 'Where new packed models go. Empty: the studio’s own folder.',
+    allowed: 'Folders to look in',
+    allowedHint:
+      'Besides your home folder, the folder for packages and mounted disks, the folder browser looks here.',
+    allow: 'Allow',
+    disallow: (folder: string) => `Do not look in ${folder} any more`,
+    notAFolder: (folder: string) =>
+      `${folder} is not there, or no folder that can be read; give the full path of a folder.`,
     history: 'History',
     historyFile: 'Database',
     export: 'Export…',

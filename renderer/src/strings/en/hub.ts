@@ -7,6 +7,7 @@ export const hubStrings = {
     searchLabel: 'Name of a model',
     searchHint: (host: string) => `Is asked of ${host} when you press Enter, not while you type.`,
     search: 'Search',
+    searching: (host: string, query: string) => `Asking ${host} for “${query}”…`,
     results: 'Models found',
     nothing: (query: string) => `Nothing is called “${query}”.`,
     parameters: (count: string) => `${count} parameters`,

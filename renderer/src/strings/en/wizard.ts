@@ -222,6 +222,7 @@ export const wizardStrings = {
       continue: 'Continue',
       stop: 'Stop',
       resume: 'Resume',
+      change: 'Change something',
       held: (free: string, floor: string, output: string) =>
         `Paused: ${free} are free where ${output} is written, ${floor} are to stay free (settings). Make room, and it goes on by itself; stopping now loses nothing either.`,
       paused: 'Paused. Nothing is lost, whatever happens to this window or this machine meanwhile.',
