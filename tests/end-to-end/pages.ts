@@ -47,6 +47,25 @@ export class Wizard {
       .check();
   }
 
+  /** Writes down the order of the recipes whenever anything on this page changes. */
+  async watchRecipes(): Promise<void> {
+    await this.page.evaluate(() => {
+      const seen = new Set<string>();
+      const look = () => {
+        const names = [...document.querySelectorAll('input[name="recipe"]')].map(({ id }) => id);
+        if (names.length > 0) seen.add(names.join(' '));
+      };
+      look();
+      new MutationObserver(look).observe(document.body, { subtree: true, childList: true });
+      Object.assign(globalThis, { seenRecipes: seen });
+    });
+  }
+
+  /** Orders that `watchRecipes` has seen. */
+  async watchedRecipes(): Promise<string[]> {
+    return this.page.evaluate(() => [...(globalThis as unknown as { seenRecipes: Set<string> }).seenRecipes]);
+  }
+
   async next(): Promise<void> {
     const button = this.page.getByRole('button', { name: 'Continue' });
     await button.click({ timeout: workTimeoutMs });

@@ -154,6 +154,31 @@ describe.skipIf(browserPath === null)('the studio in a browser', () => {
   );
 
   test(
+    'recipes keep their order from the first that is shown, whatever is learned or chosen afterwards',
+    async () => {
+      const page = await studio.open();
+      const wizard = new Wizard(page);
+      await wizard.start();
+      await wizard.chooseSample();
+      await page.reload();
+      await wizard.watchRecipes();
+      await wizard.chooseRecipe('gptq-2');
+      await page.getByRole('row', { name: /^gptq-2 2\.25/ }).waitFor();
+      await page.getByRole('radio', { name: '4 bits' }).click();
+      // The sizes are others, the order is not.
+      await expect
+        .poll(() => page.getByRole('row', { name: /^gptq-2 / }).textContent(), { timeout: workTimeoutMs })
+        .not.toContain('3.90');
+      const orders = await wizard.watchedRecipes();
+      expect(orders).toHaveLength(1);
+      expect(orders[0]?.split(' ').length).toBeGreaterThan(10);
+      expect(studio.faults()).toEqual([]);
+      await page.close();
+    },
+    workTimeoutMs,
+  );
+
+  test(
     'the wizard is gone through by keyboard alone',
     async () => {
       const page = await studio.open();

@@ -1,5 +1,6 @@
 import { strings } from '../strings/index.ts';
 import { axis, bottomAxis, type ChartSpecification, pointerCursor } from './chart.ts';
+import { drawPointNames } from './point-names.ts';
 
 export interface BarSeries {
   label: string;
@@ -23,10 +24,12 @@ export function barChart(settings: {
   summary: string;
   categories: string[];
   unit: string;
+  /** Beside the axis, where `format` writes no unit. */
+  yLabel?: string;
   series: BarSeries[];
   format: (value: number) => string;
 }): ChartSpecification {
-  const { name, summary, categories, series, format, unit } = settings;
+  const { name, summary, categories, series, format, unit, yLabel } = settings;
   const x = categories.map((_, index) => index);
   const withMarks = series.some(({ marks }) => marks?.some((mark) => mark !== null));
   const highest = Math.max(
@@ -103,6 +106,7 @@ export function barChart(settings: {
         }),
         axis(colours, {
           size: 56,
+          ...(yLabel === undefined ? {} : { label: yLabel }),
           values: (_, ticks) => ticks.map((tick) => (tick === 0 ? '0' : format(tick))),
         }),
       ],
@@ -229,24 +233,7 @@ export function metricScatter(settings: {
         },
       ],
       hooks: {
-        draw: [
-          (plot) => {
-            const { ctx } = plot;
-            ctx.save();
-            ctx.fillStyle = colours.axis;
-            ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
-            ctx.textBaseline = 'middle';
-            const gap = 8 * devicePixelRatio;
-            for (const point of sorted) {
-              const x = plot.valToPos(point.x, 'x', true);
-              // To the left where the picture ends before the name does.
-              const fits = x + gap + ctx.measureText(point.label).width <= ctx.canvas.width;
-              ctx.textAlign = fits ? 'left' : 'right';
-              ctx.fillText(point.label, x + (fits ? gap : -gap), plot.valToPos(point.y, 'y', true));
-            }
-            ctx.restore();
-          },
-        ],
+        draw: [(plot) => drawPointNames(plot, sorted, colours)],
       },
     }),
   };

@@ -39,11 +39,15 @@ export function channelChart({
       [significant(x[bin]), ...series.map((each) => `${each.label}: ${count(each.counts[bin])}`)].join('\n'),
     options: (colours) => ({
       cursor: { ...pointerCursor, y: false, points: { show: false } },
-      scales: { x: { time: false, range: [minimum - width / 2, maximum + width / 2] } },
+      scales: {
+        x: { time: false, range: [minimum - width / 2, maximum + width / 2] },
+        y: { range: (_, __, most) => [0, (most || 1) * 1.08] },
+      },
       axes: [
         bottomAxis(colours, { space: 56, values: (_, ticks) => ticks.map((tick) => significant(tick, 2)) }),
         axis(colours, {
           size: 40,
+          label: words.weightCount,
           values: (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? count(tick) : '')),
         }),
       ],

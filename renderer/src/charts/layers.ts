@@ -2,26 +2,23 @@ import uPlot from 'uplot';
 import type { LayerDetail, LtdbSummary, WeightHistogram } from '../../../engine/contract/quantization.ts';
 import { count, percent, significant } from '../format/numbers.ts';
 import { strings } from '../strings/index.ts';
-import { axis, bottomAxis, type ChartSpecification, pointerCursor, powersOfTen } from './chart.ts';
+import { axis, bottomAxis, type ChartSpecification, pointerCursor } from './chart.ts';
 import { errorColour, withOpacity } from './theme.ts';
 
 const words = strings.charts;
 
-/** Relative error of every linear in the order of the work; one bar each, coloured by size on a logarithmic scale. */
+/** An axis up to less would make rounding errors look like losses. */
+const leastErrorShown = 1e-4;
+
+/** Relative error of every linear in the order of the work; one bar each from 0, coloured by size on a logarithmic scale. */
 export function layerErrorChart(
   layers: { name: string; relativeError: number }[],
   expectedLayers: number,
 ): ChartSpecification {
   const total = Math.max(expectedLayers, layers.length, 1);
   const x = Array.from({ length: total }, (_, index) => index);
-  const floor = 1e-6;
-  const values = x.map((index) => {
-    const layer = layers[index];
-    return layer ? Math.max(layer.relativeError, floor) : null;
-  });
-  const known = values.filter((value) => value !== null);
-  const low = 10 ** Math.floor(Math.log10(Math.min(...known, 0.01)));
-  const high = 10 ** Math.ceil(Math.log10(Math.max(...known, 0.1) * 1.01));
+  const values = x.map((index) => layers[index]?.relativeError ?? null);
+  const most = Math.max(...layers.map(({ relativeError }) => relativeError), leastErrorShown);
   return {
     name: 'layer-errors',
     summary: words.layerErrorSummary(layers.length),
@@ -39,7 +36,7 @@ export function layerErrorChart(
       cursor: { ...pointerCursor, y: false, points: { show: false } },
       scales: {
         x: { time: false, range: [-0.6, total - 0.4] },
-        y: { distr: 3, range: [low, high] },
+        y: { range: [0, most * 1.05] },
       },
       axes: [
         bottomAxis(colours, {
@@ -50,12 +47,13 @@ export function layerErrorChart(
         }),
         axis(colours, {
           size: 52,
-          filter: powersOfTen,
-          grid: { stroke: colours.grid, width: 1, filter: powersOfTen },
-          values: (_, ticks) =>
-            ticks.map((tick) =>
-              tick === null ? '' : percent(tick, Math.max(0, -Math.floor(Math.log10(tick)) - 2)),
-            ),
+          label: words.errorOfOutput,
+          values: (_, ticks) => {
+            // As many decimals as tell neighbouring ticks apart.
+            const step = (ticks[1] ?? 1) - (ticks[0] ?? 0);
+            const decimals = Math.max(0, Math.ceil(-Math.log10(step * 100) - 1e-9));
+            return ticks.map((tick) => percent(tick, decimals));
+          },
         }),
       ],
       series: [
@@ -239,7 +237,10 @@ export function memoryChart(points: { elapsedMs: number; rssBytes: number }[]): 
       cursor: { ...pointerCursor, y: false },
       scales: { x: { time: false }, y: { range: (_, __, most) => [0, (most || 1) * 1.15] } },
       axes: [
-        bottomAxis(colours, { values: (_, ticks) => ticks.map((tick) => `${count(tick)} s`) }),
+        bottomAxis(colours, {
+          values: (_, ticks) =>
+            ticks.map((tick) => `${Number.isInteger(tick) ? count(tick) : significant(tick, 2)} s`),
+        }),
         axis(colours, { size: 58, values: (_, ticks) => ticks.map((tick) => `${count(tick)} MB`) }),
       ],
       series: [

@@ -1,6 +1,7 @@
 import { bitsPerWeight, decimal, significant } from '../format/numbers.ts';
 import { strings } from '../strings/index.ts';
 import { axis, bottomAxis, type ChartSpecification, pointerCursor, powersOfTen } from './chart.ts';
+import { drawPointNames } from './point-names.ts';
 import { type ChartColours, withOpacity } from './theme.ts';
 
 /** One measured recipe. */
@@ -17,6 +18,13 @@ export interface RecipePoint {
 }
 
 const words = strings.charts;
+/** A point below stands on the axis. */
+const leastRatio = 0.9;
+
+/** One point of each recipe, for its name; the others of it, such as those at other activation bits, tell theirs under the pointer. */
+function namedOnce(points: readonly RecipePoint[]): RecipePoint[] {
+  return [...new Map([...points].reverse().map((point) => [point.recipe, point])).values()].reverse();
+}
 
 /** Stored bits against the ratio of perplexities, with the borders of the verdict. `chosen` are recipes whose points are filled. */
 export function recipeScatter(
@@ -30,7 +38,7 @@ export function recipeScatter(
   const bitsFrom = Math.min(1, ...x) - 0.15;
   const bitsTo = Math.max(4.5, ...x) + 0.9;
   const of = (source: RecipePoint['source']) =>
-    sorted.map((point) => (point.source === source ? Math.max(point.ratio, 0.9) : null));
+    sorted.map((point) => (point.source === source ? Math.max(point.ratio, leastRatio) : null));
   return {
     name: 'recipes',
     summary: words.scatterSummary(points.length),
@@ -97,7 +105,7 @@ export function recipeScatter(
         cursor: { ...pointerCursor, points: { size: 10, width: 2 } },
         scales: {
           x: { time: false, range: [bitsFrom, bitsTo] },
-          y: { distr: 3, range: [0.9, 10 ** Math.ceil(Math.log10(most * 1.1))] },
+          y: { distr: 3, range: [leastRatio, 10 ** Math.ceil(Math.log10(most * 1.1))] },
         },
         axes: [
           bottomAxis(colours, {
@@ -144,34 +152,24 @@ export function recipeScatter(
             },
           ],
           draw: [
-            (plot) => {
-              // Names of what is chosen, and of points with room around them.
-              const { ctx } = plot;
-              ctx.save();
-              ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
-              ctx.textBaseline = 'middle';
-              ctx.textAlign = 'left';
-              const taken: { x: number; y: number; width: number }[] = [];
-              const named = [...sorted].sort(
-                (a, b) => Number(b.recipe === chosen.recipe) - Number(a.recipe === chosen.recipe),
-              );
-              for (const point of named) {
-                const left = plot.valToPos(point.storedBitsPerWeight, 'x', true) + 7 * devicePixelRatio;
-                const y = plot.valToPos(Math.max(point.ratio, 0.9), 'y', true);
-                const { width } = ctx.measureText(point.recipe);
-                const free = taken.every(
-                  (other) =>
-                    Math.abs(other.y - y) > 12 * devicePixelRatio ||
-                    left > other.x + other.width + 4 ||
-                    left + width < other.x - 4,
-                );
-                if (!free) continue;
-                taken.push({ x: left, y, width });
-                ctx.fillStyle = point.recipe === chosen.recipe ? colours.text : colours.axis;
-                ctx.fillText(point.recipe, left, y);
-              }
-              ctx.restore();
-            },
+            (plot) =>
+              drawPointNames(
+                plot,
+                namedOnce(sorted)
+                  .sort((a, b) => Number(b.recipe === chosen.recipe) - Number(a.recipe === chosen.recipe))
+                  .map((point) => ({
+                    label: point.recipe,
+                    x: point.storedBitsPerWeight,
+                    y: Math.max(point.ratio, leastRatio),
+                    isChosen: point.recipe === chosen.recipe,
+                  })),
+                colours,
+                [
+                  { y: thresholds.usable },
+                  { y: thresholds.degraded },
+                  ...(chosen.storedBitsPerWeight === null ? [] : [{ x: chosen.storedBitsPerWeight }]),
+                ],
+              ),
           ],
         },
       };

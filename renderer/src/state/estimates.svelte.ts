@@ -54,10 +54,17 @@ class RecipeSizes {
   readonly sizes = new SvelteMap<string, { bytes: number; bits: number }>();
   loaded = $state(false);
   #key = '';
+  #model = '';
 
   async ask(model: string, embeddingBits: EstimateInput['embeddingBits']): Promise<void> {
     const key = `${model}|${embeddingBits}`;
     if (this.#key === key) return;
+    if (model !== this.#model) {
+      // What is known of another model says nothing of this one, not even in which order its recipes are.
+      this.sizes.clear();
+      this.loaded = false;
+    }
+    this.#model = model;
     this.#key = key;
     try {
       const { sizes } = await engine.call('recipeSizes', { model, embeddingBits });
@@ -68,9 +75,9 @@ class RecipeSizes {
       }
     } catch {
       // The estimate of the chosen recipe says what is wrong with the model.
-      this.#key = '';
+      if (this.#key === key) this.#key = '';
     }
-    this.loaded = true;
+    if (this.#model === model) this.loaded = true;
   }
 }
 

@@ -10,6 +10,7 @@ export const chartStrings = {
     layer: 'Layer',
     relativeError: 'Relative error',
     layersInOrder: 'layers in the order of the work',
+    errorOfOutput: 'output error',
     layerErrorSummary: (layers: number) => `Bar chart: relative error of ${layers} layers`,
     histogramOf: {
       original: 'Weights as they were',
@@ -22,6 +23,7 @@ export const chartStrings = {
     channelSummary: (layer: string, axis: string, index: string) =>
       `Histograms: weights of ${axis} ${index} of ${layer}, original and packed`,
     weight: 'Weight',
+    weightCount: 'weights',
     weightsInBin: 'Weights in this bin',
     weights: (count: string) => `${count} weights`,
     activationSummary: (channels: number) => `Line chart: largest activation of ${channels} channels`,

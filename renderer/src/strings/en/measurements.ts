@@ -55,6 +55,7 @@ export const measurementStrings = {
     decode: 'Decode',
     prefillSummary: 'Bar chart: prefill speed in tokens per second',
     decodeSummary: 'Bar chart: decode speed in tokens per second',
+    tokensPerSecond: 'tokens per second',
     promptOf: (length: string) => `${length} tokens`,
     depthOf: (depth: string) => `at depth ${depth}`,
     speedup: (times: string) => `${times} the baseline`,

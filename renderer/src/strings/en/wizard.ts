@@ -114,7 +114,8 @@ export const wizardStrings = {
       ratio: 'Perplexity',
       ratioTip:
         'Worst measured ratio to full precision. At most 1.25× is usable, at most 2× degraded, more is broken.',
-      notMeasured: 'not measured',
+      notMeasured: 'Not measured yet.',
+      reading: 'Reading how large each recipe makes this model…',
       activations: 'Activation bits',
       activationsHint: (own: number) =>
         `Bits of the inputs of every quantized layer. This recipe is made for A${own}.`,
