@@ -1,4 +1,4 @@
-import type { Page } from '@playwright/test';
+import type { BrowserContext, Page } from '@playwright/test';
 import { buildPage, isPageStale } from '../../main/page-build.ts';
 import { launchBrowser } from './browser.ts';
 import { openPage, type StudioOptions, startStudio } from './studio.ts';
@@ -12,6 +12,7 @@ export interface WindowOptions {
 /** A studio and windows of one browser on it. */
 export interface Windows {
   home: string;
+  context: BrowserContext;
   origin: string;
   /** It shares the session with the others, not the page's state. */
   open(options?: WindowOptions): Promise<Page>;
@@ -31,6 +32,7 @@ export async function openWindows(options: StudioOptions = {}): Promise<Windows>
   const all: Awaited<ReturnType<typeof openPage>>['watched'][] = [];
   return {
     home: studio.home,
+    context,
     origin: studio.origin,
     async open({ theme = 'light', width = 1280, height = 800 } = {}) {
       const address = all.length === 0 ? await studio.createAddress() : `${studio.origin}/`;

@@ -48,3 +48,17 @@ test('flush delivers what is held, once; cancel drops it', () => {
   vi.advanceTimersByTime(1000);
   expect(delivered).toEqual(['a', 'bc']);
 });
+
+test('a burst passes at once, what comes beyond it is held back and merged', () => {
+  const delivered: number[] = [];
+  const { push } = coalesce<number>(100, (value) => delivered.push(value), undefined, 3);
+  for (const value of [1, 2, 3, 4, 5]) push(value);
+  expect(delivered).toEqual([1, 2, 3]);
+  vi.advanceTimersByTime(100);
+  expect(delivered).toEqual([1, 2, 3, 5]);
+  // That was the first of the next interval.
+  for (const value of [6, 7, 8, 9]) push(value);
+  expect(delivered).toEqual([1, 2, 3, 5, 6, 7]);
+  vi.advanceTimersByTime(1000);
+  expect(delivered).toEqual([1, 2, 3, 5, 6, 7, 9]);
+});

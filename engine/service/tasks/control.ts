@@ -1,3 +1,4 @@
+import { channel } from 'node:diagnostics_channel';
 import { DBellError } from '../../contract/errors.ts';
 import type { TextStep } from '../../contract/generation.ts';
 import type { JobProgress, JobTask } from '../../contract/jobs.ts';
@@ -24,6 +25,9 @@ export type TaskFunction<K extends TaskKind> = (
   input: TaskInput<K>,
   control: TaskControl,
 ) => Promise<TaskResult<K>>;
+
+/** What is emitted, before it is thinned out: for whoever measures how long it takes to a page. */
+const emitted = channel('dbell:progress');
 
 interface TaskControlOwner extends TaskControl {
   pause(): void;
@@ -68,8 +72,11 @@ export function createTaskControl(send: (message: FromWorkProcess) => void): Tas
   const parent = process.ppid;
   let paused = false;
   let stopped = false;
-  const progress = coalesce<JobProgress>(serviceLimits.progressIntervalMs, (value) =>
-    send({ type: 'progress', progress: value }),
+  const progress = coalesce<JobProgress>(
+    serviceLimits.progressIntervalMs,
+    (value) => send({ type: 'progress', progress: value }),
+    undefined,
+    serviceLimits.progressBurst,
   );
   const text = coalesce<{ text: string; tokenIds: number[]; steps?: TextStep[] }>(
     serviceLimits.textIntervalMs,
@@ -121,12 +128,14 @@ export function createTaskControl(send: (message: FromWorkProcess) => void): Tas
     progress(value) {
       endIfOrphaned();
       const elapsedMs = performance.now() - startedAt;
-      progress.push({
+      const complete = {
         elapsedMs,
         ...value,
         remainingMs: elapsedMs < minimumMeasuredMs ? null : value.remainingMs,
         rssBytes: process.memoryUsage.rss(),
-      });
+      };
+      if (emitted.hasSubscribers) emitted.publish(complete);
+      progress.push(complete);
     },
     text(piece, tokenIds, steps) {
       text.push({ text: piece, tokenIds, ...(steps ? { steps } : {}) });
