@@ -2,16 +2,16 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { type ItemResult, root } from './acceptance/harness.ts';
 
-/** Items that measured a recipe on a whole model: their prefix, the model, and the item that gives its full-precision perplexity. */
+/** Items that measured a recipe on a whole model: their prefixes, the model, and the item that gives its full-precision perplexity. */
 const models = [
   {
-    prefix: 'stories/',
+    prefixes: ['stories/', 'grid/stories-'],
     model: 'dbell-stories-7m',
     parameters: 7_344_384,
     original: 'full-precision/dbell-stories-7m',
   },
   {
-    prefix: 'smollm/',
+    prefixes: ['smollm/', 'grid/smollm-'],
     model: 'SmolLM2-135M-Instruct',
     parameters: 134_515_008,
     original: 'full-precision/smollm2-148x2048',
@@ -35,13 +35,12 @@ function figure(result: ItemResult | undefined, begin: string): number | null {
 
 /** Recipes with their stored bits and perplexity, from the acceptance results; an item without either is left out. */
 export function measurementRows(results: Record<string, ItemResult>): MeasurementRow[] {
-  return models.flatMap(({ prefix, model, parameters, original }) => {
+  return models.flatMap(({ prefixes, model, parameters, original }) => {
     const fullPrecisionPerplexity = figure(results[original], 'perplexity');
     if (fullPrecisionPerplexity === null) return [];
     return Object.entries(results).flatMap(([id, result]) => {
-      const match = id.startsWith(prefix)
-        ? /^([a-z0-9+-]+)-a(16|8|6|4)$/.exec(id.slice(prefix.length))
-        : null;
+      const prefix = prefixes.find((each) => id.startsWith(each));
+      const match = prefix === undefined ? null : /^([a-z0-9+-]+)-a(16|8|6|4)$/.exec(id.slice(prefix.length));
       const storedBitsPerWeight = figure(result, 'stored bits');
       const perplexity = figure(result, 'perplexity');
       if (!match?.[1] || storedBitsPerWeight === null || perplexity === null) return [];
