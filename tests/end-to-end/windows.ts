@@ -14,6 +14,8 @@ export interface Windows {
   home: string;
   context: BrowserContext;
   origin: string;
+  /** Of the engine's process now; a restart changes it. */
+  servicePid(): number | undefined;
   /** It shares the session with the others, not the page's state. */
   open(options?: WindowOptions): Promise<Page>;
   /** What no window may ever do, of all windows so far. */
@@ -34,6 +36,7 @@ export async function openWindows(options: StudioOptions = {}): Promise<Windows>
     home: studio.home,
     context,
     origin: studio.origin,
+    servicePid: () => studio.servicePid(),
     async open({ theme = 'light', width = 1280, height = 800 } = {}) {
       const address = all.length === 0 ? await studio.createAddress() : `${studio.origin}/`;
       const { page, watched } = await openPage(context, studio.origin, address);

@@ -13,7 +13,7 @@ import {
 } from '../../contract/quantization.ts';
 import { findRecipe } from '../../quantize/recipes.ts';
 import { removeFinishedWork } from '../../quantize/work-folder.ts';
-import { workFolderOf } from '../run-file.ts';
+import { readRunFile, workFolderOf } from '../run-file.ts';
 import type { RunStore } from '../run-store.ts';
 import {
   benchmarkMetrics,
@@ -53,6 +53,8 @@ export function quantizeJob(runs: RunStore, request: QuantizeJobInput): JobDefin
     subject: subjectOf(input),
     async run(job) {
       let runId: string | null = null;
+      // Taken up: whatever ends its process now, even before that holds the output, it can be taken up again.
+      if (readRunFile(workFolderOf(input.out)) !== null) job.setResumable(input.out);
       const begin = ({ activationBits, ...accepted }: Accepted) => {
         runId = accepted.runId;
         runs.begin({
@@ -108,7 +110,8 @@ export function quantizeJob(runs: RunStore, request: QuantizeJobInput): JobDefin
         return result;
       } catch (error) {
         if (runId !== null) runs.fail(runId, toErrorPayload(error));
-        if (!existsSync(workFolderOf(input.out)) && !existsSync(input.out)) job.setResumable(null);
+        const isGone = !existsSync(workFolderOf(input.out)) && !existsSync(input.out);
+        if (isGone || toErrorPayload(error).code === 'invalid-checkpoint') job.setResumable(null);
         throw error;
       }
     },
