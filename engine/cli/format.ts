@@ -2,10 +2,13 @@ import type { StoredTable } from '../contract/common.ts';
 import { formatBytes, formatCount, significant } from '../contract/number-format.ts';
 
 export {
+  formatAgreement,
   formatBytes,
   formatCount,
   formatDuration,
   formatLarge as formatParameters,
+  formatRatio,
+  formatTyped,
   significant,
 } from '../contract/number-format.ts';
 

@@ -1,35 +1,91 @@
-/** Names of figures and settings in words, for what is shown to people without a catalogue: the terminal and warnings. */
+/**
+ * Names of figures and settings in words, the same in the terminal and in the studio. They carry no unit: what is written of a value does.
+ */
 
-const known: Readonly<Record<string, string>> = {
-  storedBitsPerWeight: 'stored bits per weight',
-  bytes: 'package, all files',
+/** Figures in the order in which results show them. */
+const figures: Readonly<Record<string, string>> = {
   modelBytes: 'weight file',
-  sourceBytes: 'original, weight files',
+  sourceBytes: 'original’s weight files',
+  bytes: 'package, all files',
+  storedBitsPerWeight: 'stored bits',
+  perplexity: 'perplexity',
+  originalPerplexity: 'original’s perplexity',
+  perplexityRatio: 'perplexity ratio',
+  topTokenAgreement: 'same next token',
+  klDivergenceNats: 'KL divergence per token',
+  perplexityTokens: 'scored tokens',
+  perplexityContext: 'scored window',
+  decodeTokensPerSecond: 'decode',
+  baselineDecodeTokensPerSecond: 'baseline’s decode',
+  prefillTokensPerSecond: 'prefill',
+  timeToFirstTokenMs: 'time to first token',
+  tokenLatencyP50Ms: 'token latency p50',
+  tokenLatencyP95Ms: 'token latency p95',
+  tokenLatencyP99Ms: 'token latency p99',
+  loadMs: 'load',
+  runtimePeakRssBytes: 'peak memory, running',
+  baselinePeakRssBytes: 'baseline’s peak memory',
+  bytesReadPerToken: 'read per token',
+  memoryBandwidthBytesPerSecond: 'memory bandwidth',
+  memoryBandwidthShare: 'share of the memory’s bandwidth',
   meanRelativeError: 'mean layer error',
   durationMs: 'work time',
   peakRssBytes: 'peak memory, quantizing',
-  runtimePeakRssBytes: 'peak memory, running',
   resumedTimes: 'times resumed',
-  perplexity: 'perplexity',
-  originalPerplexity: 'perplexity of the original',
-  perplexityRatio: 'perplexity ratio',
-  perplexityTokens: 'scored tokens',
-  perplexityContext: 'scored window, tokens',
-  topTokenAgreement: 'same top token, share',
-  klDivergenceNats: 'KL divergence, nats',
-  prefillTokensPerSecond: 'prefill, tokens/s',
-  decodeTokensPerSecond: 'decode, tokens/s',
-  timeToFirstTokenMs: 'first token',
-  tokenLatencyP50Ms: 'token p50',
-  tokenLatencyP95Ms: 'token p95',
-  tokenLatencyP99Ms: 'token p99',
-  loadMs: 'load',
-  bytesReadPerToken: 'read per token',
-  memoryBandwidthBytesPerSecond: 'memory bandwidth, bytes/s',
-  memoryBandwidthShare: 'share of the memory bandwidth',
-  baselineDecodeTokensPerSecond: 'baseline decode, tokens/s',
-  baselinePeakRssBytes: 'baseline peak memory',
 };
+
+/** What was asked for, by its path. */
+const settings: Readonly<Record<string, string>> = {
+  recipe: 'recipe',
+  set: 'changed fields of the recipe',
+  activationBits: 'activation bits',
+  embeddingBits: 'embedding bits',
+  calibration: 'calibration text',
+  'calibration.self.temperature': 'self-written calibration, temperature',
+  'calibration.self.topP': 'self-written calibration, top-p',
+  windows: 'windows',
+  context: 'window length',
+  seed: 'seed',
+  text: 'measured on',
+  against: 'compared with',
+  baseline: 'beside it',
+  promptTokens: 'prompt lengths',
+  decodeDepths: 'depths of decoding',
+  generateTokens: 'decoded tokens',
+  documentSeparator: 'document separator',
+  samples: 'sample texts',
+  'samples.prompts': 'sample texts, prompts',
+  'samples.tokens': 'sample texts, tokens',
+  'samples.sampling': 'sample texts, sampling',
+  remember: 'kept in the history',
+  'followUp.verify': 'verified afterwards',
+  'followUp.perplexity.text': 'perplexity measured on',
+  'followUp.perplexity.windows': 'perplexity, windows',
+  'followUp.perplexity.context': 'perplexity, window length',
+  'followUp.quality.text': 'judged on',
+  'followUp.quality.windows': 'judged on, windows',
+  'followUp.quality.context': 'judged on, window length',
+  'followUp.quality.samples': 'sample texts',
+  'followUp.quality.samples.prompts': 'sample texts, prompts',
+  'followUp.quality.samples.tokens': 'sample texts, tokens',
+  'followUp.quality.samples.sampling': 'sample texts, sampling',
+  'followUp.benchmark': 'benchmarked afterwards',
+  'followUp.benchmarkOriginal': 'original benchmarked beside it',
+};
+
+const known: Readonly<Record<string, string>> = { ...settings, ...figures };
+
+const ranks = new Map([...Object.keys(settings), ...Object.keys(figures)].map((name, rank) => [name, rank]));
+
+/** Where a field stands among others; what is not known comes last. */
+export function fieldRank(field: string): number {
+  return ranks.get(field) ?? ranks.size;
+}
+
+/** Whether this is a figure of a result, not something that was asked for. */
+export function isFigure(field: string): boolean {
+  return Object.hasOwn(figures, field);
+}
 
 /** Words of names that are written in another way. */
 const words: ReadonlyMap<string, string> = new Map([
@@ -39,11 +95,17 @@ const words: ReadonlyMap<string, string> = new Map([
 ]);
 
 /**
- * `followUp.quality.text.bundled` → `follow-up quality text bundled`; a figure by its own words. Units that the value brings along are left out of the name.
+ * `cpuModel` → `CPU model`; a figure or setting by its own words. Units that the value brings along are left out of the name.
  */
 export function fieldInWords(field: string): string {
   const own = Object.hasOwn(known, field) ? known[field] : undefined;
   return own ?? field.split('.').map(partInWords).join(' ');
+}
+
+/** The same as a title: `CPU model`, `Weight file`. */
+export function fieldTitle(field: string): string {
+  const text = fieldInWords(field);
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 function partInWords(part: string): string {

@@ -49,6 +49,14 @@ export function significant(value: number, digits: number, style = plainStyle): 
   return formatNumber(value, figures, style);
 }
 
+/** Digits of a setting beyond which nobody types. */
+const mostTypedDigits = 9;
+
+/** 0.05, 2.5, 12,345: a number as it was typed, with no more digits than it has. */
+export function formatTyped(value: number, style = plainStyle): string {
+  return formatNumber(value, { maximumSignificantDigits: mostTypedDigits }, style);
+}
+
 const byteUnits = ['B', 'kB', 'MB', 'GB', 'TB'] as const;
 
 /** 14.7 MB: three significant figures, whole bytes below 1 kB. */
@@ -82,4 +90,25 @@ export function formatLarge(value: number, style = plainStyle): string {
   const [scaled, unit] =
     magnitude < 999_500 ? [value / 1e3, 'k'] : magnitude < 999.5e6 ? [value / 1e6, 'M'] : [value / 1e9, 'B'];
   return `${significant(scaled, 3, style)}${style.space}${unit}`;
+}
+
+/** What a product of fractions may be off without being another number. */
+const roundingSlack = 1e-9;
+
+/** 79.1%: a share of positions, rounded down, so that one below a threshold never looks like the threshold. */
+export function formatAgreement(share: number, style = plainStyle): string {
+  const tenths = Math.floor(share * 1000 + roundingSlack) / 10;
+  return `${formatDecimal(tenths, 1, style)}%`;
+}
+
+/** 1.167, 22: a ratio of perplexities, rounded up, so that one beyond a threshold never looks like the threshold. */
+export function formatRatio(ratio: number, style = plainStyle): string {
+  const decimals = ratio < 10 ? 3 : 0;
+  return formatDecimal(roundedUp(ratio, decimals), decimals, style);
+}
+
+/** The next number from here upwards that has so many decimals. */
+export function roundedUp(value: number, decimals: number): number {
+  const factor = 10 ** decimals;
+  return Math.ceil(value * factor - roundingSlack) / factor;
 }

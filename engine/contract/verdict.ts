@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { formatAgreement, formatRatio } from './number-format.ts';
 
 /** What the figures of a packed model mean for a person. */
 
@@ -33,21 +34,10 @@ export function verdictSentence({
   topTokenAgreement: number;
   thresholds: VerdictThresholds;
 }): string {
-  const percent = (share: number) => `${(Math.floor(share * 1000) / 10).toFixed(1)}%`;
   const figures =
     perplexityRatio === null
       ? 'its perplexity is not finite'
-      : `its perplexity is ${ratioText(perplexityRatio)} times the original's and the top token is the same in ${percent(topTokenAgreement)} of positions`;
-  const asked = `usable: at most ${usable.mostPerplexityRatio} times and at least ${percent(usable.leastTopTokenAgreement)}; degraded: at most ${degraded.mostPerplexityRatio} times; else broken`;
+      : `its perplexity is ${formatRatio(perplexityRatio)} times the original's and the top token is the same in ${formatAgreement(topTokenAgreement)} of positions`;
+  const asked = `usable: at most ${usable.mostPerplexityRatio} times and at least ${formatAgreement(usable.leastTopTokenAgreement)}; degraded: at most ${degraded.mostPerplexityRatio} times; else broken`;
   return `${verdict}: ${figures} (${asked})`;
-}
-
-/** Rounded up, so that a ratio beyond a threshold never looks like the threshold. */
-function ratioText(ratio: number): string {
-  const digits = ratio < 10 ? 3 : 0;
-  const factor = 10 ** digits;
-  return (Math.ceil(ratio * factor - 1e-9) / factor).toLocaleString('en-US', {
-    minimumFractionDigits: digits,
-    maximumFractionDigits: digits,
-  });
 }

@@ -1,7 +1,8 @@
 import type { z } from 'zod';
-import { fieldInWords } from '../contract/field-names.ts';
+import { fieldInWords, fieldRank } from '../contract/field-names.ts';
+import { flatten } from '../contract/flatten.ts';
 import type { RunDetail, runDifferenceSchema } from '../contract/history.ts';
-import { flatten } from '../files/flatten.ts';
+import { plainSettings } from '../contract/plain-settings.ts';
 
 type Difference = z.infer<typeof runDifferenceSchema>;
 type Json = Difference['values'][number];
@@ -38,7 +39,7 @@ export function compareRuns(runs: RunDetail[]): { differences: Difference[]; war
     ...differing('settings', runs, (run) => ({
       recipe: run.recipe,
       activationBits: run.activationBits,
-      ...run.settings,
+      ...plainSettings(run.settings),
     })),
     ...differing('conditions', runs, (run) => run.environment),
     ...differing('metrics', runs, (run) => run.metrics),
@@ -95,7 +96,9 @@ function differing(
   object: (run: RunDetail) => Record<string, Json>,
 ): Difference[] {
   const flat = runs.map((run) => flatten(object(run)));
-  const fields = [...new Set(flat.flatMap((values) => [...values.keys()]))].sort();
+  const fields = [...new Set(flat.flatMap((values) => [...values.keys()]))]
+    .sort()
+    .sort((a, b) => fieldRank(a) - fieldRank(b));
   return fields
     .filter((field) => group !== 'settings' || !placeFields.has(field))
     .map((field) => ({

@@ -4,7 +4,13 @@ import type { z } from 'zod';
 import type { JsonObject } from '../contract/common.ts';
 import type { ErrorPayload } from '../contract/error-payload.ts';
 import { DBellError } from '../contract/errors.ts';
-import type { HistoryListInput, RunDetail, RunSummary, runDifferenceSchema } from '../contract/history.ts';
+import type {
+  HistoryListInput,
+  RunDetail,
+  RunKind,
+  RunSummary,
+  runDifferenceSchema,
+} from '../contract/history.ts';
 import { quantizeInputSchema } from '../contract/quantization.ts';
 import { compareRuns } from './compare.ts';
 import { type OpenedDatabase, openDatabase } from './database.ts';
@@ -12,7 +18,7 @@ import { historyError } from './errors.ts';
 import { type ImportOutcome, importRuns } from './import-runs.ts';
 import { busyTimeoutMs, undoableDeletions } from './limits.ts';
 import { fold, listQuery } from './list-query.ts';
-import { withMeasurements } from './measured-later.ts';
+import { figuresWithMeasurements, withMeasurements } from './measured-later.ts';
 import { isAlive, thisProcess } from './owner.ts';
 import { makerSql, measurementsSql } from './related-runs.ts';
 import {
@@ -179,7 +185,10 @@ export class History {
     });
   }
 
-  /** One page of runs, and how many there are in all. Runs without the figure sorted by come last either way. */
+  /**
+   * One page of runs, and how many there are in all. A quantization has the figures that were measured of its package later too. Runs without the figure
+   * sorted by come last either way.
+   */
   list(input: HistoryListInput): { runs: RunSummary[]; total: number } {
     const { filter, values, order, orderValues } = listQuery(input);
     return this.#read(() => {
@@ -194,7 +203,8 @@ export class History {
       ).all(...values, ...orderValues, input.limit, input.offset);
       const runs = rows.map((row) => {
         const checked = summaryRowSchema.parse(row);
-        return summaryOf(checked, this.#parts(checked.run_id));
+        const parts = this.#parts(checked.run_id);
+        return summaryOf(checked, { ...parts, metrics: this.#withLaterFigures(checked, parts.metrics) });
       });
       return { runs, total };
     });
@@ -234,7 +244,7 @@ export class History {
    * fingerprint is not known the path must do: then a measurement belongs to the newest run that had made a package there before it.
    */
   measurementsOf(runId: string): RunDetail[] {
-    const rows = this.#read(() => this.#statement(measurementsSql).all(runId) as { run_id: string }[]);
+    const rows = this.#read(() => this.#statement(measurementsSql).all(runId, runId) as { run_id: string }[]);
     return rows.map((row) => this.show(row.run_id));
   }
 
@@ -339,6 +349,17 @@ export class History {
       metrics: Object.fromEntries(metrics.map(({ name, value }) => [name, value])),
       tags: tags.map((row) => row.tag),
     };
+  }
+
+  #withLaterFigures(
+    { run_id, kind }: { run_id: string; kind: string },
+    own: Record<string, number>,
+  ): Record<string, number> {
+    if (kind !== 'quantize') return own;
+    const rows = this.#statement(measurementsSql).all(run_id, run_id) as { run_id: string; kind: RunKind }[];
+    const newest: Partial<Record<RunKind, Record<string, number>>> = {};
+    for (const measured of rows) newest[measured.kind] ??= this.#parts(measured.run_id).metrics;
+    return figuresWithMeasurements(own, newest);
   }
 
   #markInterrupted(): void {

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import type { HistoryListInput, sortKeySchema } from '../contract/history.ts';
+import { figureSql } from './related-runs.ts';
 
 /** Sort keys that are columns; the others are metrics. */
 const sortColumns: Partial<Record<z.infer<typeof sortKeySchema>, string>> = {
@@ -37,13 +38,13 @@ export function listQuery(input: HistoryListInput): {
         ...[word, word, word, word],
       );
   const column = sortColumns[input.sortBy];
-  const key = column ?? '(SELECT value FROM metrics WHERE metrics.run_id = runs.run_id AND name = ?)';
+  const key = column ?? figureSql;
   const direction = input.descending ? 'DESC' : 'ASC';
   return {
     filter: conditions.join(' AND '),
     values,
     order: `${key} ${direction} NULLS LAST, created_at DESC, run_id`,
-    orderValues: column === undefined ? [input.sortBy] : [],
+    orderValues: column === undefined ? [input.sortBy, input.sortBy, input.sortBy] : [],
   };
 }
 

@@ -1,5 +1,27 @@
 import type { RunDetail } from '../contract/history.ts';
 
+/** By which figure a measurement of a kind is known: every one of that kind has it. */
+const markOf = {
+  quality: 'perplexityRatio',
+  perplexity: 'perplexity',
+  benchmark: 'decodeTokensPerSecond',
+} as const;
+
+/** The figures of a quantization's row: as `withMeasurements`, by figures alone. `newest` has the figures of the newest measurement of each kind. */
+export function figuresWithMeasurements(
+  own: Record<string, number>,
+  newest: Partial<Record<RunDetail['kind'], Record<string, number>>>,
+): Record<string, number> {
+  const missing = (kind: keyof typeof markOf) => (own[markOf[kind]] === undefined ? newest[kind] : undefined);
+  const quality = missing('quality');
+  return {
+    ...(quality || own[markOf.quality] !== undefined ? {} : missing('perplexity')),
+    ...missing('benchmark'),
+    ...own,
+    ...quality,
+  };
+}
+
 /**
  * A quantization with the newest measurement of each kind that it did not make itself, for comparisons: results and figures as if they had been measured in the
  * same run. A comparison with the original replaces a perplexity of the run's own, since its figures belong together and may be of another text.

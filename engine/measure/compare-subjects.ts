@@ -1,6 +1,6 @@
 import type { JsonObject } from '../contract/common.ts';
 import type { ComparedMeasurement, ComparedSubject, CompareResult } from '../contract/compare.ts';
-import { flatten } from '../files/flatten.ts';
+import { flatten } from '../contract/flatten.ts';
 
 type Row = CompareResult['differences'][number];
 

@@ -1,5 +1,6 @@
 import type { EmbeddingBits } from '../contract/common.ts';
 import { DBellError } from '../contract/errors.ts';
+import { didYouMean } from '../contract/nearest-names.ts';
 import type { FamilyName, Stage } from '../model/architecture.ts';
 import { columnsPerBlock } from './quantized-linear.ts';
 import { type ActivationBits, type Recipe, recipeSchema, targetsOf } from './recipe.ts';
@@ -65,7 +66,7 @@ function fullPath(key: string): string {
   if (matches.length === 1 && matches[0] !== undefined) return matches[0];
   throw new DBellError(
     'invalid-input',
-    `--set ${key}: ${matches.length > 1 ? `could mean ${matches.join(', ')}; give one of these` : `no recipe has this setting; allowed: ${allPaths.join(', ')}`}`,
+    `--set ${key}: ${matches.length > 1 ? `could mean ${matches.join(', ')}; give one of these` : `no recipe has this setting; ${didYouMean(key, allPaths) || `allowed: ${allPaths.join(', ')}`}`}`,
   );
 }
 
@@ -146,9 +147,10 @@ export function resolveRecipe(
 ): Recipe {
   const entry = findRecipe(name);
   if (!entry) {
+    const near = didYouMean(name, recipeNames);
     throw new DBellError(
       'invalid-input',
-      `there is no recipe "${name}"; recipes are: ${recipeNames.join(', ')}, ${recipeNamePattern}`,
+      `there is no recipe "${name}"; ${near === '' ? '' : `${near} `}recipes are: ${recipeNames.join(', ')}, ${recipeNamePattern}`,
     );
   }
   const draft: Record<string, unknown> = structuredClone({

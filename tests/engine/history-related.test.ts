@@ -157,6 +157,48 @@ describe('a comparison of quantizations', () => {
   });
 });
 
+test('a row of the table has the figures that a comparison shows, and is sorted by them', () => {
+  const judged = (perplexity: number) => ({
+    ...{ perplexity, perplexityRatio: perplexity / 8, topTokenAgreement: 0.7 },
+  });
+  const list = (more = {}) =>
+    history.list({
+      ...{ kind: 'quantize', sortBy: 'createdAt', descending: false, limit: 50, offset: 0 },
+      ...more,
+    }).runs;
+  quantized('plain', { at: '/out/plain', on: 1, fingerprint: 'fp', metrics: { bytes: 1 } });
+  // Of one package twice: measured in its own run, and later at another place.
+  quantized('own', { at: '/out/own', on: 2, fingerprint: 'f', metrics: { bytes: 2, ...judged(9) } });
+  quantized('later', { at: '/out/later', on: 3, fingerprint: 'f2', metrics: { bytes: 3 } });
+  measured('old', 'quality', { at: '/out/later', on: 4, fingerprint: 'f2', metrics: judged(99) });
+  measured('judged', 'quality', { at: '/moved', on: 5, fingerprint: 'f2', metrics: judged(10) });
+  measured('timed', 'benchmark', {
+    ...{ at: '/moved', on: 6, fingerprint: 'f2' },
+    metrics: { decodeTokensPerSecond: 5, bytes: 7 },
+  });
+  measured('words', 'perplexity', { at: '/moved', on: 7, fingerprint: 'f2', metrics: { perplexity: 1 } });
+  quantized('unmarked', { at: '/out/unmarked', on: 8, metrics: {} });
+  measured('by-place', 'perplexity', { at: '/out/unmarked', on: 9, metrics: { perplexity: 8 } });
+  expect(list().map(({ metrics }) => metrics)).toEqual([
+    { bytes: 1 },
+    { bytes: 2, ...judged(9) },
+    { bytes: 3, ...judged(10), decodeTokensPerSecond: 5 },
+    { perplexity: 8 },
+  ]);
+  const compared = history.compare(['own', 'later']).runs;
+  expect(
+    list()
+      .slice(1, 3)
+      .map(({ metrics }) => metrics),
+  ).toEqual(compared.map(({ metrics }) => metrics));
+  const byRatio = list({ sortBy: 'perplexityRatio', descending: true });
+  expect(byRatio.map(({ runId }) => runId)).toEqual(['later', 'own', 'unmarked', 'plain']);
+  // The rows themselves stay what they were, and what is deleted is not shown.
+  expect(history.show('later').metrics).toEqual({ bytes: 3 });
+  history.delete(['judged', 'old']);
+  expect(list()[2]?.metrics).toEqual({ bytes: 3, perplexity: 1, decodeTokensPerSecond: 5 });
+});
+
 test('a history of the version before is brought up to date with all its runs', () => {
   const file = path.join(folder, 'before.sqlite');
   const old = new SqliteDatabase(file);

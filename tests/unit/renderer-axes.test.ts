@@ -24,7 +24,7 @@ test('else with the first two metrics that differ, and that two runs have in com
         { storedBitsPerWeight: 4, decodeTokensPerSecond: 120, bytes: 6 },
       ),
     ),
-  ).toEqual({ x: 'decodeTokensPerSecond', y: 'bytes' });
+  ).toEqual({ x: 'bytes', y: 'decodeTokensPerSecond' });
   // Two metrics that differ, but no run has both.
   expect(
     initialAxes(
@@ -55,5 +55,5 @@ test('never with the same metric twice, and with none where there is no pair', (
 test('metrics that only one run has are not compared', () => {
   expect(
     comparableMetrics(runs({ a: 1, bytes: 2, perplexityRatio: 1 }, { bytes: 3, perplexityRatio: 2 })),
-  ).toEqual(['perplexityRatio', 'bytes']);
+  ).toEqual(['bytes', 'perplexityRatio']);
 });

@@ -96,3 +96,39 @@ test('a recipe’s fields are named as `set` takes them', () => {
     { key: 'transform.epsilon', value: '0.85' },
   ]);
 });
+
+test.each([
+  [1.2501, '1.26×', '1.251'],
+  [1.25, '1.25×', '1.250'],
+  [0.9964, '0.997×', '0.997'],
+  [21.51, '21.6×', '22'],
+  [123.4, '124×', '124'],
+  [2, '2.00×', '2.000'],
+])(
+  'a ratio of %d is written %s and, in the terminal, %s: never like a threshold below it',
+  (value, page, terminal) => {
+    expect(plain(numbers.ratio(value))).toBe(page);
+    expect(cli.formatRatio(value)).toBe(terminal);
+  },
+);
+
+test.each([
+  [0.7499, '74.9%'],
+  [0.75, '75.0%'],
+  [0.57, '57.0%'],
+  [0.66079, '66.0%'],
+])('an agreement of %d is %s in page and terminal alike', (value, text) => {
+  expect(plain(numbers.agreement(value))).toBe(text);
+  expect(plain(metricText('topTokenAgreement', value))).toBe(text);
+  expect(cli.formatAgreement(value)).toBe(text);
+});
+
+test.each([
+  [0.05, '0.05'],
+  [2.5, '2.5'],
+  [4, '4'],
+  [1e-8, '0.00000001'],
+])('a setting of %d is %s, as it was typed', (value, text) => {
+  expect(numbers.typed(value)).toBe(text);
+  expect(cli.formatTyped(value)).toBe(text);
+});

@@ -3,7 +3,14 @@ import type { TextSource } from '../../contract/common.ts';
 import type { ComparedSubject, CompareResult } from '../../contract/compare.ts';
 import { limits } from '../../contract/limits.ts';
 import type { AddCommand } from '../command.ts';
-import { formatBytes, formatCount, significant } from '../format.ts';
+import {
+  formatAgreement,
+  formatBytes,
+  formatCount,
+  formatRatio,
+  formatTyped,
+  significant,
+} from '../format.ts';
 import { filePath, textSource, wholeNumber, withOutputOptions, withWindowOptions } from '../options.ts';
 import type { OutputOptions } from '../output.ts';
 import { table, wrap } from '../table.ts';
@@ -138,11 +145,14 @@ function sameInWords(rows: CompareResult['agreements']): string {
   return wrap(`the same in all: ${text}`, 76).replaceAll('\n', '\n  ');
 }
 
+/** Figures among the settings: what was typed has no digits to be kept or cut. */
+const measuredFields = new Set(['stored bits', 'bits per parameter', 'mean layer error']);
+
 function shownValue(field: string, value: CompareResult['differences'][number]['values'][number]): string {
   if (value === null) return absent;
   if (typeof value === 'number') {
     if (field === 'weight files' || field === 'all files') return formatBytes(value);
-    return Number.isInteger(value) ? String(value) : significant(value, 4);
+    return measuredFields.has(field) ? significant(value, 4) : formatTyped(value);
   }
   return typeof value === 'string' ? value : JSON.stringify(value);
 }
@@ -180,11 +190,9 @@ function groupTable(
   ];
   const rows = [
     row('perplexity', ({ perplexity }) => (perplexity === null ? 'not finite' : significant(perplexity, 5))),
-    row('ratio', ({ perplexityRatio }) =>
-      perplexityRatio === null ? null : significant(perplexityRatio, 4),
-    ),
+    row('ratio', ({ perplexityRatio }) => (perplexityRatio === null ? null : formatRatio(perplexityRatio))),
     row('same top token', ({ topTokenAgreement }) =>
-      topTokenAgreement === null ? null : `${(100 * topTokenAgreement).toFixed(1)}%`,
+      topTokenAgreement === null ? null : formatAgreement(topTokenAgreement),
     ),
     row('KL, nats per token', ({ klDivergenceNats }) =>
       klDivergenceNats === null ? null : significant(klDivergenceNats, 3),

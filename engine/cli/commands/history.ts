@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander';
 import type { JsonObject } from '../../contract/common.ts';
 import { DBellError } from '../../contract/errors.ts';
-import { fieldInWords } from '../../contract/field-names.ts';
+import { fieldInWords, fieldRank, isFigure } from '../../contract/field-names.ts';
 import {
   exportFormatSchema,
   type RunDetail,
@@ -12,11 +12,21 @@ import {
 } from '../../contract/history.ts';
 import { limits } from '../../contract/limits.ts';
 import { perplexityResultSchema } from '../../contract/measurement.ts';
+import { plainSettings } from '../../contract/plain-settings.ts';
 import { qualityResultSchema } from '../../contract/quality.ts';
 import { verifyResultSchema } from '../../contract/quantization.ts';
 import { verdictSentence } from '../../contract/verdict.ts';
 import type { AddCommand, Run } from '../command.ts';
-import { formatBytes, formatCounted, formatDuration, significant } from '../format.ts';
+import {
+  formatAgreement,
+  formatBytes,
+  formatCounted,
+  formatDuration,
+  formatRatio,
+  formatSpeed,
+  formatTyped,
+  significant,
+} from '../format.ts';
 import {
   collect,
   filePath,
@@ -175,7 +185,7 @@ function measurementOf({ runId, kind, createdAt, metrics, results }: RunDetail):
       : `NOT ok: ${verified.problems[0]?.message ?? ''}`
     : kind === 'benchmark'
       ? `decode ${of('decodeTokensPerSecond', 4)} tokens/s`
-      : `perplexity ${of('perplexity', 5)}${quality ? `, ${of('perplexityRatio', 4)} × the original's: ${quality.verdict}` : ''}`;
+      : `perplexity ${of('perplexity', 5)}${quality ? `, ${quality.perplexityRatio === null ? 'not finite' : formatRatio(quality.perplexityRatio)} × the original's: ${quality.verdict}` : ''}`;
   const measuredOn = text ? ` (${text.textName}, ${text.tokens} tokens, context ${text.context})` : '';
   return `${runId.slice(0, shownIdLength)}  ${shownTime(createdAt)}  ${kind}  ${figures}${measuredOn}`;
 }
@@ -204,16 +214,24 @@ function stabilityOf(benchmark: JsonObject[string] | undefined): string | null {
 
 function section(title: string, values: JsonObject): string {
   const lines = pairs(
-    Object.entries(values).map(([name, value]) => [`  ${fieldInWords(name)}`, shownValue(name, value)]),
+    Object.entries(plainSettings(values))
+      .sort(([a], [b]) => fieldRank(a) - fieldRank(b))
+      .map(([name, value]) => [`  ${fieldInWords(name)}`, shownValue(name, value)]),
   );
   return lines === '' ? '' : `${title}\n${lines}`;
 }
 
 /** Units from the name, where a bare number travels. */
 function shownValue(name: string, value: unknown): string {
-  if (typeof value === 'number' && /bytes$/i.test(name)) return formatBytes(value);
+  if (typeof value === 'number' && /^bytes|bytes$/i.test(name)) return formatBytes(value);
+  if (typeof value === 'number' && name.endsWith('BytesPerSecond')) return `${formatBytes(value)}/s`;
+  if (typeof value === 'number' && name.endsWith('TokensPerSecond')) return formatSpeed(value);
+  if (typeof value === 'number' && name.endsWith('Nats')) return `${significant(value, 3)} nats`;
   if (typeof value === 'number' && /Ms$/.test(name)) return formatDuration(value);
-  if (typeof value === 'number') return Number.isInteger(value) ? String(value) : significant(value, 5);
+  if (typeof value === 'number' && name === 'topTokenAgreement') return formatAgreement(value);
+  if (typeof value === 'number' && name === 'perplexityRatio') return formatRatio(value);
+  if (typeof value === 'number')
+    return Number.isInteger(value) || !isFigure(name) ? formatTyped(value) : significant(value, 5);
   return typeof value === 'string' ? value : JSON.stringify(value);
 }
 

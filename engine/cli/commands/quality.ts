@@ -3,7 +3,15 @@ import { limits } from '../../contract/limits.ts';
 import type { QualityResult, QualitySample } from '../../contract/quality.ts';
 import { verdictSentence } from '../../contract/verdict.ts';
 import type { AddCommand } from '../command.ts';
-import { calibrationMark, formatBytes, formatCount, formatDuration, significant } from '../format.ts';
+import {
+  calibrationMark,
+  formatAgreement,
+  formatBytes,
+  formatCount,
+  formatDuration,
+  formatRatio,
+  significant,
+} from '../format.ts';
 import {
   collectTexts,
   filePath,
@@ -118,11 +126,11 @@ export function qualityPairs(result: QualityResult): [string, string | null][] {
       'ratio',
       perplexityRatio === null
         ? 'not finite'
-        : `${significant(perplexityRatio, 4)}${plusMinus(result.perplexityRatioStandardError, 4)}`,
+        : `${formatRatio(perplexityRatio)}${plusMinus(result.perplexityRatioStandardError, 4)}`,
     ],
     [
       'same top token',
-      `${(100 * result.topTokenAgreement).toFixed(1)}%${
+      `${formatAgreement(result.topTokenAgreement)}${
         result.topTokenAgreementStandardError === null
           ? ''
           : ` ± ${(100 * result.topTokenAgreementStandardError).toFixed(1)}%`

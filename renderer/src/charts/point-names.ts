@@ -41,7 +41,7 @@ export function drawPointNames(
         height: bbox.top + bbox.height,
       },
       height: lineHeight * pixel,
-      gap: 7 * pixel,
+      gap: 8 * pixel,
       radius: 3.5 * pixel,
       lines: lines.map(({ x, y }): Box => {
         if (x !== undefined)

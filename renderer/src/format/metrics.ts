@@ -1,4 +1,5 @@
 import {
+  agreement,
   bitsPerWeight,
   bytes,
   count,
@@ -15,7 +16,7 @@ const special: Record<string, (value: number) => string> = {
   perplexity,
   originalPerplexity: perplexity,
   perplexityRatio: ratio,
-  topTokenAgreement: (value) => percent(value, 1),
+  topTokenAgreement: agreement,
   bytesReadPerToken: bytes,
   memoryBandwidthBytesPerSecond: (value) => `${bytes(value)}/s`,
   memoryBandwidthShare: (value) => percent(value),

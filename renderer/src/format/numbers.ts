@@ -38,6 +38,11 @@ export function significant(value: Maybe, digits = 3): string {
   return known(value) ? shared.significant(value, digits, style) : unknownFigure;
 }
 
+/** 0.05, 2.5: a number as it was typed. */
+export function typed(value: Maybe): string {
+  return known(value) ? shared.formatTyped(value, style) : unknownFigure;
+}
+
 /** 14.7 MB; decimal units, as file managers and the engine's messages use them. */
 export function bytes(value: Maybe): string {
   return known(value) ? shared.formatBytes(value, style) : unknownFigure;
@@ -74,10 +79,20 @@ export function tokensPerSecond(value: Maybe): string {
   return `${value >= 1000 ? count(value) : significant(value)}${noBreak}tok/s`;
 }
 
-/** 1.25×. */
+/** Three significant digits of a ratio of perplexities. */
+const ratioDigits = 3;
+
+/** 1.25×; rounded up, so that a ratio beyond a threshold never looks like the threshold. */
 export function ratio(value: Maybe): string {
   if (!known(value)) return unknownFigure;
-  return `${value >= 100 ? count(value) : significant(value)}×`;
+  const digitsBefore = value > 0 ? Math.floor(Math.log10(value)) + 1 : 1;
+  const up = shared.roundedUp(value, Math.max(0, ratioDigits - digitsBefore));
+  return `${up >= 100 ? count(up) : significant(up, ratioDigits)}×`;
+}
+
+/** 79.1%: of the positions; rounded down, so that a share below a threshold never looks like the threshold. */
+export function agreement(share: Maybe): string {
+  return known(share) ? shared.formatAgreement(share, style) : unknownFigure;
 }
 
 /** Perplexities span four magnitudes. */

@@ -49,7 +49,9 @@ export function measuredRecipes(modelName: string | null): RecipePoint[] {
       },
     ];
   });
-  return [...bundled, ...own];
+  // A measurement stands in its own row and in that of the run whose package it measured: one point.
+  const points = new Map(own.map((point) => [JSON.stringify(point), point]));
+  return [...bundled, ...points.values()];
 }
 
 /** Points of this model where there are any, else of all: another model's say less, and that is said. */

@@ -1,30 +1,14 @@
+import { fieldRank } from '../../../../engine/contract/field-names.ts';
 import type { RunDetail } from '../../../../engine/contract/history.ts';
 
 /** Figures of the compared runs by name. */
 type Figures = Pick<RunDetail, 'metrics'>[];
 
-/** What a comparison is about, as a rule; what is not here comes behind it. */
-const preferred = [
-  'storedBitsPerWeight',
-  'perplexityRatio',
-  'decodeTokensPerSecond',
-  'bytes',
-  'topTokenAgreement',
-  'perplexity',
-  'runtimePeakRssBytes',
-  'modelBytes',
-  'prefillTokensPerSecond',
-];
-
-/** Metrics that at least two of the runs have, those that a comparison is about first. */
+/** Metrics that at least two of the runs have, in the order of results. */
 export function comparableMetrics(runs: Figures): string[] {
-  const rank = (name: string) => {
-    const found = preferred.indexOf(name);
-    return found === -1 ? preferred.length : found;
-  };
   return [...new Set(runs.flatMap(({ metrics }) => Object.keys(metrics)))]
     .filter((name) => runs.filter(({ metrics }) => metrics[name] !== undefined).length > 1)
-    .sort((a, b) => rank(a) - rank(b));
+    .sort((a, b) => fieldRank(a) - fieldRank(b));
 }
 
 export function differs(runs: Figures, name: string): boolean {

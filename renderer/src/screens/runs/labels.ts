@@ -5,7 +5,3 @@ import { strings } from '../../strings/index.ts';
 export function shortLabel(run: RunDetail): string {
   return `${run.recipe?.split(' ')[0] ?? strings.runKinds[run.kind]}${run.activationBits ? ` A${run.activationBits}` : ''}`;
 }
-
-export function metricTitle(name: string): string {
-  return strings.metrics[name] ?? name;
-}

@@ -1,3 +1,5 @@
+import { fieldTitle } from '../../../../engine/contract/field-names.ts';
+
 /** The history: table, report, comparison. */
 export const runStrings = {
   runKinds: {
@@ -215,6 +217,8 @@ export const runStrings = {
   compare: {
     loading: 'Comparing…',
     field: 'Field',
+    yes: 'yes',
+    no: 'no',
     groups: {
       metrics: 'Numbers that differ',
       settings: 'Settings that differ',
@@ -229,34 +233,6 @@ export const runStrings = {
     scatter: (y: string, x: string) => `${y} against ${x}`,
     barSummary: (metric: string, runs: number) => `Bar chart: ${metric} of ${runs} runs`,
   },
-  metrics: {
-    storedBitsPerWeight: 'Stored bits',
-    bytes: 'Package, all files',
-    sourceBytes: 'Original’s weight files',
-    modelBytes: 'Weight file',
-    meanRelativeError: 'Mean layer error',
-    durationMs: 'Work time',
-    peakRssBytes: 'Peak memory, quantizing',
-    runtimePeakRssBytes: 'Peak memory, running',
-    resumedTimes: 'Resumed, times',
-    perplexity: 'Perplexity',
-    originalPerplexity: 'Original’s perplexity',
-    perplexityRatio: 'Perplexity ratio',
-    perplexityTokens: 'Scored tokens',
-    perplexityContext: 'Scored window',
-    topTokenAgreement: 'Same next token',
-    klDivergenceNats: 'KL per token',
-    prefillTokensPerSecond: 'Prefill',
-    decodeTokensPerSecond: 'Decode',
-    timeToFirstTokenMs: 'First token',
-    tokenLatencyP50Ms: 'Latency p50',
-    tokenLatencyP95Ms: 'Latency p95',
-    tokenLatencyP99Ms: 'Latency p99',
-    loadMs: 'Load',
-    bytesReadPerToken: 'Read per token',
-    memoryBandwidthBytesPerSecond: 'Memory bandwidth',
-    memoryBandwidthShare: 'Share of bandwidth',
-    baselineDecodeTokensPerSecond: 'Baseline decode',
-    baselinePeakRssBytes: 'Baseline peak memory',
-  } as Record<string, string>,
+  /** Figures, settings and conditions by the engine's names. */
+  field: fieldTitle,
 };

@@ -1,4 +1,4 @@
-import type { JsonObject } from '../contract/common.ts';
+import type { JsonObject } from './common.ts';
 
 /** Members of nested objects by their path, joined with dots; arrays are values. */
 export function flatten(
