@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { type JsonObject, jsonObjectSchema } from '../contract/common.ts';
 import { type ErrorCode, errorCodes } from '../contract/errors.ts';
 import { type RunDetail, type RunSummary, runKindSchema, runStateSchema } from '../contract/history.ts';
+import { withoutControls } from '../contract/plain-text.ts';
 
 const text = z.string();
 const optionalText = z.string().nullable();
@@ -55,13 +56,14 @@ export function summaryOf(row: z.infer<typeof summaryRowSchema>, parts: RunParts
     state: row.state,
     createdAt: row.created_at,
     endedAt: row.ended_at,
-    modelName: row.model_name,
+    // Folders and files of others named these: they must not turn the direction of the words around them.
+    modelName: withoutControls(row.model_name),
     modelFingerprint: row.model_fingerprint,
-    recipe: row.recipe,
+    recipe: row.recipe === null ? null : withoutControls(row.recipe),
     activationBits: row.activation_bits,
     metrics: parts.metrics,
-    tags: parts.tags,
-    note: row.note,
+    tags: parts.tags.map(withoutControls),
+    note: withoutControls(row.note),
   };
 }
 

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { packTinyModel, tinyModels } from '../engine/package-support.ts';
 import { browserPath } from './browser.ts';
 import { workTimeoutMs } from './pages.ts';
+import { checkScreen } from './screen-check.ts';
 import { fillHistory, runOf } from './seeded-history.ts';
 import { openWindows, type Windows } from './windows.ts';
 
@@ -40,6 +41,7 @@ describe.skipIf(browserPath === null)('a report', () => {
         .getByRole('alert')
         .getByText(/there is no column 100000/)
         .waitFor({ timeout: workTimeoutMs });
+      expect(await checkScreen(page, 'channel-weights', 'light-1280')).toEqual([]);
       // What was shown before stays.
       expect(await page.getByRole('heading', { name: /^Column 5 of / }).count()).toBe(1);
       expect(studio.faults()).toEqual([]);

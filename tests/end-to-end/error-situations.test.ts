@@ -23,6 +23,7 @@ import {
   unreadableWeights,
 } from './error-situations.ts';
 import { PlaygroundPage, RunsPage, SettingsPage, Wizard, workTimeoutMs } from './pages.ts';
+import { checkScreen } from './screen-check.ts';
 import { openWindows, type Windows } from './windows.ts';
 
 /** Each error is said where it can be mended, and what was chosen and typed is still there. */
@@ -182,6 +183,7 @@ describe.skipIf(browserPath === null)(
       await calibration.ownText('quality').fill(at('no-such-text.txt'));
       await page.getByRole('alert').getByText(at('no-such-text.txt')).waitFor({ timeout: workTimeoutMs });
       expect(await calibration.start().isDisabled()).toBe(true);
+      expect(await checkScreen(page, 'calibration-refused', 'light-1280')).toEqual([]);
       expect(await calibration.ownText('quality').inputValue()).toBe(at('no-such-text.txt'));
       await page.getByRole('switch', { name: 'Judge the quality' }).click();
     });

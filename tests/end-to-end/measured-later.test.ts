@@ -5,6 +5,7 @@ import { exportText } from '../../engine/history/export.ts';
 import { browserPath } from './browser.ts';
 import { judgedRun, quantizedRun } from './judged-later.ts';
 import { ComparePage, RunsPage, SettingsPage, workTimeoutMs } from './pages.ts';
+import { checkScreen } from './screen-check.ts';
 import { fillHistory, runOf } from './seeded-history.ts';
 import { openWindows, type Windows } from './windows.ts';
 
@@ -85,6 +86,7 @@ describe.skipIf(browserPath === null)('what was measured later', () => {
       );
       await settings.importHistory(file);
       await page.getByText('1 new, 1 known already, 0 refused.').waitFor();
+      expect(await checkScreen(page, 'history-imported', 'light-1280')).toEqual([]);
       await settings.importHistory(file);
       await page.getByText('0 new, 2 known already, 0 refused.').waitFor();
 

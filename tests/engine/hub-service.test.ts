@@ -88,6 +88,23 @@ test('with the switch on a model is found, looked at, fetched and among the rece
   expect(recent).toEqual([expect.objectContaining({ path: target(), format: 'huggingface' })]);
 });
 
+test('a download that is asked for twice, by a double click or a second window, is one', async () => {
+  slowWeights();
+  await switchOn();
+  const [first, second] = await Promise.all([
+    client.call('hub.download', { name: 'lab/tiny' }),
+    client.call('hub.download', { name: 'lab/tiny' }),
+  ]);
+  expect(second.jobId).toBe(first.jobId);
+  // One that is stopping does not go on: that is a new one.
+  await until(() => partBytes() > 0);
+  await client.call('jobs.stop', { jobId: first.jobId });
+  const third = await client.call('hub.download', { name: 'lab/tiny' });
+  expect(third.jobId).not.toBe(first.jobId);
+  await client.call('jobs.stop', { jobId: third.jobId });
+  for (const { jobId } of [first, third]) await client.call('jobs.wait', { jobId });
+});
+
 test('turning the switch off ends what goes on; what was fetched stays', async () => {
   slowWeights();
   await switchOn();

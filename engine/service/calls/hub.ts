@@ -35,13 +35,25 @@ export function hubHandlers({ home, network, queue, settings }: HandlerContext):
     'hub.download': (input) => {
       // Refused at once, not when its turn comes.
       network.access();
+      const subject = downloadSubject(input.name, input.file);
+      // Asked for twice, by a second click or window, it is the one download.
+      const same = queue
+        .list()
+        .find(
+          (job) =>
+            job.kind === 'download' &&
+            job.state !== 'stopping' &&
+            job.endedAt === null &&
+            job.subject?.models.includes(subject) === true,
+        );
+      if (same) return { jobId: same.jobId };
       const { jobId } = queue.add({
         kind: 'download',
         runId: null,
         lane: 'transfer',
         tasks: ['download'],
         subject: {
-          models: [downloadSubject(input.name, input.file)],
+          models: [subject],
           recipe: null,
           activationBits: null,
           output: folder(),

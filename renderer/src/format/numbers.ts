@@ -1,4 +1,5 @@
 import * as shared from '../../../engine/contract/number-format.ts';
+import { withoutControls } from '../../../engine/contract/plain-text.ts';
 
 /** Numbers as a person reads them: as everywhere in the product, with blanks that do not break, in the language of the catalogue. */
 
@@ -116,7 +117,7 @@ export function dateTime(iso: string | null | undefined): string {
   });
 }
 
-/** Last part of a path of any system. */
+/** Last part of a path of any system, as it may stand among other words. */
 export function baseName(path: string): string {
-  return path.split(/[\\/]/).filter(Boolean).at(-1) ?? path;
+  return withoutControls(path.split(/[\\/]/).filter(Boolean).at(-1) ?? path);
 }
