@@ -105,10 +105,13 @@ describe('quality', () => {
     const maker = ['history', 'show', onlyJson(madeTwo).runId as string];
     expect(onlyJson(await runCli([...maker, '--json'], environment))).toMatchObject({
       kind: 'quantize',
-      measurements: [{ runId: found.runId, results: { quality: { verdict: 'broken', context: 128 } } }],
+      measurements: [
+        { kind: 'verify', results: { verify: { ok: true } } },
+        { runId: found.runId, results: { quality: { verdict: 'broken', context: 128 } } },
+      ],
     });
     expect((await runCli(maker, environment)).stdout).toMatch(
-      /measured later\n {2}\S{8} .* quality {2}perplexity .* × the original's: broken \(bundled:stories-validation, 508 tokens, context 128\)/,
+      /measured later\n {2}\S{8} .* verify {2}ok\n {2}\S{8} .* quality {2}perplexity .* × the original's: broken \(bundled:stories-validation, 508 tokens, context 128\)/,
     );
   });
 
