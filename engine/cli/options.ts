@@ -2,6 +2,7 @@ import path from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import {
   type CalibrationSource,
+  devicePattern,
   identifierSchema,
   selfTextDefaults,
   type TextSource,
@@ -48,6 +49,18 @@ export function oneOf<const T extends number>(...allowed: T[]) {
     return value;
   };
 }
+
+/** What runs a package; the contract's own form. */
+export function device(text: string): string {
+  if (!devicePattern.test(text)) throw new InvalidArgumentError('Allowed: cpu, gpu, gpu:N, auto.');
+  return text;
+}
+
+export const deviceOption = [
+  '--device <device>',
+  'what runs a package: cpu, gpu, gpu:N of "dbell devices", or auto: a GPU where there is one (default: cpu)',
+  device,
+] as const;
 
 /** `key=value`, any number of times. */
 export function setting(

@@ -4,6 +4,7 @@ import type { AddCommand, Run } from './command.ts';
 import { benchmarkCommand } from './commands/benchmark.ts';
 import { calibrationCommand } from './commands/calibration.ts';
 import { compareCommand } from './commands/compare.ts';
+import { devicesCommand } from './commands/devices.ts';
 import { downloadCommand, searchCommand } from './commands/download.ts';
 import { environmentCommand } from './commands/environment.ts';
 import { estimateCommand } from './commands/estimate.ts';
@@ -37,6 +38,7 @@ const commands: AddCommand[] = [
   benchmarkCommand,
   historyCommand,
   recipesCommand,
+  devicesCommand,
   environmentCommand,
 ];
 

@@ -35,6 +35,9 @@ export const seedSchema = z.number().int().min(0).max(limits.seed);
 /** 0 = all cores. */
 export const threadsSchema = z.number().int().min(0).max(limits.threads);
 export const contextSchema = z.number().int().min(2).max(limits.contextTokens);
+/** What runs a packed model: the processor, the first graphics adapter that is no software, adapter number N, or a graphics adapter where there is one. */
+export const devicePattern = /^(cpu|auto|gpu(:\d{1,3})?)$/;
+export const deviceSchema = z.string().regex(devicePattern, 'a device is cpu, gpu, gpu:N or auto');
 export const windowCountSchema = z.number().int().min(1).max(limits.windowCount);
 
 /** Bytes by term, such as `weights`, `kvCache`. */

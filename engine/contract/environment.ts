@@ -31,6 +31,29 @@ export const environmentSchema = z.object({
 });
 export type Environment = z.infer<typeof environmentSchema>;
 
+/** What can run packed models besides the processor. */
+export const devicesSchema = z.object({
+  /** Adapter N is `gpu:N`. */
+  adapters: z.array(
+    z.object({
+      name: z.string(),
+      /** `vulkan`, `metal`, `d3d12`, …. */
+      backend: z.string(),
+      /** Computes on the processor; no GPU. */
+      isSoftware: z.boolean(),
+      /** What the driver says of itself; empty where it says nothing. */
+      driver: z.string(),
+      /** Why it cannot run packed models; null where it can. */
+      problem: z.string().nullable(),
+    }),
+  ),
+  /** Why there is none; null where there is one. */
+  problem: z.string().nullable(),
+});
+export type Devices = z.infer<typeof devicesSchema>;
+
 export const environmentCalls = {
   environment: { input: z.strictObject({}), output: environmentSchema },
+  /** Asks the drivers, in a process of its own. */
+  devices: { input: z.strictObject({}), output: devicesSchema },
 };

@@ -25,6 +25,8 @@ export const errorCodes = {
   'disk-full': 'a volume has no room',
   'disk-error': 'reading or writing a file failed',
   'out-of-memory': 'not enough memory',
+  'gpu-unavailable': 'there is no GPU that can run this',
+  'device-lost': 'the GPU was lost while it worked',
   'not-found': 'a file, run or package does not exist',
   'network-off': 'something needs the network and the network switch is off',
   'network-error': 'a server could not be reached, or did not answer as it should',

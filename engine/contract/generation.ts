@@ -3,6 +3,7 @@ import {
   activationBitsSchema,
   contextSchema,
   countSchema,
+  deviceSchema,
   durationMsSchema,
   identifierSchema,
   pathSchema,
@@ -53,9 +54,10 @@ const generationSettings = {
   /** May raise, never lower, what a package was made for. Default: the package's own; 16 for a model. */
   activationBits: activationBitsSchema.optional(),
   context: contextSchema.optional(),
+  device: deviceSchema.default('cpu'),
   threads: threadsSchema.default(0),
   /**
-   * Whether the model stays in memory for the next call of the same model, activation bits and threads: until another job begins, the service ends, or minutes
+   * Whether the model stays in memory for the next call of the same model, activation bits, device and threads: until another job begins, the service ends, or minutes
    * have passed.
    */
   keepLoaded: z.boolean().default(false),

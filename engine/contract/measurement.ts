@@ -5,6 +5,7 @@ import {
   calibrationTextMarkSchema,
   contextSchema,
   countSchema,
+  deviceSchema,
   documentSeparatorSchema,
   durationMsSchema,
   identifierSchema,
@@ -28,6 +29,7 @@ export const perplexityInputSchema = z.strictObject({
   windows: windowCountSchema.optional(),
   documentSeparator: documentSeparatorSchema.default('default'),
   activationBits: activationBitsSchema.optional(),
+  device: deviceSchema.default('cpu'),
   threads: threadsSchema.default(0),
   /** Whether the history keeps it. */
   remember: z.boolean().default(true),
@@ -67,6 +69,7 @@ const lengthListSchema = (minimum: number) =>
 /** How one subject is measured. */
 export const benchmarkSettingsSchema = z.strictObject({
   model: pathSchema,
+  device: deviceSchema.default('cpu'),
   threads: threadsSchema.default(0),
   /** Prefill lengths in tokens. Lengths beyond the model's context are left out, visibly. */
   promptTokens: lengthListSchema(1).default([128, 512]),

@@ -27,7 +27,7 @@ class CpuModel implements DeviceModel {
     this.memoryBytes = { weights: opened.mappedBytes, copied: opened.copiedBytes };
   }
 
-  createSession(contextLength: number): DeviceSession {
+  async createSession(contextLength: number): Promise<DeviceSession> {
     return new CpuSession(
       native(() => runtime.packedCreateSession(this.#handle, contextLength, this.#activationBits)),
     );

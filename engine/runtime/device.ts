@@ -18,7 +18,7 @@ export interface DeviceModel {
   readonly tokensPerChunk: number;
   /** Bytes that loading made resident or mapped, itemised. */
   readonly memoryBytes: Readonly<Record<string, number>>;
-  createSession(contextLength: number): DeviceSession;
+  createSession(contextLength: number): Promise<DeviceSession>;
   close(): void;
 }
 

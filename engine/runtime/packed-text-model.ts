@@ -12,12 +12,12 @@ export interface PackedTextModelOptions {
   threads: number;
   /** Bits of the activations that enter quantized linears; what the package was made for by default. */
   activationBits?: ActivationBits;
-  device?: 'cpu';
+  /** What runs it; the CPU by default. */
+  device?: Device;
   /** Checked between chunks of long prompts: aborting makes the call in progress throw DBellError `stopped`. */
   signal?: AbortSignal;
 }
 
-const devices: Record<'cpu', Device> = { cpu: cpuDevice };
 const activationWidths: readonly number[] = [16, 8, 6, 4];
 
 /**
@@ -43,7 +43,7 @@ export async function createPackedTextModel(
   const source = isOwned ? await openPackage(packageOrPath, { checkValues: 'codes' }) : packageOrPath;
   try {
     const activationBits = options.activationBits ?? source.activationBits;
-    const device = devices[options.device ?? 'cpu'];
+    const device = options.device ?? cpuDevice;
     const model = await device.load(source, { activationBits });
     const { vocabularySize, contextLength } = source.architecture;
     return new PackedTextModel(model, device.name, packedBytesReadPerToken(source), {
@@ -112,7 +112,7 @@ class PackedTextModel implements TextModel {
         `context length is ${contextLength}; the model allows 1 to ${this.contextLength}`,
       );
     const session = new PackedTextSession(
-      this.#model.createSession(contextLength),
+      await this.#model.createSession(contextLength),
       contextLength,
       this.#model.tokensPerChunk,
       this.#properties,

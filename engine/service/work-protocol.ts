@@ -11,7 +11,7 @@ import {
   timeSchema,
 } from '../contract/common.ts';
 import { comparedMeasurementSchema, comparedSubjectSchema, compareInputSchema } from '../contract/compare.ts';
-import { nativeEnvironmentSchema } from '../contract/environment.ts';
+import { environmentCalls, nativeEnvironmentSchema } from '../contract/environment.ts';
 import { errorPayloadSchema } from '../contract/error-payload.ts';
 import { exportInputSchema, exportResultSchema } from '../contract/export.ts';
 import { generationCalls, generationResultSchema, textStepSchema } from '../contract/generation.ts';
@@ -62,6 +62,7 @@ const hubAccess = { access: z.strictObject({ endpoint: z.string(), token: z.stri
 export const taskSchemas = {
   /** What native code finds on this machine. */
   environment: { input: z.strictObject({}), result: nativeEnvironmentSchema },
+  devices: { input: environmentCalls.devices.input, result: environmentCalls.devices.output },
   generate: {
     input: z.union([generationCalls.generate.input, generationCalls.chat.input]),
     result: generationResultSchema,

@@ -256,6 +256,7 @@ test('while a benchmark is timed, windows are told at most once a second how far
     run: async ({ runTask }) => {
       const subject = await runTask('benchmark', {
         model: bundled.model,
+        device: 'cpu',
         threads: 1,
         promptTokens: [16, 32],
         decodeDepths: [0],

@@ -5,12 +5,20 @@ import { limits } from '../../contract/limits.ts';
 import type { BenchmarkResult, BenchmarkSubject } from '../../contract/measurement.ts';
 import type { AddCommand } from '../command.ts';
 import { formatBytes, formatDuration, formatSpeed } from '../format.ts';
-import { filePath, oneOf, wholeNumber, wholeNumberList, withOutputOptions } from '../options.ts';
+import {
+  deviceOption,
+  filePath,
+  oneOf,
+  wholeNumber,
+  wholeNumberList,
+  withOutputOptions,
+} from '../options.ts';
 import type { OutputOptions } from '../output.ts';
 import { table } from '../table.ts';
 
 interface BenchmarkOptions extends OutputOptions {
   baseline?: string;
+  device?: string;
   threads?: number;
   promptTokens?: number[];
   depths?: number[];
@@ -27,6 +35,7 @@ export const benchmarkCommand: AddCommand = (program, run) => {
       .description('measure load time, speed, latency and memory')
       .argument('<model>', 'Hugging Face folder, .gguf file or package', filePath)
       .option('--baseline <model>', 'measure this too, the same way: the model in full precision', filePath)
+      .option(...deviceOption)
       .option('--threads <count>', '0 = all cores (default: 0)', wholeNumber(0, limits.threads))
       .option('--prompt-tokens <counts>', 'prefill lengths (default: 128,512)', wholeNumberList(1))
       .option('--depths <counts>', 'tokens before those that are timed (default: 0,256)', wholeNumberList(0))
@@ -60,6 +69,7 @@ Examples:
         const { jobId } = await client.call('benchmark', {
           model,
           baseline,
+          device: options.device,
           threads,
           promptTokens,
           decodeDepths: options.depths,
@@ -115,6 +125,7 @@ export function describeBenchmark(result: BenchmarkResult): string {
     row('token p99', ({ tokenLatencyMs }) => formatDuration(tokenLatencyMs.p99)),
     row('activations', ({ activationBits }) => `${activationBits} bits`),
     row('computed by', ({ kernelPath }) => kernelPath),
+    row('on', ({ device }) => device),
     row('verdict', ({ stable }) => (stable ? 'stable' : 'unstable')),
   ];
   const notes = subjects.flatMap(({ model, stabilityNotes }) =>

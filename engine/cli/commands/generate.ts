@@ -6,7 +6,15 @@ import { limits } from '../../contract/limits.ts';
 import type { AddCommand } from '../command.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { formatCount, formatDuration, formatSpeed } from '../format.ts';
-import { collectTexts, filePath, number, oneOf, wholeNumber, withOutputOptions } from '../options.ts';
+import {
+  collectTexts,
+  deviceOption,
+  filePath,
+  number,
+  oneOf,
+  wholeNumber,
+  withOutputOptions,
+} from '../options.ts';
 import type { OutputOptions } from '../output.ts';
 import { CommandEnd, type CommandSession } from '../session.ts';
 
@@ -21,6 +29,7 @@ interface GenerationOptions extends OutputOptions {
   context?: number;
   stop?: string[];
   activationBits?: ActivationBits;
+  device?: string;
   threads?: number;
 }
 
@@ -63,6 +72,7 @@ function withGenerationOptions(command: Command): Command {
       '16, 8, 6 or 4 (default: what a package was made for; 16 for a model)',
       oneOf(16, 8, 6, 4),
     )
+    .option(...deviceOption)
     .option('--threads <count>', '0 = all cores (default: 0)', wholeNumber(0, limits.threads));
 }
 
@@ -83,6 +93,7 @@ function settingsOf(model: string, options: GenerationOptions) {
     sampling: samplingOf(options),
     activationBits: options.activationBits,
     context: options.context,
+    device: options.device,
     threads: options.threads,
     stop: options.stop,
   };
@@ -211,7 +222,7 @@ function finish({ output }: CommandSession, result: GenerationResult): void {
       : `, first token after ${formatDuration(result.timeToFirstTokenMs)}`;
   if (output.mode === 'text') {
     output.message(
-      `[${formatCount(result.tokenIds.length)} tokens${speed}${first}; ${result.kernelPath}, activations ${result.activationBits} bits; ${finishWords[result.finishReason]}]`,
+      `[${formatCount(result.tokenIds.length)} tokens${speed}${first}; ${result.kernelPath}${result.device === 'cpu' ? '' : ` on ${result.device}`}, activations ${result.activationBits} bits; ${finishWords[result.finishReason]}]`,
     );
   }
   if (result.finishReason === 'stopped') throw new CommandEnd(exitCodes.interrupted);

@@ -4,6 +4,7 @@ import type { PerplexityResult } from '../../contract/measurement.ts';
 import type { AddCommand } from '../command.ts';
 import { calibrationMark, formatBytes, formatCounted, formatDuration, formatPerplexity } from '../format.ts';
 import {
+  deviceOption,
   filePath,
   oneOf,
   textSource,
@@ -20,6 +21,7 @@ interface PerplexityOptions extends OutputOptions {
   windows?: number;
   documentSeparator?: number | 'none';
   activationBits?: 16 | 8 | 6 | 4;
+  device?: string;
   threads?: number;
   remember: boolean;
 }
@@ -42,6 +44,7 @@ export const perplexityCommand: AddCommand = (program, run) => {
         '16, 8, 6 or 4 (default: what a package was made for; 16 for a model)',
         oneOf(16, 8, 6, 4),
       )
+      .option(...deviceOption)
       .option('--threads <count>', '0 = all cores (default: 0)', wholeNumber(0, limits.threads))
       .option('--no-remember', 'leave it out of the history'),
   )
@@ -60,7 +63,8 @@ Examples:
     )
     .action((model: string, options: PerplexityOptions) =>
       run(options, async ({ client, output, followJob }) => {
-        const { text, context, windows, documentSeparator, activationBits, threads, remember } = options;
+        const { text, context, windows, documentSeparator, activationBits, device, threads, remember } =
+          options;
         const { jobId } = await client.call('perplexity', {
           model,
           text,
@@ -68,6 +72,7 @@ Examples:
           windows,
           documentSeparator,
           activationBits,
+          device,
           threads,
           remember,
         });

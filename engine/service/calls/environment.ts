@@ -9,7 +9,7 @@ export function environmentHandlers({
   home,
   processHost,
   settings,
-}: HandlerContext): Pick<Handlers, 'environment'> {
+}: HandlerContext): Pick<Handlers, 'environment' | 'devices'> {
   return {
     environment: async () => ({
       version: packageJson.version,
@@ -24,5 +24,6 @@ export function environmentHandlers({
       packagesFolder: packagesFolderOf(home, settings.get().packagesFolder),
       samples: samples(),
     }),
+    devices: () => startTask(processHost, 'devices', {}).done,
   };
 }

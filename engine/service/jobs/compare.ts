@@ -89,7 +89,7 @@ async function measureMissing(
     };
   }
   if (known.length > 0) return null;
-  const perplexity = await perplexityJob(runs, settings).run(job);
+  const perplexity = await perplexityJob(runs, { ...settings, device: 'cpu' }).run(job);
   return { ...perplexity, ...nothingButPerplexity };
 }
 

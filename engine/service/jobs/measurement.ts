@@ -21,6 +21,7 @@ import {
   qualityMetrics,
   toJson,
 } from '../runs.ts';
+import { isPackage } from '../tasks/package-detection.ts';
 import type { SubjectIdentity } from '../work-protocol.ts';
 import { type JobContext, type JobDefinition, readOnlySubject } from './job.ts';
 
@@ -162,6 +163,8 @@ export async function benchmarkSubjects(
       ...complete,
       model: baseline.model,
       activationBits: undefined,
+      // A model in full precision runs on the processor, whatever runs the package; each result names its device.
+      device: isPackage(baseline.model) ? complete.device : 'cpu',
     });
     return { result: { ...result, baseline: besideBandwidth(other, bandwidth) }, identity };
   } catch (error) {
@@ -174,7 +177,8 @@ export async function benchmarkSubjects(
 
 /** What was measured of a subject, seen against how fast the memory is. */
 function besideBandwidth(subject: BenchmarkSubject, bandwidth: MemoryBandwidth | null): BenchmarkSubject {
-  if (bandwidth === null) return subject;
+  // Of this machine's memory, which a graphics card does not read from.
+  if (bandwidth === null || subject.device !== 'cpu') return subject;
   const memoryBandwidthShare: Record<string, number> = {};
   for (const [depth, items] of Object.entries(subject.bytesReadPerToken)) {
     const speed = subject.decodeTokensPerSecond[depth] ?? 0;

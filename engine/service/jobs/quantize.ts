@@ -184,7 +184,7 @@ async function followUp(
   const common = { model: folder, threads, documentSeparator: 'default', remember: true } as const;
   const verify = wanted?.verify ? await verified(job, folder, model, runId) : null;
   const perplexity = wanted?.perplexity
-    ? ofRun(await job.runTask('perplexity', { ...wanted.perplexity, ...common }), runId)
+    ? ofRun(await job.runTask('perplexity', { ...wanted.perplexity, ...common, device: 'cpu' }), runId)
     : null;
   const quality = wanted?.quality
     ? ofRun(await job.runTask('quality', { ...wanted.quality, ...common, against: model }), runId)

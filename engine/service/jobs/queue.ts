@@ -397,8 +397,8 @@ function holdInWords({ output, freeBytes, floorBytes }: JobHold): string {
 /** What a task's process would have to hold already to be of use to it; null for tasks whose process ends with them. */
 function keptKey(input: object): string | null {
   if (!('keepLoaded' in input) || input.keepLoaded !== true || !('model' in input)) return null;
-  const { model, activationBits, threads } = input as KeepingInput;
-  return JSON.stringify([model, activationBits ?? null, threads]);
+  const { model, activationBits, device, threads } = input as KeepingInput;
+  return JSON.stringify([model, activationBits ?? null, device, threads]);
 }
 
 type KeepingInput = TaskInput<'generate'>;

@@ -9,8 +9,8 @@ const task = 'generate';
 /** What the task before left loaded in a process that is kept. */
 let loaded: { key: string; subject: Subject } | null = null;
 
-function keyOf({ model, activationBits, threads }: TaskInput<'generate'>): string {
-  return JSON.stringify([model, activationBits ?? null, threads]);
+function keyOf({ model, activationBits, device, threads }: TaskInput<'generate'>): string {
+  return JSON.stringify([model, activationBits ?? null, device, threads]);
 }
 
 /** The model, from the task before where that is the same; the service gives a kept process only such tasks. */

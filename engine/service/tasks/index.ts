@@ -8,6 +8,7 @@ export const tasks: { [K in TaskKind]: () => Promise<TaskFunction<K>> } = {
   describePackage: async () => (await import('./describe-package.ts')).describePackageTask,
   describePackages: async () => (await import('./describe-packages.ts')).describePackagesTask,
   describeSubject: async () => (await import('./describe-subject.ts')).describeSubjectTask,
+  devices: async () => (await import('./devices.ts')).devicesTask,
   environment: async () => (await import('./environment.ts')).environmentTask,
   estimate: async () => (await import('./estimate.ts')).estimateTask,
   export: async () => (await import('./export.ts')).exportTask,

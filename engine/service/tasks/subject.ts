@@ -1,5 +1,6 @@
 import path from 'node:path';
 import type { ActivationBits } from '../../contract/common.ts';
+import { DBellError } from '../../contract/errors.ts';
 import type { JobTask } from '../../contract/jobs.ts';
 import { createFloatTextModel } from '../../float/text-model.ts';
 import type { Architecture } from '../../model/architecture.ts';
@@ -9,6 +10,7 @@ import type { TextModel } from '../../model/text-model.ts';
 import type { Tokenizer } from '../../model/tokenizer.ts';
 import { createTokenizer } from '../../model/tokenizer-huggingface.ts';
 import { openPackage } from '../../package/open.ts';
+import { resolveDevice } from '../../runtime/devices.ts';
 import { createPackedTextModel } from '../../runtime/packed-text-model.ts';
 import type { SubjectIdentity } from '../work-protocol.ts';
 import type { TaskControl } from './control.ts';
@@ -44,6 +46,8 @@ export interface Subject {
 interface SubjectOptions {
   threads: number;
   activationBits?: ActivationBits;
+  /** `cpu`, `gpu`, `gpu:N` or `auto`; the CPU by default. */
+  device?: string;
 }
 
 /** What models and packages have in common. */
@@ -74,14 +78,26 @@ export async function openSubject(
   const startedAt = performance.now();
   return isPackage(location)
     ? openPackedSubject(location, options, control, startedAt)
-    : openFloatSubject(location, options, startedAt);
+    : openFloatSubject(location, options, control, startedAt);
 }
 
 async function openFloatSubject(
   location: string,
-  { threads, activationBits }: SubjectOptions,
+  { threads, activationBits, device = 'cpu' }: SubjectOptions,
+  control: TaskControl,
   startedAt: number,
 ): Promise<Subject> {
+  if (device === 'auto')
+    control.report({
+      type: 'message',
+      level: 'info',
+      message: 'a model in full precision runs on the CPU; the GPU runs packages',
+    });
+  else if (device !== 'cpu')
+    throw new DBellError(
+      'invalid-input',
+      `${location} is a model in full precision, which runs on the CPU; --device ${device} is for packages that dbell quantize made`,
+    );
   const source = await openModel(location);
   return closingOnError(source, async () => {
     const model = await createFloatTextModel(source, { threads: threadCount(threads), activationBits });
@@ -99,7 +115,7 @@ async function openFloatSubject(
 
 async function openPackedSubject(
   location: string,
-  { threads, activationBits }: SubjectOptions,
+  { threads, activationBits, device: choice = 'cpu' }: SubjectOptions,
   control: TaskControl,
   startedAt: number,
 ): Promise<Subject> {
@@ -112,7 +128,10 @@ async function openPackedSubject(
         message: `the package was made for activations of ${source.activationBits} bits; at ${activationBits} its quality is lower than quality.json says`,
       });
     }
-    const model = await createPackedTextModel(source, { threads: threadCount(threads), activationBits });
+    const { device, notes } = await resolveDevice(choice);
+    for (const note of notes) control.report({ type: 'message', ...note });
+    const options = { threads: threadCount(threads), activationBits, device };
+    const model = await createPackedTextModel(source, options);
     return subject(source, model, {
       recipe: source.quantization.recipe.name,
       calibration: calibrationOf(source.quality.calibration),

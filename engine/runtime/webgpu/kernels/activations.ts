@@ -1,0 +1,148 @@
+import { gpuLimits } from '../limits.ts';
+import { dot4, type Kernel, kernel, type Rows, reductions } from './kernel.ts';
+
+// Inputs of the packed linears and of a quantized head: x̂ as four int8 a word, [rows, groups · words of a group], and beside it for each row the sums of its groups
+// (i32) and behind them its scale s (f32 by its bits): [rows, groups + 1] words.
+
+const size = gpuLimits.workgroupSize;
+
+/** Sums of groups of `p.words` words of x̂, once the row's words are written. */
+const groupSums = `
+  storageBarrier();
+  for (var group = local.x; group < p.groups; group += ${size}u) {
+    var sum = 0;
+    for (var word = 0u; word < p.words; word += 1u) {
+      sum += dot4(0x01010101u, quantized[(row * p.groups + group) * p.words + word]);
+    }
+    side[row * (p.groups + 1u) + group] = bitcast<u32>(sum);
+  }`;
+
+/**
+ * x̂ = round(c·x / s) to nearest, ties to even, within ±limit; s = max|c·x| / limit, 1 where that is 0 (docs/format.md section 6). Word 0 of `status` becomes 1 where
+ * a value is not finite.
+ */
+export function quantizeKernel(options: { columnScale: boolean; rows: Rows; packedDot: boolean }): Kernel {
+  const { columnScale, rows, packedDot } = options;
+  const value = columnScale
+    ? 'column_scales[column] * x[row * p.stride + column]'
+    : 'x[row * p.stride + column]';
+  return kernel({
+    key: `quantize${columnScale ? ' scaled' : ''} ${rows} ${packedDot ? 'dot' : 'plain'}`,
+    parameters: ['columns: u32', 'groups: u32', 'words: u32', 'stride: u32', 'limit: f32'],
+    buffers: [
+      ['x', 'read', 'f32'],
+      ...(columnScale ? ([['column_scales', 'read', 'f32']] as const) : []),
+      ['quantized', 'write', 'u32'],
+      ['side', 'write', 'u32'],
+      ['status', 'write', 'u32'],
+    ],
+    workgroup: [size],
+    declarations: `${dot4(packedDot)}${reductions(size)}
+fn value_of(row: u32, column: u32) -> f32 { return ${value}; }`,
+    body: `
+  let row = workgroup.x;
+  if (row >= chunk.${rows}) { return; }
+  var largest_bits = 0u;
+  for (var column = local.x; column < p.columns; column += ${size}u) {
+    largest_bits = max(largest_bits, bitcast<u32>(value_of(row, column)) & 0x7fffffffu);
+  }
+  largest_bits = reduce_bits(local.x, largest_bits);
+  if (largest_bits >= 0x7f800000u) {
+    if (local.x == 0u) { status[0] = 1u; }
+    largest_bits = 0u;
+  }
+  var scale = bitcast<f32>(largest_bits) / p.limit;
+  if (scale == 0.0) { scale = 1.0; }
+  for (var word = local.x; word < p.groups * p.words; word += ${size}u) {
+    var packed = 0u;
+    for (var byte = 0u; byte < 4u; byte += 1u) {
+      let column = 4u * word + byte;
+      if (column < p.columns) {
+        let rounded = i32(round(clamp(value_of(row, column) / scale, -p.limit, p.limit)));
+        packed |= (bitcast<u32>(rounded) & 255u) << (8u * byte);
+      }
+    }
+    quantized[row * p.groups * p.words + word] = packed;
+  }
+  if (local.x == 0u) { side[row * (p.groups + 1u) + p.groups] = bitcast<u32>(scale); }
+  ${groupSums}`,
+  });
+}
+
+/** x̂ of the columns in `columns`, with the same scales; zero beyond the last. */
+export function gatherQuantizedKernel(packedDot: boolean): Kernel {
+  return kernel({
+    key: `gather quantized ${packedDot ? 'dot' : 'plain'}`,
+    parameters: ['count: u32', 'groups: u32', 'words: u32', 'source_words: u32', 'source_groups: u32'],
+    buffers: [
+      ['source', 'read', 'u32'],
+      ['source_side', 'read', 'u32'],
+      ['columns', 'read', 'u32'],
+      ['quantized', 'write', 'u32'],
+      ['side', 'write', 'u32'],
+    ],
+    workgroup: [size],
+    declarations: dot4(packedDot),
+    body: `
+  let row = workgroup.x;
+  if (row >= chunk.tokens) { return; }
+  for (var word = local.x; word < p.groups * p.words; word += ${size}u) {
+    var packed = 0u;
+    for (var byte = 0u; byte < 4u; byte += 1u) {
+      let index = 4u * word + byte;
+      if (index < p.count) {
+        let column = columns[index];
+        let value = (source[row * p.source_words + column / 4u] >> (8u * (column % 4u))) & 255u;
+        packed |= value << (8u * byte);
+      }
+    }
+    quantized[row * p.groups * p.words + word] = packed;
+  }
+  if (local.x == 0u) {
+    side[row * (p.groups + 1u) + p.groups] = source_side[row * (p.source_groups + 1u) + p.source_groups];
+  }
+  ${groupSums}`,
+  });
+}
+
+/** The float path's input: c·x, or x, padded with zeros to whole blocks: `[tokens, blocks · 128]`. */
+export function padKernel(columnScale: boolean): Kernel {
+  return kernel({
+    key: `pad${columnScale ? ' scaled' : ''}`,
+    parameters: ['columns: u32', 'width: u32', 'stride: u32'],
+    buffers: [
+      ['x', 'read', 'f32'],
+      ...(columnScale ? ([['column_scales', 'read', 'f32']] as const) : []),
+      ['padded', 'write', 'f32'],
+    ],
+    workgroup: [size],
+    body: `
+  let column = workgroup.x * ${size}u + local.x;
+  let row = workgroup.y;
+  if (column >= p.width) { return; }
+  var value = 0.0;
+  if (column < p.columns) { value = ${columnScale ? 'column_scales[column] * ' : ''}x[row * p.stride + column]; }
+  padded[row * p.width + column] = value;`,
+  });
+}
+
+/** Of a padded float input the columns in `columns`, padded in turn. */
+export function gatherFloatsKernel(): Kernel {
+  return kernel({
+    key: 'gather floats',
+    parameters: ['count: u32', 'width: u32', 'source_width: u32'],
+    buffers: [
+      ['source', 'read', 'f32'],
+      ['columns', 'read', 'u32'],
+      ['padded', 'write', 'f32'],
+    ],
+    workgroup: [size],
+    body: `
+  let index = workgroup.x * ${size}u + local.x;
+  let row = workgroup.y;
+  if (index >= p.width) { return; }
+  var value = 0.0;
+  if (index < p.count) { value = source[row * p.source_width + columns[index]]; }
+  padded[row * p.width + index] = value;`,
+  });
+}

@@ -1,0 +1,106 @@
+/**
+ * A compute kernel as text. Every kernel has the chunk's state at binding 0, its own parameters (numbers of four bytes) at binding 1 and
+ * storage buffers behind them.
+ */
+export interface Kernel {
+  /** Names the kernel and everything it was made with; kernels of one key have one text. */
+  readonly key: string;
+  readonly wgsl: string;
+  /** Access of the storage buffers, in order. */
+  readonly buffers: readonly Access[];
+  /** Names of the parameters, in order. */
+  readonly parameters: readonly string[];
+  /** Which parameters are float32. */
+  readonly floatParameters: readonly string[];
+}
+
+export type Access = 'read' | 'write';
+
+/** The state of a chunk, written before each submission. `uniform` of binding 0. */
+export const chunkFields = ['tokens', 'position', 'head_first', 'head_rows'] as const;
+
+/** Which rows a kernel works on: the tokens of the chunk, or those of them that enter the head. */
+export type Rows = 'tokens' | 'head_rows';
+
+interface KernelText {
+  key: string;
+  /** `name: u32`, `name: i32` or `name: f32`. */
+  parameters: readonly string[];
+  /** Storage buffers: name, access, element type. */
+  buffers: readonly (readonly [name: string, access: Access, type: string])[];
+  workgroup: readonly [x: number, y?: number];
+  /** Functions and workgroup variables. */
+  declarations?: string;
+  /** Body of `main`, which has `workgroup` (vec3u) and `local` (vec3u). */
+  body: string;
+}
+
+export function kernel({ key, parameters, buffers, workgroup, declarations = '', body }: KernelText): Kernel {
+  const storage = buffers.map(
+    ([name, access, type], index) =>
+      `@group(0) @binding(${index + 2}) var<storage, ${access === 'read' ? 'read' : 'read_write'}> ${name}: array<${type}>;`,
+  );
+  const wgsl = `
+struct Chunk { ${chunkFields.map((field) => `${field}: u32`).join(', ')} }
+struct Parameters { ${parameters.join(', ')} }
+@group(0) @binding(0) var<uniform> chunk: Chunk;
+@group(0) @binding(1) var<uniform> p: Parameters;
+${storage.join('\n')}
+${declarations}
+@compute @workgroup_size(${workgroup[0]}, ${workgroup[1] ?? 1})
+fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) local: vec3u) {
+${body}
+}
+`;
+  const split = parameters.map((parameter) => parameter.split(': ') as [string, string]);
+  return {
+    key,
+    wgsl,
+    buffers: buffers.map(([, access]) => access),
+    parameters: split.map(([name]) => name),
+    floatParameters: split.filter(([, type]) => type === 'f32').map(([name]) => name),
+  };
+}
+
+/** `text` for 0 … count − 1, one after the other: loops whose counters must be constants, so that their variables stay in registers. */
+export function unrolled(count: number, text: (index: number) => string): string {
+  return Array.from({ length: count }, (_, index) => text(index)).join('\n');
+}
+
+/** Sum of the products of four int8 pairs that stand in two u32. */
+export function dot4(hasPackedDot: boolean): string {
+  if (hasPackedDot) return 'fn dot4(a: u32, b: u32) -> i32 { return dot4I8Packed(a, b); }';
+  return `
+fn bytes4(a: u32) -> vec4i { return bitcast<vec4i>(vec4u(a) << vec4u(24, 16, 8, 0)) >> vec4u(24); }
+fn dot4(a: u32, b: u32) -> i32 { return dot(bytes4(a), bytes4(b)); }`;
+}
+
+/** `half(name, index)`: value number `index` of the fp16 values that begin at word `at` of the storage buffer `weights`. */
+export const halfValues = `
+fn half(at: u32, index: u32) -> f32 { return unpack2x16float(weights[at + index / 2u])[index % 2u]; }`;
+
+/** `unsigned4(a)`: the four bytes of a u32 as numbers 0 … 255. */
+export const unsignedBytes = `
+fn unsigned4(a: u32) -> vec4f { return vec4f((vec4u(a) >> vec4u(0, 8, 16, 24)) & vec4u(255)); }`;
+
+/** `reduce_sum`, `reduce_max` and `reduce_bits` over the threads of a workgroup of `size`, a power of two; every thread gets the result. */
+export function reductions(size: number): string {
+  const tree = (name: string, type: string, lanes: string, join: string) => `
+fn ${name}(lane: u32, value: ${type}) -> ${type} {
+  ${lanes}[lane] = value;
+  workgroupBarrier();
+  for (var width = ${size / 2}u; width > 0u; width /= 2u) {
+    if (lane < width) { ${lanes}[lane] = ${join}; }
+    workgroupBarrier();
+  }
+  let result = ${lanes}[0];
+  workgroupBarrier();
+  return result;
+}`;
+  return `
+var<workgroup> float_lanes: array<f32, ${size}>;
+var<workgroup> bit_lanes: array<u32, ${size}>;
+${tree('reduce_sum', 'f32', 'float_lanes', 'float_lanes[lane] + float_lanes[lane + width]')}
+${tree('reduce_max', 'f32', 'float_lanes', 'max(float_lanes[lane], float_lanes[lane + width])')}
+${tree('reduce_bits', 'u32', 'bit_lanes', 'max(bit_lanes[lane], bit_lanes[lane + width])')}`;
+}

@@ -1,0 +1,318 @@
+import { type Access, dot4, halfValues, type Kernel, kernel, unrolled, unsignedBytes } from './kernel.ts';
+
+// Packed linears. A workgroup computes a row group of 16 rows for a tile of tokens: thread (row, slice) walks every `slices`-th block of 128 columns, whose integer part
+// it has whole and exact; the slices' sums are added in order at the end. Codes are read as they are stored: the four bytes of a row in a line, or in a strip of base 3,
+// are one word.
+
+export interface LinearVariant {
+  /** int8 activations, or float ones (16 bits). */
+  path: 'integer' | 'float';
+  tokensPerTile: number;
+  slices: number;
+  packedDot: boolean;
+  /** Adds to y instead of setting it: residual columns. */
+  accumulate: boolean;
+  /** Writes the integer part of each block too, for checks. */
+  record: boolean;
+}
+
+export interface GridVariant extends LinearVariant {
+  codes: { kind: 'planes'; planes: number } | { kind: 'base-3' };
+  offsets: boolean;
+  rowScale: boolean;
+}
+
+const parameters = [
+  'columns: u32',
+  'blocks: u32',
+  'lines: u32',
+  /** Base 3: bytes of a row. */
+  'row_bytes: u32',
+  'levels_less_one: i32',
+  /** Words of the weights at which fp16 values begin. */
+  'scales_at: u32',
+  'offsets_at: u32',
+  'mask_at: u32',
+  /** First row of this part of the linear. */
+  'first_row: u32',
+  /** Of y, and rows of all parts. */
+  'stride: u32',
+  /** Integers of a row and block. */
+  'row_scale_at: u32',
+] as const;
+
+function buffersOf({ path, record }: LinearVariant): (readonly [string, Access, string])[] {
+  return [
+    ...(path === 'integer'
+      ? ([
+          ['x', 'read', 'u32'],
+          ['side', 'read', 'u32'],
+        ] as const)
+      : ([['x', 'read', 'vec4f']] as const)),
+    ['weights', 'read', 'u32'],
+    ['vectors', 'read', 'f32'],
+    ['y', 'write', 'f32'],
+    ...(record ? ([['integers', 'write', 'i32']] as const) : []),
+  ];
+}
+
+/** Digit by digit, four codes of base 3 at once: 16-bit lanes hold v ≤ 242, of which ⌊171 v / 512⌋ is the third. */
+const base3Helpers = `
+fn third(pair: u32) -> u32 { return ((pair * 171u) >> 9u) & 0x007f007fu; }
+fn byte_at(position: u32) -> u32 { return (weights[position / 4u] >> (8u * (position % 4u))) & 255u; }
+fn digit_of(value: u32, digit: u32) -> u32 {
+  var rest = value;
+  for (var i = 0u; i < digit; i += 1u) { rest /= 3u; }
+  return rest % 3u;
+}`;
+
+/** Code that hands `take(word of the block)` the codes of four adjacent columns in `code` (lower seven bits) and, of eight planes, the eighth bits in `high`. */
+function eachCode(codes: GridVariant['codes'], take: string): string {
+  if (codes.kind === 'base-3')
+    return `
+    let left_of_block = min(128u, p.columns - 128u * block);
+    let block_byte = group * 16u * p.row_bytes + 416u * block;
+    for (var strip = 0u; 20u * strip < left_of_block; strip += 1u) {
+      let left = left_of_block - 20u * strip;
+      let strip_byte = block_byte + 64u * strip;
+      if (left > 15u) {
+        let word_of_row = weights[strip_byte / 4u + row];
+        var low = word_of_row & 0x00ff00ffu;
+        var upper = (word_of_row >> 8u) & 0x00ff00ffu;
+        for (var digit = 0u; 4u * digit < min(left, 20u); digit += 1u) {
+          let low_rest = third(low);
+          let upper_rest = third(upper);
+          let code = (low - 3u * low_rest) | ((upper - 3u * upper_rest) << 8u);
+          low = low_rest;
+          upper = upper_rest;
+          let word = 5u * strip + digit;
+          ${take}
+        }
+      } else {
+        let per_row = (left + 4u) / 5u;
+        for (var first_column = 0u; first_column < left; first_column += 4u) {
+          var code = 0u;
+          for (var j = 0u; j < 4u; j += 1u) {
+            let column = first_column + j;
+            if (column < left) {
+              let value = byte_at(strip_byte + per_row * row + column % per_row);
+              code |= digit_of(value, column / per_row) << (8u * j);
+            }
+          }
+          let word = 5u * strip + first_column / 4u;
+          ${take}
+        }
+      }
+    }`;
+  const { planes } = codes;
+  const low = Math.min(planes, 7);
+  return `
+    for (var line = 4u * block; line < min(4u * block + 4u, p.lines); line += 1u) {
+      let first_word = ((group * p.lines + line) * ${planes}u) * 16u + row;
+      ${unrolled(planes, (plane) => `let plane${plane} = weights[first_word + ${16 * plane}u];`)}
+      for (var bit = 0u; bit < 8u; bit += 1u) {
+        let code = ${Array.from({ length: low }, (_, plane) => `(((plane${plane} >> bit) & 0x01010101u) << ${plane}u)`).join(' | ')};
+        ${planes > 7 ? 'let high = (plane7 >> bit) & 0x01010101u;' : ''}
+        let word = 8u * (line - 4u * block) + bit;
+        ${take}
+      }
+    }`;
+}
+
+/** Start of every linear's main. */
+const start = (tokensPerTile: number) => `
+  let group = workgroup.x;
+  let first = workgroup.y * ${tokensPerTile}u;
+  let row = local.x;
+  let out = p.first_row + 16u * group + row;
+  ${unrolled(tokensPerTile, (t) => `var sum${t} = 0.0;`)}`;
+
+/** Adds the slices' sums and writes y, `finish` giving its value from `total` and the token. */
+function finish(variant: LinearVariant, value: string): string {
+  const { tokensPerTile, slices, accumulate } = variant;
+  const write = (t: number) => `
+    if (first + ${t}u < chunk.tokens) {
+      let token = first + ${t}u;
+      var total = sum${t};
+      ${unrolled(slices - 1, (s) => `total += partial[(${s + 1}u * 16u + row) * ${tokensPerTile}u + ${t}u];`)}
+      let at = token * p.stride + out;
+      y[at] = ${accumulate ? 'y[at]' : 'vectors[out]'} + ${value};
+    }`;
+  if (slices === 1) return unrolled(tokensPerTile, write);
+  return `
+  ${unrolled(tokensPerTile, (t) => `partial[(local.y * 16u + row) * ${tokensPerTile}u + ${t}u] = sum${t};`)}
+  workgroupBarrier();
+  if (local.y == 0u) {
+    ${unrolled(tokensPerTile, write)}
+  }`;
+}
+
+const partialSums = ({ slices, tokensPerTile }: LinearVariant) =>
+  slices === 1 ? '' : `var<workgroup> partial: array<f32, ${slices * 16 * tokensPerTile}>;`;
+
+const keyOf = ({ path, tokensPerTile, slices, packedDot, accumulate, record }: LinearVariant) =>
+  [
+    path,
+    `${tokensPerTile}×${slices}`,
+    packedDot ? 'dot' : 'plain',
+    accumulate && 'accumulate',
+    record && 'record',
+  ]
+    .filter(Boolean)
+    .join(' ');
+
+/**
+ * y = bias + s/2 · Σ_b ( r·(2·Σ q·x̂ − (L − 1)·X) [+ m·2·X] ), or y = bias + Σ w·x with w = r·(q − (L − 1)/2) [+ m]; with a row scale t the sum is multiplied
+ * by it (docs/format.md sections 3 and 6). `integers` `[tokens, stride, blocks]`.
+ */
+export function gridKernel(variant: GridVariant): Kernel {
+  const { path, tokensPerTile, codes, offsets, rowScale, slices, packedDot, record } = variant;
+  const hasHigh = codes.kind === 'planes' && codes.planes > 7;
+  const take =
+    path === 'integer'
+      ? unrolled(
+          tokensPerTile,
+          (t) => `{
+          let x_word = x[((first + ${t}u) * p.blocks + block) * 32u + word];
+          integer${t} += dot4(code, x_word)${hasHigh ? ' + 128 * dot4(high, x_word)' : ''};
+        }`,
+        )
+      : `
+        let weight = scale * (unsigned4(code${hasHigh ? ' | (high << 7u)' : ''}) - centre)${offsets ? ' + offset' : ''};
+        ${unrolled(tokensPerTile, (t) => `sum${t} += dot(weight, x[((first + ${t}u) * p.blocks + block) * 32u + word]);`)}`;
+  const beforeBlock =
+    path === 'integer'
+      ? unrolled(tokensPerTile, (t) => `var integer${t} = 0;`)
+      : 'let centre = vec4f(0.5 * f32(p.levels_less_one));';
+  const afterBlock =
+    path === 'float'
+      ? ''
+      : unrolled(
+          tokensPerTile,
+          (t) => `{
+      let block_sum = bitcast<i32>(side[(first + ${t}u) * (p.blocks + 1u) + block]);
+      let integer = 2 * integer${t} - p.levels_less_one * block_sum;
+      ${record ? `if (first + ${t}u < chunk.tokens) { integers[((first + ${t}u) * p.stride + out) * p.blocks + block] = integer; }` : ''}
+      sum${t} += scale * f32(integer);
+      ${offsets ? `sum${t} += offset * f32(2 * block_sum);` : ''}
+    }`,
+        );
+  const tokenScale =
+    path === 'integer' ? '(0.5 * bitcast<f32>(side[token * (p.blocks + 1u) + p.blocks])) * total' : 'total';
+  return kernel({
+    key: `grid ${codes.kind === 'planes' ? codes.planes : 'base-3'}${offsets ? ' offsets' : ''}${rowScale ? ' row-scale' : ''} ${keyOf(variant)}`,
+    parameters,
+    buffers: buffersOf(variant),
+    workgroup: [16, slices],
+    declarations: `${dot4(packedDot)}${halfValues}${unsignedBytes}
+${codes.kind === 'base-3' ? base3Helpers : ''}
+${partialSums(variant)}`,
+    body: `${start(tokensPerTile)}
+  for (var block = local.y; block < p.blocks; block += ${slices}u) {
+    let value_at = (group * p.blocks + block) * 16u + row;
+    let scale = half(p.scales_at, value_at);
+    ${offsets ? 'let offset = half(p.offsets_at, value_at);' : ''}
+    ${beforeBlock}
+    ${eachCode(codes, take)}
+    ${afterBlock}
+  }
+  ${finish(variant, rowScale ? `(${tokenScale}) * vectors[p.row_scale_at + out]` : tokenScale)}`,
+  });
+}
+
+/**
+ * The structured layout: y = bias + s · Σ_b Σ levels · sums of the columns that have them, ordinary columns first; or with float activations the level of each column
+ * times x. `integers` `[tokens, stride, blocks, 6]`: sums of plane A, plane B and both over the ordinary columns, then over the salient ones.
+ */
+export function structuredKernel(variant: LinearVariant): Kernel {
+  const { path, tokensPerTile, slices, packedDot, record } = variant;
+  const sums = ['a', 'b', 'ab', 'salient_a', 'salient_b', 'salient_ab'] as const;
+  const take =
+    path === 'integer'
+      ? unrolled(
+          tokensPerTile,
+          (t) => `{
+          let x_word = x[((first + ${t}u) * p.blocks + block) * 32u + word];
+          let salient_x = x_word & salient;
+          let ordinary_x = x_word & ~salient;
+          a${t} += dot4(plane_a, ordinary_x);
+          b${t} += dot4(plane_b, ordinary_x);
+          ab${t} += dot4(plane_a & plane_b, ordinary_x);
+          salient_a${t} += dot4(plane_a, salient_x);
+          salient_b${t} += dot4(plane_b, salient_x);
+          salient_ab${t} += dot4(plane_a & plane_b, salient_x);
+          salient_sum${t} += dot4(0x01010101u, salient_x);
+        }`,
+        )
+      : `
+        let is_a = (vec4u(plane_a) & vec4u(0x1u, 0x100u, 0x10000u, 0x1000000u)) != vec4u(0);
+        let is_b = (vec4u(plane_b) & vec4u(0x1u, 0x100u, 0x10000u, 0x1000000u)) != vec4u(0);
+        let is_salient = (vec4u(salient) & vec4u(0x1u, 0x100u, 0x10000u, 0x1000000u)) != vec4u(0);
+        let ordinary = select(select(vec4f(l00), vec4f(l10), is_a), select(vec4f(l01), vec4f(l11), is_a), is_b);
+        let special = select(select(vec4f(s00), vec4f(s10), is_a), select(vec4f(s01), vec4f(s11), is_a), is_b);
+        let weight = select(ordinary, special, is_salient);
+        ${unrolled(tokensPerTile, (t) => `sum${t} += dot(weight, x[((first + ${t}u) * p.blocks + block) * 32u + word]);`)}`;
+  const levels = (t: number, prefix: '' | 'salient_', name: 'l' | 's', total: string) => `
+      sum${t} += ${name}00 * f32(${total} - ${prefix}a${t} - ${prefix}b${t} + ${prefix}ab${t});
+      sum${t} += ${name}10 * f32(${prefix}a${t} - ${prefix}ab${t});
+      sum${t} += ${name}01 * f32(${prefix}b${t} - ${prefix}ab${t});
+      sum${t} += ${name}11 * f32(${prefix}ab${t});`;
+  const afterBlock =
+    path === 'float'
+      ? ''
+      : unrolled(
+          tokensPerTile,
+          (t) => `{
+      let block_sum = bitcast<i32>(side[(first + ${t}u) * (p.blocks + 1u) + block]);
+      ${
+        record
+          ? `if (first + ${t}u < chunk.tokens) {
+        let integer_at = (((first + ${t}u) * p.stride + out) * p.blocks + block) * 6u;
+        ${sums.map((name, index) => `integers[integer_at + ${index}u] = ${name}${t};`).join('\n')}
+      }`
+          : ''
+      }
+      ${levels(t, '', 'l', `block_sum - salient_sum${t}`)}
+      ${levels(t, 'salient_', 's', `salient_sum${t}`)}
+    }`,
+        );
+  const value =
+    path === 'integer' ? 'bitcast<f32>(side[token * (p.blocks + 1u) + p.blocks]) * total' : 'total';
+  return kernel({
+    key: `structured ${keyOf(variant)}`,
+    parameters,
+    buffers: buffersOf(variant),
+    workgroup: [16, slices],
+    declarations: `${dot4(packedDot)}${halfValues}
+${partialSums(variant)}`,
+    body: `${start(tokensPerTile)}
+  for (var block = local.y; block < p.blocks; block += ${slices}u) {
+    let value_at = (group * p.blocks + block) * 7u * 16u + row;
+    ${unrolled(7, (i) => `let v${i} = half(p.scales_at, value_at + ${16 * i}u);`)}
+    let l00 = v0 - v1;
+    let l10 = v0 + v1;
+    let l01 = v2 - v3;
+    let l11 = v2 + v3;
+    let s00 = (v4 - v5) - v6;
+    let s10 = (v4 + v5) - v6;
+    let s01 = (v4 - v5) + v6;
+    let s11 = (v4 + v5) + v6;
+    ${path === 'integer' ? unrolled(tokensPerTile, (t) => `${sums.map((name) => `var ${name}${t} = 0;`).join(' ')} var salient_sum${t} = 0;`) : ''}
+    for (var line = 4u * block; line < min(4u * block + 4u, p.lines); line += 1u) {
+      let first_word = (group * p.lines + line) * 32u + row;
+      let word_a = weights[first_word];
+      let word_b = weights[first_word + 16u];
+      let mask = weights[p.mask_at + line];
+      for (var bit = 0u; bit < 8u; bit += 1u) {
+        let plane_a = (word_a >> bit) & 0x01010101u;
+        let plane_b = (word_b >> bit) & 0x01010101u;
+        let salient = (((((mask >> (4u * bit)) & 15u) * 0x00204081u) & 0x01010101u) * 255u);
+        let word = 8u * (line - 4u * block) + bit;
+        ${take}
+      }
+    }
+    ${afterBlock}
+  }
+  ${finish(variant, value)}`,
+  });
+}

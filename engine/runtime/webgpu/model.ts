@@ -1,0 +1,142 @@
+import { DBellError } from '../../contract/errors.ts';
+import type { Activation } from '../../model/architecture.ts';
+import { type NativeBlock, type NativeModelDescription, native, runtime } from '../../native/runtime.ts';
+import type { PackageSource } from '../../package/types.ts';
+import type { ActivationBits, DeviceModel, DeviceSession } from '../device.ts';
+import { describeForNative } from '../model-description.ts';
+import type { GpuContext } from './context.ts';
+import { gpuLimits } from './limits.ts';
+import { GpuSession } from './session.ts';
+import { type GpuBlock, type GpuWeights, WeightUploader } from './weights.ts';
+
+/** A packed model on a device. */
+export class GpuModel implements DeviceModel {
+  readonly kernelPath: string;
+  readonly tokensPerChunk = gpuLimits.tokensPerChunk;
+  readonly memoryBytes: Readonly<Record<string, number>>;
+  readonly #context: GpuContext;
+  readonly #weights: GpuWeights;
+  readonly #activationBits: ActivationBits;
+
+  readonly #uploader: WeightUploader;
+  readonly #onClose: () => void;
+  #isClosed = false;
+
+  private constructor(
+    context: GpuContext,
+    uploader: WeightUploader,
+    weights: GpuWeights,
+    activationBits: ActivationBits,
+    onClose: () => void,
+  ) {
+    this.#context = context;
+    this.#weights = weights;
+    this.#uploader = uploader;
+    this.#onClose = onClose;
+    this.#activationBits = activationBits;
+    this.kernelPath = kernelPathOf(context, activationBits);
+    this.memoryBytes = { weights: uploader.bytes };
+  }
+
+  /**
+   * Uploads a checked package. Its structure is checked once more by the same code as on the CPU. `onClose` is called when the model is closed, after its buffers are
+   * gone; where loading fails, the caller closes the context. Throws DBellError.
+   */
+  static async load(
+    context: GpuContext,
+    source: PackageSource,
+    activationBits: ActivationBits,
+    onClose: () => void,
+  ): Promise<GpuModel> {
+    const description = describeForNative(source);
+    const { handle } = native(() => runtime.packedOpen(description));
+    native(() => runtime.packedClose(handle));
+    refuseUnsupported(source, description);
+    const uploader = new WeightUploader(context, source);
+    const weights = await context.checked('the weights', () => upload(uploader, source, description));
+    const model = new GpuModel(context, uploader, weights, activationBits, onClose);
+    // Compiles every kernel, so that the first token does not pay for it.
+    const session = await model.createSession(1);
+    session.close();
+    return model;
+  }
+
+  createSession(contextLength: number): Promise<DeviceSession> {
+    return GpuSession.create(this.#context, this.#weights, contextLength, this.#activationBits);
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#uploader.destroy();
+    this.#onClose();
+  }
+}
+
+export function kernelPathOf(context: GpuContext, activationBits: ActivationBits): string {
+  if (activationBits === 16) return 'float-webgpu';
+  return context.hasPackedDot ? 'webgpu-dot4' : 'webgpu-plain';
+}
+
+function refuseUnsupported(source: PackageSource, { headDimension }: NativeModelDescription): void {
+  if (headDimension > gpuLimits.headDimension)
+    throw new DBellError(
+      'unsupported-model',
+      `${source.path}: heads of ${headDimension} values do not run on a GPU, ${gpuLimits.headDimension} are possible; use --device cpu`,
+    );
+}
+
+async function upload(
+  uploader: WeightUploader,
+  source: PackageSource,
+  description: NativeModelDescription,
+): Promise<GpuWeights> {
+  const { hiddenSize, vocabularySize, finalNorm, headBias } = description;
+  const table = (name: string, value: NativeModelDescription['positions']) =>
+    value ? uploader.table(name, value) : Promise.resolve(null);
+  const embedding = await uploader.table('embedding', description.embedding);
+  const isTied = source.head === source.embedding;
+  return {
+    description,
+    activation: description.activation as Activation,
+    embedding,
+    head: isTied ? embedding : await uploader.table('head', description.head),
+    headBias: headBias ? await uploader.vectors('head bias', [headBias, vocabularySize]) : null,
+    positions: await table('positions', description.positions),
+    projectIn: await table('project_in', description.projectIn),
+    projectOut: await table('project_out', description.projectOut),
+    finalNorm: finalNorm ? await uploader.norm(finalNorm, hiddenSize) : null,
+    blocks: await inOrder(description.blocks, (block) => uploadBlock(uploader, description, block)),
+  };
+}
+
+async function uploadBlock(
+  uploader: WeightUploader,
+  { hiddenSize, headDimension, headCount, intermediateSize }: NativeModelDescription,
+  block: NativeBlock,
+): Promise<GpuBlock> {
+  const norm = (value: NativeBlock['queryNorm'], size: number) =>
+    value ? uploader.norm(value, size) : Promise.resolve(null);
+  return {
+    attentionNorm: await uploader.norm(block.attentionNorm, hiddenSize),
+    mlpNorm: await uploader.norm(block.mlpNorm, hiddenSize),
+    queryNorm: await norm(block.queryNorm, headDimension),
+    keyNorm: await norm(block.keyNorm, headDimension),
+    attentionSubNorm: await norm(block.attentionSubNorm, headCount * headDimension),
+    mlpSubNorm: await norm(block.mlpSubNorm, intermediateSize),
+    q: await uploader.linear(block.q),
+    k: await uploader.linear(block.k),
+    v: await uploader.linear(block.v),
+    o: await uploader.linear(block.o),
+    gate: block.gate ? await uploader.linear(block.gate) : null,
+    up: await uploader.linear(block.up),
+    down: await uploader.linear(block.down),
+  };
+}
+
+/** One after the other, so that one tensor at a time is held. */
+async function inOrder<T, R>(values: readonly T[], action: (value: T) => Promise<R>): Promise<R[]> {
+  const results: R[] = [];
+  for (const value of values) results.push(await action(value));
+  return results;
+}

@@ -1,0 +1,266 @@
+import { DBellError } from '../../contract/errors.ts';
+import type { ActivationBits, DeviceSession } from '../device.ts';
+import { type BlockCache, blockSteps, embeddingSteps, headSteps, lossSteps } from './block-steps.ts';
+import { type GpuContext, readBack, UniformPages, usage } from './context.ts';
+import { gpuLimits } from './limits.ts';
+import { Program } from './program.ts';
+import { createScratch, type Scratch } from './scratch.ts';
+import type { GpuWeights } from './weights.ts';
+
+interface Programs {
+  blocks: Program;
+  head: Program;
+  losses: Program;
+}
+
+/** One sequence: its KV cache (float32) and the buffers of a chunk, with every dispatch bound to them. */
+export class GpuSession implements DeviceSession {
+  readonly #context: GpuContext;
+  readonly #weights: GpuWeights;
+  readonly #contextLength: number;
+  readonly #activationBits: ActivationBits;
+  readonly #scratch: Scratch;
+  readonly #staging: GPUBuffer;
+  #uniforms: UniformPages;
+  #cache: BlockCache[] = [];
+  #capacity = 0;
+  #programs: Programs | null = null;
+  #position = 0;
+
+  private constructor(
+    context: GpuContext,
+    weights: GpuWeights,
+    contextLength: number,
+    activationBits: ActivationBits,
+  ) {
+    this.#context = context;
+    this.#weights = weights;
+    this.#contextLength = contextLength;
+    this.#activationBits = activationBits;
+    this.#uniforms = new UniformPages(context);
+    this.#scratch = createScratch(context, weights, activationBits !== 16);
+    const { logits, logitRows } = this.#scratch;
+    this.#staging = context.device.createBuffer({
+      label: 'read back',
+      size: stagingBytes(logits.stride, logitRows),
+      usage: usage.mapRead | usage.copyTarget,
+    });
+  }
+
+  /** Throws DBellError `out-of-memory`, `device-lost`. */
+  static async create(
+    context: GpuContext,
+    weights: GpuWeights,
+    contextLength: number,
+    activationBits: ActivationBits,
+  ): Promise<GpuSession> {
+    return context.checked('a session', async () => {
+      const session = new GpuSession(context, weights, contextLength, activationBits);
+      await session.#makeRoom(1);
+      return session;
+    });
+  }
+
+  get position(): number {
+    return this.#position;
+  }
+
+  get cacheBytes(): number {
+    return this.#cache.reduce((sum, { keys, values }) => sum + keys.size + values.size, 0);
+  }
+
+  get scratchBytes(): number {
+    return this.#scratch.bytes;
+  }
+
+  async feed(ids: Int32Array, logits: Float32Array | null): Promise<void> {
+    await this.#run(ids, logits ? ids.length - 1 : 0, logits ? 1 : 0);
+    const values = await this.#read(logits ? logits.length : 0);
+    this.#position += ids.length;
+    if (logits) takeFinite(values, logits);
+  }
+
+  async losses(ids: Int32Array, targets: Int32Array): Promise<Float32Array> {
+    const { queue } = this.#context.device;
+    queue.writeBuffer(this.#scratch.targets, 0, Uint32Array.from(targets));
+    await this.#run(ids, 0, 0);
+    const { logitRows } = this.#scratch;
+    await this.#context.checked('the losses', () => {
+      for (let first = 0; first < ids.length; first += logitRows)
+        this.#submitHead(ids.length, first, Math.min(logitRows, ids.length - first), true);
+    });
+    const values = await this.#read(ids.length, this.#scratch.losses);
+    this.#position += ids.length;
+    const losses = new Float32Array(ids.length);
+    if (!values.every(Number.isFinite))
+      throw new DBellError('invalid-package', 'a loss is not finite; the package is damaged');
+    losses.set(values);
+    return losses;
+  }
+
+  async chunkLogits(chunkRows: number, firstRow: number, logits: Float32Array): Promise<void> {
+    const { vocabularySize } = this.#weights.description;
+    const { logitRows } = this.#scratch;
+    const count = logits.length / vocabularySize;
+    for (let first = 0; first < count; first += logitRows) {
+      const rows = Math.min(logitRows, count - first);
+      await this.#context.checked('the logits', () =>
+        this.#submitHead(chunkRows, firstRow + first, rows, false),
+      );
+      const values = await this.#read(rows * vocabularySize);
+      takeFinite(values, logits.subarray(first * vocabularySize, (first + rows) * vocabularySize));
+    }
+  }
+
+  reset(): void {
+    this.#position = 0;
+  }
+
+  close(): void {
+    for (const { keys, values } of this.#cache) {
+      this.#context.destroyBuffer('cache', keys);
+      this.#context.destroyBuffer('cache', values);
+    }
+    this.#cache = [];
+    this.#programs = null;
+    this.#uniforms.destroy();
+    this.#scratch.destroy();
+    this.#staging.destroy();
+  }
+
+  /** Submits a chunk through the blocks, and `headRows` of its rows through the head. */
+  async #run(ids: Int32Array, headFirst: number, headRows: number): Promise<void> {
+    await this.#context.checked('a chunk of tokens', async () => {
+      await this.#makeRoom(ids.length);
+      const { device } = this.#context;
+      const { scratch, programs } = this.#built();
+      device.queue.writeBuffer(scratch.ids, 0, Uint32Array.from(ids));
+      const angles = this.#angles(ids.length);
+      if (angles.length > 0) device.queue.writeBuffer(scratch.angles, 0, angles);
+      this.#writeChunk(ids.length, headFirst, headRows);
+      const encoder = device.createCommandEncoder();
+      encoder.clearBuffer(scratch.inputs.status);
+      const pass = encoder.beginComputePass();
+      programs.blocks.encode(pass, ids.length);
+      if (headRows > 0) programs.head.encode(pass, headRows);
+      pass.end();
+      device.queue.submit([encoder.finish()]);
+    });
+  }
+
+  #submitHead(tokens: number, first: number, rows: number, withLosses: boolean): void {
+    const { device } = this.#context;
+    const { programs } = this.#built();
+    this.#writeChunk(tokens, first, rows);
+    const encoder = device.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    programs.head.encode(pass, rows);
+    if (withLosses) programs.losses.encode(pass, rows);
+    pass.end();
+    device.queue.submit([encoder.finish()]);
+  }
+
+  #writeChunk(tokens: number, headFirst: number, headRows: number): void {
+    const state = Uint32Array.of(tokens, this.#position, headFirst, headRows);
+    this.#context.device.queue.writeBuffer(this.#scratch.chunk, 0, state);
+  }
+
+  /** The first `words` float32 of a buffer, logits by default, after the status said that all inputs were finite. One readback. */
+  async #read(words: number, from: GPUBuffer = this.#scratch.logits.buffer): Promise<Float32Array> {
+    const { device } = this.#context;
+    const encoder = device.createCommandEncoder();
+    encoder.copyBufferToBuffer(this.#scratch.inputs.status, 0, this.#staging, 0, 4);
+    if (words > 0) encoder.copyBufferToBuffer(from, 0, this.#staging, 4, 4 * words);
+    device.queue.submit([encoder.finish()]);
+    const bytes = await readBack(this.#context, this.#staging, 4 + 4 * words);
+    if (new Uint32Array(bytes, 0, 1)[0] !== 0)
+      throw new DBellError(
+        'invalid-package',
+        'an input of a linear is not finite; the package is damaged (--device cpu names the linear)',
+      );
+    return new Float32Array(bytes, 4, words);
+  }
+
+  #built(): { scratch: Scratch; programs: Programs } {
+    if (!this.#programs) throw new DBellError('internal', 'the session is closed');
+    return { scratch: this.#scratch, programs: this.#programs };
+  }
+
+  /** Cosine and sine of the chunk's positions, by the host: angles are rounded to float32 first, as models are trained with, and shaders' functions are too coarse. */
+  #angles(count: number): Float32Array<ArrayBuffer> {
+    const frequencies = this.#weights.description.inverseFrequencies ?? new Float32Array(0);
+    const angles = new Float32Array(2 * count * frequencies.length);
+    for (let token = 0; token < count; token++)
+      for (const [index, frequency] of frequencies.entries()) {
+        const angle = Math.fround((this.#position + token) * frequency);
+        const at = 2 * (token * frequencies.length + index);
+        angles[at] = Math.cos(angle);
+        angles[at + 1] = Math.sin(angle);
+      }
+    return angles;
+  }
+
+  /** Lets the cache grow, doubling, to hold `count` more positions; what it holds is copied on the device. */
+  async #makeRoom(count: number): Promise<void> {
+    const needed = this.#position + count;
+    if (needed <= this.#capacity) return;
+    const capacity = Math.min(
+      this.#contextLength,
+      Math.max(needed, 2 * this.#capacity, gpuLimits.firstCachePositions),
+    );
+    const { keyValueHeadCount, headDimension } = this.#weights.description;
+    const bytesPerPosition = 4 * keyValueHeadCount * headDimension;
+    const { device } = this.#context;
+    const create = () => this.#context.createBuffer('cache', 'the cache', capacity * bytesPerPosition);
+    const cache = this.#weights.blocks.map(() => ({ keys: create(), values: create() }));
+    const encoder = device.createCommandEncoder();
+    const filled = this.#position * bytesPerPosition;
+    for (const [index, old] of this.#cache.entries()) {
+      const grown = cache[index]!;
+      if (filled === 0) continue;
+      encoder.copyBufferToBuffer(old.keys, 0, grown.keys, 0, filled);
+      encoder.copyBufferToBuffer(old.values, 0, grown.values, 0, filled);
+    }
+    device.queue.submit([encoder.finish()]);
+    for (const { keys, values } of this.#cache) {
+      this.#context.destroyBuffer('cache', keys);
+      this.#context.destroyBuffer('cache', values);
+    }
+    this.#cache = cache;
+    this.#capacity = capacity;
+    this.#programs = await this.#build();
+  }
+
+  async #build(): Promise<Programs> {
+    const context = this.#context;
+    const weights = this.#weights;
+    const scratch = this.#scratch;
+    const packedDot = context.hasPackedDot;
+    const options = { activationBits: this.#activationBits, packedDot };
+    this.#uniforms.destroy();
+    this.#uniforms = new UniformPages(context);
+    const build = (steps: Parameters<typeof Program.build>[3]) =>
+      Program.build(context, scratch.chunk, this.#uniforms, steps);
+    return {
+      blocks: await build([
+        ...embeddingSteps(weights, scratch, packedDot),
+        ...weights.blocks.flatMap((block, index) =>
+          blockSteps(weights, block, scratch, this.#cache[index]!, options),
+        ),
+      ]),
+      head: await build(headSteps(weights, scratch, packedDot)),
+      losses: await build(lossSteps(scratch, weights.description.vocabularySize)),
+    };
+  }
+}
+
+/** Status, then logits or losses. */
+function stagingBytes(vocabulary: number, logitRows: number): number {
+  return 4 + 4 * Math.max(logitRows * vocabulary, gpuLimits.tokensPerChunk);
+}
+
+function takeFinite(values: Float32Array, target: Float32Array): void {
+  const bad = values.findIndex((value) => !Number.isFinite(value));
+  if (bad >= 0) throw new DBellError('invalid-package', `logit ${bad} is not finite; the package is damaged`);
+  target.set(values);
+}

@@ -1,0 +1,292 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { openPackage } from '../../engine/package/open.ts';
+import { resolveDevice } from '../../engine/runtime/devices.ts';
+import { createPackedTextModel } from '../../engine/runtime/packed-text-model.ts';
+import {
+  adapterLabel,
+  chooseAdapter,
+  type GpuHost,
+  isSoftwareAdapter,
+  parseDeviceChoice,
+} from '../../engine/runtime/webgpu/adapters.ts';
+import { dawnHost } from '../../engine/runtime/webgpu/dawn-host.ts';
+import { gpuDevice, listAdapters } from '../../engine/runtime/webgpu/gpu-device.ts';
+import { cutRowGroups } from '../../engine/runtime/webgpu/weights.ts';
+import { onlyJson, runCli } from './cli-run.ts';
+import { openTestContext, sharedDevice, softwareAdapterEnvironment, testAdapter } from './gpu-support.ts';
+import { packTinyModel } from './package-support.ts';
+
+const folder = mkdtempSync(path.join(tmpdir(), 'dbell-gpu-'));
+const adapter = await testAdapter();
+const ids = Int32Array.of(5, 6, 7, 8);
+let packed: string;
+
+beforeAll(async () => {
+  packed = await packTinyModel('llama-plain', path.join(folder, 'packed'));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const graphics = { name: 'Some Graphics 9', backend: 'vulkan', isSoftware: false };
+const software = { name: 'llvmpipe (LLVM 15.0.6, 256 bits)', backend: 'vulkan', isSoftware: true };
+
+/** A host whose adapters are listed but not opened. */
+function listing(...adapters: (typeof graphics)[]): GpuHost {
+  return {
+    listAdapters: async () => adapters,
+    openAdapter: async () => {
+      throw new Error('not to be opened');
+    },
+  };
+}
+
+describe('which device', () => {
+  test('software adapters are known by their names, and named so', () => {
+    for (const name of ['SwiftShader Device (Subzero)', software.name, 'Microsoft Basic Render Driver'])
+      expect(isSoftwareAdapter(name), name).toBe(true);
+    for (const name of ['NVIDIA H100 80GB HBM3', 'Apple M2', 'Intel(R) Arc(tm) A770 Graphics'])
+      expect(isSoftwareAdapter(name), name).toBe(false);
+    expect(adapterLabel(software)).toBe('llvmpipe (LLVM 15.0.6, 256 bits), software adapter (vulkan)');
+    expect(adapterLabel(graphics)).toBe('Some Graphics 9 (vulkan)');
+  });
+
+  test('the first that is no software adapter, or the one asked for', () => {
+    expect(chooseAdapter([software, graphics], null)).toBe(1);
+    expect(chooseAdapter([software, graphics], 0)).toBe(0);
+    expect(() => chooseAdapter([graphics], 3)).toThrow(
+      'there is no adapter number 3: gpu:0 is Some Graphics 9 (vulkan)',
+    );
+    expect(() => chooseAdapter([software], null)).toThrow(
+      /^no GPU found: gpu:0 is llvmpipe .* by its number$/,
+    );
+  });
+
+  test('what is no device is refused', () => {
+    expect(parseDeviceChoice('gpu:12')).toEqual({ kind: 'gpu', index: 12 });
+    for (const text of ['', 'GPU', 'gpu:', 'gpu:-1', 'gpu:1234', 'cuda', 'gpu:0 '])
+      expect(() => parseDeviceChoice(text), text).toThrow('cpu, gpu, gpu:N');
+  });
+
+  test('auto takes the CPU where there is no GPU, and says why; gpu never does', async () => {
+    const { device, notes } = await resolveDevice('auto', listing(software));
+    expect(device.name).toBe('cpu');
+    expect(notes).toEqual([
+      {
+        level: 'info',
+        message: expect.stringMatching(/^running on the CPU: no GPU found: gpu:0 is llvmpipe/),
+      },
+    ]);
+    const found = await resolveDevice('auto', listing(software, graphics));
+    expect(found.device.name).toBe('Some Graphics 9 (vulkan)');
+    await expect(resolveDevice('gpu', listing(software))).rejects.toMatchObject({ code: 'gpu-unavailable' });
+    const asked = await resolveDevice('gpu:0', listing(software));
+    expect(asked.notes).toEqual([
+      { level: 'warning', message: expect.stringContaining('computes on the processor') },
+    ]);
+  });
+
+  test('a host that fails otherwise is not taken for one without a GPU', async () => {
+    const broken: GpuHost = { ...listing(), listAdapters: () => Promise.reject(new Error('driver crashed')) };
+    await expect(resolveDevice('auto', broken)).rejects.toThrow('driver crashed');
+  });
+});
+
+test('weights are cut into whole row groups', () => {
+  expect(cutRowGroups('w', 10, 100, 20, 420)).toEqual([
+    { first: 0, count: 4 },
+    { first: 4, count: 4 },
+    { first: 8, count: 2 },
+  ]);
+  expect(cutRowGroups('w', 70_000, 1, 0, 1e9).map(({ count }) => count)).toEqual([65_535, 4465]);
+  expect(() => cutRowGroups('w', 10, 100, 20, 119)).toThrow('w: 16 rows take 120 bytes');
+});
+
+describe.skipIf(adapter === null)('what goes wrong on a device is said', () => {
+  test('the adapters are listed with their drivers', async () => {
+    const list = await listAdapters();
+    expect(list[adapter!]).toMatchObject({
+      name: expect.any(String),
+      backend: expect.any(String),
+      problem: null,
+    });
+  });
+
+  test('a limit that the adapter misses', async () => {
+    await expect(
+      openTestContext(adapter!, { limits: { maxComputeWorkgroupStorageSize: 4096 } }),
+    ).rejects.toMatchObject({
+      code: 'gpu-unavailable',
+      message: expect.stringMatching(
+        /cannot run packed models: its maxComputeWorkgroupStorageSize is 4096, 16384 is needed; use --device cpu$/,
+      ),
+    });
+  });
+
+  test('a device that is lost, before, during and after a wait', async () => {
+    const context = await openTestContext(adapter!);
+    const model = await createPackedTextModel(packed, { threads: 1, device: sharedDevice(context) });
+    const session = await model.createSession();
+    await session.feed(ids);
+    const waiting = session.feed(ids);
+    context.device.destroy();
+    const lost = {
+      code: 'device-lost',
+      message: expect.stringMatching(/was lost \(.*start again to go on$/),
+    };
+    await expect(waiting).rejects.toMatchObject(lost);
+    await expect(session.feed(ids)).rejects.toMatchObject(lost);
+    await expect(model.createSession()).rejects.toMatchObject(lost);
+    expect(session.position).toBe(ids.length);
+    await model.close();
+  });
+
+  test('memory that there is not', async () => {
+    const context = await openTestContext(adapter!);
+    const most = context.maximumBindingBytes;
+    expect(() => context.createBuffer('cache', 'the cache', most + 4)).toThrow(
+      `the cache would take ${most + 4} bytes in one buffer, ${most} are possible; use a shorter context`,
+    );
+    // More than any adapter has: 64 of the largest buffers, until one is refused.
+    const buffers: GPUBuffer[] = [];
+    const fill = async () => {
+      for (let count = 0; count < 64; count++)
+        await context.checked('the cache', () =>
+          buffers.push(context.createBuffer('cache', 'the cache', most)),
+        );
+    };
+    if (adapter !== null && (await dawnHost.listAdapters())[adapter]!.isSoftware)
+      await expect(fill()).rejects.toMatchObject({
+        code: 'out-of-memory',
+        message: expect.stringMatching(
+          /has no memory for the cache: .*; use a shorter context or --device cpu$/,
+        ),
+      });
+    context.close();
+  });
+
+  test('a kernel that does not compile', async () => {
+    const context = await openTestContext(adapter!);
+    const broken = {
+      key: 'broken',
+      wgsl: 'fn main() { no }',
+      buffers: [],
+      parameters: [],
+      floatParameters: [],
+    };
+    await expect(context.checked('kernels', () => context.prepare([broken]))).rejects.toMatchObject({
+      code: 'internal',
+      message: expect.stringMatching(/the kernel broken does not compile: line 1: /),
+    });
+    context.close();
+  });
+
+  test('a package that contradicts itself, by the same checks as on the CPU', async () => {
+    const out = await packTinyModel('llama-plain', path.join(folder, 'contradiction'), {
+      edit(block) {
+        for (const linear of block.linears)
+          linear.columnScale = new Float32Array(linear.inFeatures).fill(
+            linear.name.endsWith('k_proj') ? 2 : 1,
+          );
+      },
+    });
+    const { device } = await gpuDevice(adapter);
+    await expect(createPackedTextModel(out, { threads: 1, device })).rejects.toMatchObject({
+      code: 'invalid-package',
+      message: expect.stringContaining('have different column scales'),
+    });
+  });
+
+  test('numbers that run away', async () => {
+    const out = await packTinyModel('llama-plain', path.join(folder, 'overflow'), {
+      edit(block) {
+        for (const linear of block.linears) if (linear.name.endsWith('o_proj')) linear.bias = null;
+        block.floatTensors.set(`model.layers.${block.index}.post_attention_layernorm.weight`, {
+          shape: [32],
+          values: new Float32Array(32).fill(3e38),
+        });
+      },
+    });
+    const { device } = await gpuDevice(adapter);
+    for (const activationBits of [8, 16] as const) {
+      const model = await createPackedTextModel(out, { threads: 1, device, activationBits });
+      const session = await model.createSession();
+      await expect(session.feed(ids)).rejects.toMatchObject({
+        code: 'invalid-package',
+        message: expect.stringContaining('not finite; the package is damaged'),
+      });
+      await model.close();
+    }
+  });
+
+  test('loading and closing again and again leaves nothing', async () => {
+    const context = await openTestContext(adapter!);
+    const source = await openPackage(packed);
+    for (let cycle = 0; cycle < 20; cycle++) {
+      const model = await createPackedTextModel(source, { threads: 1, device: sharedDevice(context) });
+      const session = await model.createSession({ contextLength: 16 });
+      if (cycle % 5 === 0) await session.feed(ids);
+      await model.close();
+      expect(context.memoryBytes).toEqual({ weights: 0, cache: 0, scratch: 0 });
+    }
+    source.close();
+    context.close();
+  });
+});
+
+describe('the command line', () => {
+  const nothing = { VK_ICD_FILENAMES: path.join(folder, 'no-driver.json') };
+  const home = { DBELL_HOME: path.join(folder, 'home') };
+  const prompt = ['--prompt', 'Once', '--greedy', '--tokens', '4', '--json'];
+
+  test('no GPU: the reason, never a silent run on the CPU', async () => {
+    const result = await runCli(['generate', packed, ...prompt, '--device', 'gpu'], { ...home, ...nothing });
+    expect(result.exitCode).toBe(1);
+    expect(onlyJson(result)).toMatchObject({ error: { code: 'gpu-unavailable' } });
+    expect(result.stderr).toContain('no GPU found: ');
+  });
+
+  test('auto runs on the CPU then, and says so', async () => {
+    const result = await runCli(['generate', packed, ...prompt, '--device', 'auto'], { ...home, ...nothing });
+    expect(result.exitCode).toBe(0);
+    expect(onlyJson(result)).toMatchObject({ device: 'cpu' });
+    expect(result.stderr).toContain('running on the CPU: no GPU found: ');
+  });
+
+  test.skipIf(adapter === null)(
+    'an adapter by its number: the same ids as the CPU, and its name',
+    async () => {
+      const environment = { ...home, ...softwareAdapterEnvironment };
+      const listed = onlyJson(await runCli(['devices', '--json'], environment));
+      const adapters = listed.adapters as { name: string; isSoftware: boolean }[];
+      const number = Math.max(
+        0,
+        adapters.findIndex(({ isSoftware }) => isSoftware),
+      );
+      const onDevice = await runCli(
+        ['generate', packed, ...prompt, '--device', `gpu:${number}`],
+        environment,
+      );
+      const onCpu = await runCli(['generate', packed, ...prompt], environment);
+      const [got, expected] = [onlyJson(onDevice), onlyJson(onCpu)];
+      expect(got.tokenIds).toEqual(expected.tokenIds);
+      expect(expected.device).toBe('cpu');
+      expect(got.device).toContain(adapters[number]!.name);
+      if (!adapters[number]!.isSoftware) return;
+      expect(got.device).toContain('software adapter');
+      expect(onDevice.stderr).toContain('times say nothing about a GPU');
+    },
+  );
+
+  test('a model in full precision, and a device that there is not, are refused', async () => {
+    const { exitCode, stderr } = await runCli(
+      ['generate', 'tests/fixtures/model/tiny/llama-plain', ...prompt, '--device', 'gpu:0'],
+      home,
+    );
+    expect(exitCode).not.toBe(0);
+    expect(stderr).toContain('is a model in full precision, which runs on the CPU');
+    const wrong = await runCli(['benchmark', packed, '--device', 'tpu'], home);
+    expect(wrong.exitCode).toBe(2);
+  });
+});
