@@ -32,6 +32,12 @@ export const dawnHost: GpuHost = {
 };
 
 async function load(): Promise<Dawn> {
+  // Dawn hands buffers of its own to JavaScript, which Electron's memory cage refuses.
+  if (process.versions.electron !== undefined)
+    throw new DBellError(
+      'gpu-unavailable',
+      'no GPU found: the desktop program runs packages on the CPU only; dbell on the command line runs them on a GPU',
+    );
   try {
     return (await import('webgpu')) as unknown as Dawn;
   } catch (cause) {

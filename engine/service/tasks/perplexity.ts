@@ -18,6 +18,12 @@ async function attach(
 ): Promise<void> {
   const { perplexity, tokens, context, windows, textName, textSha256, activationBits, ...rest } = measured;
   if (perplexity === null) return;
+  // What a package says of itself must come out the same on every machine; another device's last bits are its own.
+  if (rest.device !== 'cpu') {
+    const message = `the package keeps perplexities measured on the CPU; that of ${rest.device} is in the history`;
+    control.report({ type: 'message', level: 'info', message });
+    return;
+  }
   try {
     await attachPerplexity(folder, {
       perplexity,

@@ -45,6 +45,8 @@ export const appStrings = {
     'disk-full': 'The disk is full',
     'disk-error': 'A file could not be read or written',
     'out-of-memory': 'Not enough memory',
+    'gpu-unavailable': 'No GPU that can run this',
+    'device-lost': 'The GPU was lost',
     'not-found': 'Not found',
     'network-off': 'The network switch is off',
     'network-error': 'The server could not be reached',
