@@ -125,11 +125,12 @@ export function describeBenchmark(result: BenchmarkResult): string {
     row('token p99', ({ tokenLatencyMs }) => formatDuration(tokenLatencyMs.p99)),
     row('activations', ({ activationBits }) => `${activationBits} bits`),
     row('computed by', ({ kernelPath }) => kernelPath),
-    row('on', ({ device }) => device),
     row('verdict', ({ stable }) => (stable ? 'stable' : 'unstable')),
   ];
-  const notes = subjects.flatMap(({ model, stabilityNotes }) =>
-    stabilityNotes.map((note) => `${path.basename(model)}: ${note}`),
+  const notes = subjects.flatMap(({ model, device, stabilityNotes }) =>
+    [...(device === 'cpu' ? [] : [`ran on ${device}`]), ...stabilityNotes].map(
+      (note) => `${path.basename(model)}: ${note}`,
+    ),
   );
   if (result.memoryBandwidth)
     notes.push(
