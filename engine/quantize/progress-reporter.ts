@@ -9,6 +9,9 @@ type Event = Omit<
 > &
   Partial<Pick<QuantizationProgress, 'stage' | 'layer' | 'relativeError'>>;
 
+/** Before this share of a block is done, the first session's making and the first pages' reading are most of the time, and say nothing about the rest. */
+const leastBlockShareForEstimate = 1 / 8;
+
 /**
  * Counts work (cost-model.ts) against time, fills in the common fields of progress events, and is where a job can be paused and stopped.
  */
@@ -45,6 +48,10 @@ export class ProgressReporter {
     return performance.now() - this.startedMs - this.pausedMs;
   }
 
+  private get leastOperationsForEstimate(): number {
+    return Math.max(1, (leastBlockShareForEstimate * this.totalOperations) / Math.max(1, this.blockCount));
+  }
+
   /**
    * Work was done: reports it and gives others a turn. Waits while paused.
    * @throws DBellError `stopped` where that was asked for
@@ -63,7 +70,8 @@ export class ProgressReporter {
       blockCount: this.blockCount,
       fraction: this.totalOperations > 0 ? Math.min(1, this.done / this.totalOperations) : 1,
       elapsedMs,
-      etaMs: this.doneHere > 0 ? (elapsedMs / this.doneHere) * remaining : null,
+      etaMs:
+        this.doneHere >= this.leastOperationsForEstimate ? (elapsedMs / this.doneHere) * remaining : null,
     });
     await this.checkControl();
   }

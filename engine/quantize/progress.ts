@@ -69,7 +69,7 @@ export interface QuantizationProgress {
   fraction: number;
   /** Time of this process, pauses left out. */
   elapsedMs: number;
-  /** From measured speed; null until something was measured. */
+  /** From measured speed; null until enough was measured to say something. */
   etaMs: number | null;
   ltdb: LtdbSummary | null;
   /** Weights before and after the transform, and as quantized; only with `collectHistograms`. */

@@ -146,8 +146,12 @@ describe('pipeline', () => {
     expect(layers.map((event) => event.layer)).toEqual(
       [...sink.blocks.values()].flatMap((block) => block.linears.map((linear) => linear.name)),
     );
+    // None from the first moments, whose time says nothing about the rest; then always.
+    expect(events[0]).toMatchObject({ etaMs: null });
+    const known = events.findIndex(({ etaMs }) => etaMs !== null);
+    expect(events[known]!.fraction).toBeLessThan(0.25);
+    for (const event of events.slice(known)) expect(event.etaMs).toBeGreaterThanOrEqual(0);
     for (const event of layers) {
-      expect(event.etaMs).toBeGreaterThanOrEqual(0);
       for (const histogram of Object.values(event.histograms!)) {
         expect(histogram.counts.reduce((sum, count) => sum + count, 0)).toBeGreaterThan(0);
       }
