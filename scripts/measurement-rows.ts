@@ -2,16 +2,18 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { type ItemResult, root } from './acceptance/harness.ts';
 
-/** Items that measured a recipe on a whole model: their prefixes, the model, and the item that gives its full-precision perplexity. */
+/** Items that measured a recipe on a whole model: their prefixes, that of the verdicts on its packages, the model, and the item that gives its full-precision perplexity. */
 const models = [
   {
     prefixes: ['stories/', 'grid/stories-'],
+    verdicts: 'verdict/stories-',
     model: 'dbell-stories-7m',
     parameters: 7_344_384,
     original: 'full-precision/dbell-stories-7m',
   },
   {
     prefixes: ['smollm/', 'grid/smollm-'],
+    verdicts: 'verdict/smollm-',
     model: 'SmolLM2-135M-Instruct',
     parameters: 134_515_008,
     original: 'full-precision/smollm2-148x2048',
@@ -26,6 +28,8 @@ export interface MeasurementRow {
   storedBitsPerWeight: number;
   perplexity: number;
   fullPrecisionPerplexity: number;
+  /** Share of positions at which package and original prefer the same token; null where that was not measured. */
+  topTokenAgreement: number | null;
 }
 
 function figure(result: ItemResult | undefined, begin: string): number | null {
@@ -35,7 +39,7 @@ function figure(result: ItemResult | undefined, begin: string): number | null {
 
 /** Recipes with their stored bits and perplexity, from the acceptance results; an item without either is left out. */
 export function measurementRows(results: Record<string, ItemResult>): MeasurementRow[] {
-  return models.flatMap(({ prefixes, model, parameters, original }) => {
+  return models.flatMap(({ prefixes, verdicts, model, parameters, original }) => {
     const fullPrecisionPerplexity = figure(results[original], 'perplexity');
     if (fullPrecisionPerplexity === null) return [];
     return Object.entries(results).flatMap(([id, result]) => {
@@ -54,6 +58,10 @@ export function measurementRows(results: Record<string, ItemResult>): Measuremen
           storedBitsPerWeight,
           perplexity,
           fullPrecisionPerplexity,
+          topTokenAgreement: figure(
+            results[`${verdicts}${match[1]}-a${activationBits}`],
+            'share of positions with the same top token',
+          ),
         },
       ];
     });

@@ -11,6 +11,7 @@ import { gridFamilyItems } from './items/grid.ts';
 import { killItems } from './items/kills.ts';
 import { smollmItems, storiesItems } from './items/recipes.ts';
 import { robustnessItems } from './items/robustness.ts';
+import { verdictItems } from './items/verdicts.ts';
 
 const usage = `npm run acceptance -- [options]
 
@@ -55,6 +56,7 @@ const passed = await runItems(
     ...storiesItems,
     ...costItems,
     ...smollmItems,
+    ...verdictItems,
     ...gridFamilyItems,
     ...exportItems,
     ...agreementItems,

@@ -12,6 +12,8 @@ export interface RecipePoint {
   storedBitsPerWeight: number;
   /** Perplexity divided by the full-precision model's on the same text. */
   ratio: number;
+  /** Share of positions with the same next token as the original's; null where that was not measured. */
+  topTokenAgreement: number | null;
   source: 'bundled' | 'own';
   /** Of the model at hand, or of another one. */
   sameModel: boolean;

@@ -1,4 +1,4 @@
-import { verdictThresholds as engineThresholds } from '../../../engine/contract/verdict.ts';
+import { verdictThresholds as engineThresholds, type Verdict } from '../../../engine/contract/verdict.ts';
 import measurements from '../../../resources/measurements.json';
 import type { RecipePoint } from '../charts/scatter.ts';
 import { runHistory } from './history.svelte.ts';
@@ -16,6 +16,7 @@ interface Row {
   storedBitsPerWeight: number;
   perplexity: number;
   fullPrecisionPerplexity: number;
+  topTokenAgreement: number | null;
 }
 
 /** Recipes as they were measured: for the models of the bundled table, and in the person's own history. */
@@ -26,6 +27,7 @@ export function measuredRecipes(modelName: string | null): RecipePoint[] {
     activationBits: row.activationBits,
     storedBitsPerWeight: row.storedBitsPerWeight,
     ratio: row.perplexity / row.fullPrecisionPerplexity,
+    topTokenAgreement: row.topTokenAgreement,
     source: 'bundled' as const,
     sameModel: row.model === modelName,
   }));
@@ -44,6 +46,7 @@ export function measuredRecipes(modelName: string | null): RecipePoint[] {
         activationBits: run.activationBits ?? 16,
         storedBitsPerWeight,
         ratio: perplexityRatio,
+        topTokenAgreement: run.metrics.topTokenAgreement ?? null,
         source: 'own',
         sameModel: model === modelName,
       },
@@ -65,4 +68,22 @@ export function pointsFor(modelName: string | null): { points: RecipePoint[]; of
 export function expectedRatio(points: RecipePoint[], recipe: string): number | null {
   const ratios = points.filter((point) => point.recipe === recipe).map(({ ratio }) => ratio);
   return ratios.length === 0 ? null : Math.max(...ratios);
+}
+
+/**
+ * What the worst of a recipe's measurements would be judged as, by ratio and agreement alike; null where it was not measured, or where the ratio would be that of a
+ * usable package and the agreement is not known.
+ */
+export function expectedVerdict(points: RecipePoint[], recipe: string): Verdict | null {
+  const worst = expectedRatio(points, recipe);
+  if (worst === null) return null;
+  if (worst > verdictThresholds.degraded) return 'broken';
+  if (worst > verdictThresholds.usable) return 'degraded';
+  const agreements = points
+    .filter((point) => point.recipe === recipe)
+    .map(({ topTokenAgreement }) => topTokenAgreement);
+  const { leastTopTokenAgreement } = engineThresholds.usable;
+  if (agreements.some((agreement) => agreement !== null && agreement < leastTopTokenAgreement))
+    return 'degraded';
+  return agreements.some((agreement) => agreement === null) ? null : 'usable';
 }

@@ -56,7 +56,7 @@ export async function measureGrid(row: GridRow, activationBits: 16 | 8, setting:
   return figures;
 }
 
-const storiesSetting = (scratch: string): Setting => ({
+export const storiesSetting = (scratch: string): Setting => ({
   scratch,
   name: 'stories',
   model: path.join(assets, 'models/dbell-stories-7m'),

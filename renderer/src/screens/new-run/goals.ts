@@ -2,7 +2,7 @@ import type { RunSummary } from '../../../../engine/contract/history.ts';
 import type { RecipePoint } from '../../charts/scatter.ts';
 import type { Goal } from '../../state/draft.svelte.ts';
 import type { RecipeDescription } from '../../state/environment.svelte.ts';
-import { expectedRatio, verdictThresholds } from '../../state/measured.svelte.ts';
+import { expectedRatio, expectedVerdict } from '../../state/measured.svelte.ts';
 
 export interface GoalKnowledge {
   recipes: RecipeDescription[];
@@ -39,11 +39,10 @@ export function recipeForGoal(
   }
 }
 
-/** Fewest stored bits among the recipes whose worst measured ratio is still usable. */
+/** Fewest stored bits among the recipes whose worst measurement is still judged usable. */
 function smallestUsable({ recipes, points, sizes }: GoalKnowledge): string | null {
   const usable = recipes.flatMap(({ name }) => {
-    const ratio = expectedRatio(points, name);
-    if (ratio === null || ratio > verdictThresholds.usable) return [];
+    if (expectedVerdict(points, name) !== 'usable') return [];
     const measured = points
       .filter((point) => point.recipe === name)
       .map((point) => point.storedBitsPerWeight);

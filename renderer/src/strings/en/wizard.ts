@@ -84,7 +84,8 @@ export const wizardStrings = {
         own: 'I choose',
       },
       explanations: {
-        smallest: 'Fewest stored bits whose measured perplexity stays within 1.25 times the original’s.',
+        smallest:
+          'Fewest stored bits whose measured perplexity stays within 1.25 times the original’s, with the same next token in at least 75% of positions.',
         fits: 'The best measured recipe whose weight file is not larger than you say.',
         fastest: 'The recipe that decoded fastest in your own benchmarks of this model.',
         paper: 'Dual-bell transform and structured binarization, at the size that it really has.',
@@ -100,9 +101,12 @@ export const wizardStrings = {
         `${recipe} has not been measured yet; your run will say what it costs.`,
       expected: (recipe: string, ratio: string) =>
         `${recipe} as measured so far: at worst ${ratio} the original’s perplexity.`,
-      expectUsable: ' That is usable.',
-      expectDegraded: ' That is degraded: still language, with errors.',
-      expectBroken: ' That is broken text.',
+      expectedVerdicts: {
+        usable: ' That is usable.',
+        degraded: ' That is degraded: still language, with errors.',
+        broken: ' That is broken text.',
+      },
+      expectUnknown: ' How often the next token stays the same was not measured.',
       otherModelsCaution: ' Measured on other models; yours may differ, small models most.',
       cannotRun: 'This machine cannot run it as asked; the reason stands beside the estimate.',
     },
@@ -113,7 +117,7 @@ export const wizardStrings = {
       size: 'Weight file',
       ratio: 'Perplexity',
       ratioTip:
-        'Worst measured ratio to full precision. At most 1.25× is usable, at most 2× degraded, more is broken.',
+        'Worst measured ratio to full precision. Green is usable: at most 1.25×, and the same next token in at least 75% of positions. At most 2× is degraded, more is broken.',
       notMeasured: 'Not measured yet.',
       reading: 'Reading how large each recipe makes this model…',
       activations: 'Activation bits',
