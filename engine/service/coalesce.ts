@@ -43,7 +43,8 @@ export function coalesce<T>(
       // Work that blocks its thread starves timers, so that what is due is delivered here.
       if (wait <= 0) flush();
       else if (!timer) {
-        timer = setTimeout(flush, wait);
+        // Timers count whole milliseconds and may fire before their time: what they deliver must begin the next interval.
+        timer = setTimeout(flush, Math.ceil(wait) + 1);
         timer.unref();
       }
     },
