@@ -29,7 +29,8 @@ export function coalesce<T>(
     const { value } = held;
     held = null;
     const now = performance.now();
-    if (now >= intervalStart + intervalMs) {
+    // What is passed on beyond the burst was due, though a timer may fire a fraction of a millisecond early.
+    if (delivered >= burst || now >= intervalStart + intervalMs) {
       intervalStart = now;
       delivered = 0;
     }
@@ -43,8 +44,7 @@ export function coalesce<T>(
       // Work that blocks its thread starves timers, so that what is due is delivered here.
       if (wait <= 0) flush();
       else if (!timer) {
-        // Timers count whole milliseconds and may fire before their time: what they deliver must begin the next interval.
-        timer = setTimeout(flush, Math.ceil(wait) + 1);
+        timer = setTimeout(flush, wait);
         timer.unref();
       }
     },

@@ -122,8 +122,7 @@ describe.skipIf(browserPath === null)('a page hears of work', () => {
       const activities = await activityOf(page);
       const timed = progressOf(activities).filter(
         ({ progress }) =>
-          progress.task === 'benchmark' &&
-          !['load', 'measure the memory', 'warm up'].includes(progress.stage),
+          progress.task === 'benchmark' && !['load', 'measure the memory'].includes(progress.stage),
       );
       const [first, last] = [timed[0]!.at, timed.at(-1)!.at];
       const during = activities.filter(({ at, kind }) => at > first && at < last && kind !== 'painted');

@@ -214,15 +214,12 @@ export class JobQueue {
     job.state = 'running';
     job.startedAt = new Date().toISOString();
     this.#changed(entry);
-    const progress = this.#progress(job.jobId);
-    const context = this.#context(entry, progress.push);
+    const context = this.#context(entry, this.#progress(job.jobId));
     const endWatch = this.#watchDisk(entry, context.message);
     try {
       const result = await entry.definition.run(context);
-      progress.flush();
       this.#finish(entry, 'finished', () => Object.assign(job, { result }));
     } catch (error) {
-      progress.flush();
       const payload = toErrorPayload(error);
       this.#finish(entry, payload.code === 'stopped' ? 'stopped' : 'failed', () => {
         job.error = payload;
@@ -294,7 +291,7 @@ export class JobQueue {
     setImmediate(() => this.#next());
   }
 
-  #context(entry: Entry, pushProgress: (progress: JobProgress) => void): JobContext {
+  #context(entry: Entry, progress: Pick<Coalescer<JobProgress>, 'push' | 'flush'>): JobContext {
     const { job, told } = entry;
     const message: JobContext['message'] = (level, text) => {
       told.messages.push({ level, message: text });
@@ -307,7 +304,7 @@ export class JobQueue {
           break;
         case 'progress':
           job.progress = report.progress;
-          pushProgress(report.progress);
+          progress.push(report.progress);
           break;
         case 'layer':
           told.layers.push({ blockIndex: report.blockIndex, layer: report.layer });
@@ -361,6 +358,8 @@ export class JobQueue {
       try {
         return await running.done;
       } finally {
+        // How far it came is told before what follows from its end.
+        progress.flush();
         if (task === 'benchmark') this.#setTiming(false);
         entry.task = null;
       }
