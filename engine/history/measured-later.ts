@@ -12,14 +12,31 @@ export function figuresWithMeasurements(
   own: Record<string, number>,
   newest: Partial<Record<RunDetail['kind'], Record<string, number>>>,
 ): Record<string, number> {
-  const missing = (kind: keyof typeof markOf) => (own[markOf[kind]] === undefined ? newest[kind] : undefined);
-  const quality = missing('quality');
+  const missing = missingKinds((kind) => own[markOf[kind]] !== undefined, newest);
+  return joined(own, missing.quality, missing.perplexity, missing.benchmark);
+}
+
+/** Of the newest measurements those that stand in: a run's own come first, and a comparison with the original makes a perplexity by itself needless. */
+function missingKinds<T>(
+  has: (kind: keyof typeof markOf) => boolean,
+  newest: Partial<Record<RunDetail['kind'], T>>,
+): Partial<Record<keyof typeof markOf, T>> {
+  const quality = has('quality') ? undefined : newest.quality;
+  const hasQuality = has('quality') || quality !== undefined;
   return {
-    ...(quality || own[markOf.quality] !== undefined ? {} : missing('perplexity')),
-    ...missing('benchmark'),
-    ...own,
-    ...quality,
+    quality,
+    perplexity: has('perplexity') || hasQuality ? undefined : newest.perplexity,
+    benchmark: has('benchmark') ? undefined : newest.benchmark,
   };
+}
+
+function joined(
+  own: Record<string, number>,
+  quality: Record<string, number> | undefined,
+  perplexity: Record<string, number> | undefined,
+  benchmark: Record<string, number> | undefined,
+): Record<string, number> {
+  return { ...perplexity, ...benchmark, ...own, ...quality };
 }
 
 /**
@@ -28,21 +45,13 @@ export function figuresWithMeasurements(
  * `measurements` are newest first.
  */
 export function withMeasurements(run: RunDetail, measurements: readonly RunDetail[]): RunDetail {
-  const newest = (kind: RunDetail['kind']) =>
-    run.results[kind] === undefined ? measurements.find((measured) => measured.kind === kind) : undefined;
-  const quality = newest('quality');
-  const perplexity = run.results.quality === undefined && !quality ? newest('perplexity') : undefined;
+  const newest: Partial<Record<RunDetail['kind'], RunDetail>> = {};
+  for (const measured of measurements) newest[measured.kind] ??= measured;
+  const { quality, perplexity, benchmark } = missingKinds((kind) => run.results[kind] !== undefined, newest);
   const results = { ...run.results };
-  let { metrics } = run;
-  for (const measured of [newest('benchmark'), perplexity]) {
-    if (measured === undefined) continue;
-    results[measured.kind] = measured.results[measured.kind] ?? null;
-    metrics = { ...measured.metrics, ...metrics };
-  }
-  if (quality !== undefined) {
-    results.quality = quality.results.quality ?? null;
-    delete results.perplexity;
-    metrics = { ...metrics, ...quality.metrics };
-  }
+  for (const measured of [benchmark, perplexity, quality])
+    if (measured !== undefined) results[measured.kind] = measured.results[measured.kind] ?? null;
+  if (quality !== undefined) delete results.perplexity;
+  const metrics = joined(run.metrics, quality?.metrics, perplexity?.metrics, benchmark?.metrics);
   return { ...run, results, metrics };
 }

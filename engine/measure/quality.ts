@@ -1,12 +1,11 @@
 import type { TokenWindows } from '../calibration/windows.ts';
 import { DBellError } from '../contract/errors.ts';
 import type { QualityMeasurement } from '../contract/quality.ts';
-import { verdictThresholds } from '../contract/verdict.ts';
+import { verdictOf, verdictThresholds } from '../contract/verdict.ts';
 import type { TextModel } from '../model/text-model.ts';
 import { runtime } from '../native/runtime.ts';
 import { checkWindows } from './perplexity.ts';
 import { percentileOfSorted, standardError } from './statistics.ts';
-import { verdictOf } from './verdict.ts';
 
 export interface QualityOptions {
   onProgress?: (progress: { windowsDone: number; windowCount: number }) => void;

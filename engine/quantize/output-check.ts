@@ -20,16 +20,17 @@ function resolveThroughLinks(target: string): string {
  * Whether a package can appear at `outputDirectory`: beside the model, under a name that leaves room for the work folder's, where nothing is yet and files can
  * be made.
  *
- * @param modelPath without links
+ * @param modelPath may lead through links
  * @throws DBellError `invalid-input`, `output-exists`, `disk-error`
  */
 export function checkOutput(modelPath: string, outputDirectory: string, packageMayExist = false): void {
   const output = resolveThroughLinks(outputDirectory);
-  const inside = path.relative(modelPath, output);
+  const model = resolveThroughLinks(modelPath);
+  const inside = path.relative(model, output);
   if (inside === '' || (!inside.startsWith('..') && !path.isAbsolute(inside))) {
     throw new DBellError(
       'invalid-input',
-      `output ${output} lies inside the model ${modelPath}, which is never written to; choose another folder`,
+      `output ${output} lies inside the model ${model}, which is never written to; choose another folder`,
     );
   }
   const nameBytes = Buffer.byteLength(path.basename(output));

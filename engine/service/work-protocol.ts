@@ -172,6 +172,11 @@ export const toWorkProcessSchema = z.discriminatedUnion('type', [
 ]);
 export type ToWorkProcess = z.infer<typeof toWorkProcessSchema>;
 
+/** What a kept process has loaded: the same for tasks that can go on with the same model. */
+export function loadedModelKey({ model, activationBits, device, threads }: TaskInput<'generate'>): string {
+  return JSON.stringify([model, activationBits ?? null, device, threads]);
+}
+
 /** What a task reports while it works. */
 export const reportSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('progress'), progress: jobProgressSchema }),

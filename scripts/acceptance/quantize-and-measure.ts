@@ -105,6 +105,25 @@ export async function perplexityOf(m: QuantizeAndMeasure, out: string): Promise<
   return numberAt(measured, 'perplexity');
 }
 
+/** What `quality` says of a package beside its original on the whole evaluation text. */
+export function judged(m: QuantizeAndMeasure, out: string): Promise<Record<string, unknown>> {
+  return dbell(['quality', out, '--against', m.model, '--no-samples', ...evaluationArguments(m.evaluation)], {
+    home: path.join(m.scratch, 'home'),
+  });
+}
+
+/** Its figures besides perplexities. */
+export function verdictFigures(quality: Record<string, unknown>): Figure[] {
+  return [
+    { name: 'share of positions with the same top token', measured: numberAt(quality, 'topTokenAgreement') },
+    {
+      name: 'KL divergence, nats per token',
+      measured: (quality.klDivergenceNats as { mean: number }).mean,
+    },
+    { name: 'verdict', measured: String(quality.verdict) },
+  ];
+}
+
 export function storedBitsOf(out: string): number {
   const stored = keptQuality(out).linears.storedBitsPerWeight;
   if (typeof stored !== 'number') throw new Error('quality.json has no linears.storedBitsPerWeight');

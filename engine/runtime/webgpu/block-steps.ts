@@ -1,5 +1,6 @@
 import { attentionKernel, rotateKernel, storeKernel } from './kernels/attention.ts';
 import { activationKernel, addKernel, copyRowsKernel, lossKernel } from './kernels/elementwise.ts';
+import { isFloatTable } from './kernels/table.ts';
 import type { StepDescription } from './program.ts';
 import type { Scratch } from './scratch.ts';
 import {
@@ -58,7 +59,7 @@ export function blockSteps(
     ...inputSteps(outputs[0]![0], x, inputs, options),
     ...outputs.flatMap(([linear, y]) => linearSteps(linear, inputs, y, options)),
   ];
-  const normed_ = (norm: GpuNorm) => (hasPostNorms ? [] : [normStep(norm, hidden, normed)]);
+  const normBefore = (norm: GpuNorm) => (hasPostNorms ? [] : [normStep(norm, hidden, normed)]);
   const stageInput = hasPostNorms ? hidden : normed;
   const addToHidden = (norm: GpuNorm): StepDescription[] => [
     {
@@ -71,7 +72,7 @@ export function blockSteps(
   ];
 
   return [
-    ...normed_(block.attentionNorm),
+    ...normBefore(block.attentionNorm),
     ...stage(stageInput, [block.q, query], [block.k, key], [block.v, value]),
     ...(block.queryNorm ? [normStep(block.queryNorm, query, null, 'tokens', headCount)] : []),
     ...(block.keyNorm ? [normStep(block.keyNorm, key, null, 'tokens', keyValueHeadCount)] : []),
@@ -106,7 +107,7 @@ export function blockSteps(
     ...(block.attentionSubNorm ? [normStep(block.attentionSubNorm, attention, null)] : []),
     ...stage(attention, [block.o, projected]),
     ...addToHidden(block.attentionNorm),
-    ...normed_(block.mlpNorm),
+    ...normBefore(block.mlpNorm),
     ...(block.gate
       ? stage(stageInput, [block.gate, gate], [block.up, up])
       : stage(stageInput, [block.up, up])),
@@ -142,7 +143,7 @@ export function headSteps(weights: GpuWeights, scratch: Scratch, packedDot: bool
     steps.push(...tableSteps(projectOut, [normed.buffer], normed.stride, headRows, options));
     rows = headRows;
   }
-  const isFloat = head.type === 'F16' || head.type === 'F32';
+  const isFloat = isFloatTable(head.type);
   if (!isFloat) steps.push(quantizeForTable(head, rows, inputs, packedDot));
   const x = isFloat ? [rows.buffer] : [inputs.quantized, inputs.side];
   steps.push(...tableSteps(head, x, rows.stride, logits, { rows: 'head_rows', packedDot, bias: headBias }));

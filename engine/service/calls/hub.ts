@@ -3,6 +3,7 @@ import { bytesOfFiles } from '../../hub/repository-file.ts';
 import { DownloadStore } from '../../hub/store.ts';
 import { bytesOnDisk, discardDownload, unfinishedDownloads } from '../../hub/unfinished.ts';
 import { downloadsFile, modelsFolderOf } from '../home.ts';
+import { readOnlySubject } from '../jobs/job.ts';
 import { openRecentModels } from '../recent-models.ts';
 import type { HandlerContext, Handlers } from './handlers.ts';
 
@@ -44,7 +45,7 @@ export function hubHandlers({ home, network, queue, settings }: HandlerContext):
             job.kind === 'download' &&
             job.state !== 'stopping' &&
             job.endedAt === null &&
-            job.subject?.models.includes(subject) === true,
+            job.subject.models.includes(subject),
         );
       if (same) return { jobId: same.jobId };
       const { jobId } = queue.add({
@@ -52,12 +53,7 @@ export function hubHandlers({ home, network, queue, settings }: HandlerContext):
         runId: null,
         lane: 'transfer',
         tasks: ['download'],
-        subject: {
-          models: [subject],
-          recipe: null,
-          activationBits: null,
-          output: folder(),
-        },
+        subject: { ...readOnlySubject(subject), output: folder() },
         async run({ runTask }) {
           const result = await runTask('hubDownload', {
             access: network.access(),

@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { existsSync, realpathSync } from 'node:fs';
-import path from 'node:path';
+import { existsSync } from 'node:fs';
 import { DBellError } from '../../contract/errors.ts';
 import type { QuantizeInput } from '../../contract/quantization.ts';
 import { checkOutput } from '../../quantize/output-check.ts';
@@ -65,7 +64,7 @@ function newOrUnfinished(input: QuantizeInput, runs: RunStore): QuantizeJobInput
   const workFolder = workFolderOf(input.out);
   const before = readRunFile(workFolder) ?? unreported(input.out, runs);
   if (before === null) {
-    checkOutput(realPathOf(input.model), input.out);
+    checkOutput(input.model, input.out);
     checkWorkFolder(input.out, workFolder);
     return { input, runId: randomUUID(), createdAt: new Date().toISOString() };
   }
@@ -78,11 +77,6 @@ function newOrUnfinished(input: QuantizeInput, runs: RunStore): QuantizeJobInput
     );
   }
   return { ...before, input };
-}
-
-/** Without links; as it is where there is nothing, which opening it says better. */
-function realPathOf(target: string): string {
-  return existsSync(target) ? realpathSync(target) : path.resolve(target);
 }
 
 /** The run whose package stands in OUT although its end was never reported. */

@@ -10,6 +10,7 @@ import {
   type QuantizeResult,
   quantizedSchema,
   type VerifyResult,
+  verifyResultSchema,
 } from '../../contract/quantization.ts';
 import { findRecipe } from '../../quantize/recipes.ts';
 import { removeFinishedWork } from '../../quantize/work-folder.ts';
@@ -209,17 +210,9 @@ async function verified(
   against: string,
   runId: string,
 ): Promise<VerifyResult> {
-  const {
-    identity: _,
-    recipe: __,
-    activationBits: ___,
-    ...found
-  } = await job.runTask('verify', {
-    package: folder,
-    against,
-  });
+  const found = await job.runTask('verify', { package: folder, against });
   for (const { message } of found.problems) job.message('warning', message);
-  return { ...found, runId };
+  return verifyResultSchema.parse({ ...found, runId });
 }
 
 /** A measurement as a part of this run. */

@@ -9,7 +9,14 @@ import { KeptProcess } from '../kept-process.ts';
 import { serviceLimits } from '../limits.ts';
 import type { ProcessHost } from '../process-host.ts';
 import { type RunningTask, startTask } from '../supervisor.ts';
-import type { AcceptedReport, Report, TaskInput, TaskKind, TaskResult } from '../work-protocol.ts';
+import {
+  type AcceptedReport,
+  loadedModelKey,
+  type Report,
+  type TaskInput,
+  type TaskKind,
+  type TaskResult,
+} from '../work-protocol.ts';
 import { watchDisk } from './disk-watch.ts';
 import type { JobContext, JobDefinition, Lane } from './job.ts';
 
@@ -396,8 +403,5 @@ function holdInWords({ output, freeBytes, floorBytes }: JobHold): string {
 /** What a task's process would have to hold already to be of use to it; null for tasks whose process ends with them. */
 function keptKey(input: object): string | null {
   if (!('keepLoaded' in input) || input.keepLoaded !== true || !('model' in input)) return null;
-  const { model, activationBits, device, threads } = input as KeepingInput;
-  return JSON.stringify([model, activationBits ?? null, device, threads]);
+  return loadedModelKey(input as TaskInput<'generate'>);
 }
-
-type KeepingInput = TaskInput<'generate'>;

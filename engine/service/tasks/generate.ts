@@ -1,6 +1,6 @@
 import { generate } from '../../measure/generate.ts';
 import { renderChat } from '../../model/chat-template.ts';
-import type { TaskInput } from '../work-protocol.ts';
+import { loadedModelKey, type TaskInput } from '../work-protocol.ts';
 import type { TaskControl, TaskFunction } from './control.ts';
 import { openSubject, type Subject } from './subject.ts';
 
@@ -9,13 +9,9 @@ const task = 'generate';
 /** What the task before left loaded in a process that is kept. */
 let loaded: { key: string; subject: Subject } | null = null;
 
-function keyOf({ model, activationBits, device, threads }: TaskInput<'generate'>): string {
-  return JSON.stringify([model, activationBits ?? null, device, threads]);
-}
-
 /** The model, from the task before where that is the same; the service gives a kept process only such tasks. */
 async function subjectOf(input: TaskInput<'generate'>, control: TaskControl): Promise<Subject> {
-  const key = keyOf(input);
+  const key = loadedModelKey(input);
   const before = loaded;
   loaded = null;
   if (before?.key === key) return { ...before.subject, loadMs: 0 };
@@ -64,7 +60,7 @@ export const generateTask: TaskFunction<'generate'> = async (input, control) => 
       warnings,
     };
   } finally {
-    if (isDone && input.keepLoaded) loaded = { key: keyOf(input), subject };
+    if (isDone && input.keepLoaded) loaded = { key: loadedModelKey(input), subject };
     else await subject.close();
   }
 };

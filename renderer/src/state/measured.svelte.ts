@@ -1,4 +1,8 @@
-import { verdictThresholds as engineThresholds, type Verdict } from '../../../engine/contract/verdict.ts';
+import {
+  verdictThresholds as engineThresholds,
+  type Verdict,
+  verdictOf,
+} from '../../../engine/contract/verdict.ts';
 import measurements from '../../../resources/measurements.json';
 import type { RecipePoint } from '../charts/scatter.ts';
 import { runHistory } from './history.svelte.ts';
@@ -71,19 +75,22 @@ export function expectedRatio(points: RecipePoint[], recipe: string): number | n
 }
 
 /**
- * What the worst of a recipe's measurements would be judged as, by ratio and agreement alike; null where it was not measured, or where the ratio would be that of a
- * usable package and the agreement is not known.
+ * What the worst of a recipe's measurements would be judged as; null where it was not measured, or where only the agreement, which is not known, could tell usable
+ * from degraded.
  */
 export function expectedVerdict(points: RecipePoint[], recipe: string): Verdict | null {
-  const worst = expectedRatio(points, recipe);
-  if (worst === null) return null;
-  if (worst > verdictThresholds.degraded) return 'broken';
-  if (worst > verdictThresholds.usable) return 'degraded';
-  const agreements = points
-    .filter((point) => point.recipe === recipe)
-    .map(({ topTokenAgreement }) => topTokenAgreement);
-  const { leastTopTokenAgreement } = engineThresholds.usable;
-  if (agreements.some((agreement) => agreement !== null && agreement < leastTopTokenAgreement))
-    return 'degraded';
-  return agreements.some((agreement) => agreement === null) ? null : 'usable';
+  const known = points.filter((point) => point.recipe === recipe);
+  // Not measured: as if nothing agreed, and as if everything did.
+  const [least, most] = [0, 1].map((unknown) =>
+    worst(
+      known.map(({ ratio, topTokenAgreement }) =>
+        verdictOf({ perplexityRatio: ratio, topTokenAgreement: topTokenAgreement ?? unknown }),
+      ),
+    ),
+  );
+  return least === most ? (least ?? null) : null;
+}
+
+function worst(verdicts: Verdict[]): Verdict | undefined {
+  return (['broken', 'degraded', 'usable'] as const).find((verdict) => verdicts.includes(verdict));
 }

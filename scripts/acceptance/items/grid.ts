@@ -1,13 +1,14 @@
 import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { assets, dbell, numberAt } from '../command.ts';
+import { assets, numberAt } from '../command.ts';
 import { atMost, type Figure, holds, type Item, within } from '../harness.ts';
 import {
-  evaluationArguments,
+  judged,
   packageOf,
   perplexityOf,
   type QuantizeAndMeasure,
   storedBitsOf,
+  verdictFigures,
 } from '../quantize-and-measure.ts';
 import { activationCost, smollmGrids, smollmSmallTables, storiesGrids } from '../reference-values.ts';
 import { measureSmollmCost } from './cost.ts';
@@ -101,13 +102,9 @@ export async function measureSmallTables(
   const theirs = { ...ours, recipe: row.opponent };
   const { out } = await packageOf(ours);
   const { out: opponent } = await packageOf(theirs);
-  const judged = await dbell(
-    ['quality', out, '--against', setting.model, '--no-samples', ...evaluationArguments(setting.evaluation)],
-    { home: path.join(setting.scratch, 'home') },
-  );
-  const perplexity = numberAt(judged, 'perplexity');
+  const quality = await judged(ours, out);
+  const perplexity = numberAt(quality, 'perplexity');
   const other = await perplexityOf(theirs, opponent);
-  const divergence = (judged.klDivergenceNats as { mean: number }).mean;
   const tables = `${row.embeddingBits}-bit embedding`;
   return [
     { name: `bytes of ${row.recipe}, ${tables}`, measured: bytesOf(out) },
@@ -116,11 +113,9 @@ export async function measureSmallTables(
     { name: `perplexity of ${row.recipe}`, measured: perplexity },
     { name: `perplexity of ${row.opponent}`, measured: other },
     holds(`${row.recipe} is better than ${row.opponent}`, perplexity < other),
-    { name: 'perplexity over full precision', measured: numberAt(judged, 'perplexityRatio') },
-    { name: 'share of positions with the same top token', measured: numberAt(judged, 'topTokenAgreement') },
-    { name: 'KL divergence, nats per token', measured: divergence },
-    { name: 'verdict', measured: String(judged.verdict) },
-    atMost('peak RSS of quality, bytes', numberAt(judged, 'peakRssBytes'), 1.5e9),
+    { name: 'perplexity over full precision', measured: numberAt(quality, 'perplexityRatio') },
+    ...verdictFigures(quality),
+    atMost('peak RSS of quality, bytes', numberAt(quality, 'peakRssBytes'), 1.5e9),
   ];
 }
 

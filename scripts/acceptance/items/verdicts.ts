@@ -1,29 +1,21 @@
 import path from 'node:path';
-import { assets, dbell, numberAt } from '../command.ts';
+import { assets, numberAt } from '../command.ts';
 import type { Figure, Item } from '../harness.ts';
-import { evaluationArguments, packageOf, type QuantizeAndMeasure } from '../quantize-and-measure.ts';
+import { judged, packageOf, type QuantizeAndMeasure, verdictFigures } from '../quantize-and-measure.ts';
 import { storiesGrids, storiesRecipes } from '../reference-values.ts';
 import { storiesSetting } from './grid.ts';
 
 /** A package beside its original on the whole evaluation text: what the studio's recommendations rest on. */
 async function judge(m: QuantizeAndMeasure): Promise<Figure[]> {
   const { out } = await packageOf(m);
-  const judged = await dbell(
-    ['quality', out, '--against', m.model, '--no-samples', ...evaluationArguments(m.evaluation)],
-    { home: path.join(m.scratch, 'home') },
-  );
+  const quality = await judged(m, out);
   const { windows, context } = m.evaluation;
   return [
     {
       name: `perplexity over full precision (${windows} × ${context} tokens)`,
-      measured: numberAt(judged, 'perplexityRatio'),
+      measured: numberAt(quality, 'perplexityRatio'),
     },
-    { name: 'share of positions with the same top token', measured: numberAt(judged, 'topTokenAgreement') },
-    {
-      name: 'KL divergence, nats per token',
-      measured: (judged.klDivergenceNats as { mean: number }).mean,
-    },
-    { name: 'verdict', measured: String(judged.verdict) },
+    ...verdictFigures(quality),
   ];
 }
 

@@ -1,10 +1,28 @@
 import { gpuLimits } from '../limits.ts';
-import { dot4, type Kernel, kernel, type Rows, reductions } from './kernel.ts';
+import { dot4, type Kernel, kernel, type Rows, reductions, valueOfRow } from './kernel.ts';
 
 // Inputs of the packed linears and of a quantized head: x̂ as four int8 a word, [rows, groups · words of a group], and beside it for each row the sums of its groups
 // (i32) and behind them its scale s (f32 by its bits): [rows, groups + 1] words.
 
 const size = gpuLimits.workgroupSize;
+
+/** Writes a row of x̂, four codes a word: the byte `code` of `index` below `count`, zero beyond. */
+const packedRow = (count: string, code: string): string => `
+  for (var word = local.x; word < p.groups * p.words; word += ${size}u) {
+    var packed = 0u;
+    for (var byte = 0u; byte < 4u; byte += 1u) {
+      let index = 4u * word + byte;
+      if (index < ${count}) { packed |= (${code}) << (8u * byte); }
+    }
+    quantized[row * p.groups * p.words + word] = packed;
+  }`;
+
+/** Writes a row of float input: `value` of `index` below `count`, zero up to `p.width`. */
+const paddedRow = (count: string, value: string): string => `${valueOfRow(size, 'p.width')}
+  let row = workgroup.y;
+  var value = 0.0;
+  if (index < ${count}) { value = ${value}; }
+  padded[row * p.width + index] = value;`;
 
 /** Sums of groups of `p.words` words of x̂, once the row's words are written. */
 const groupSums = `
@@ -53,17 +71,7 @@ fn value_of(row: u32, column: u32) -> f32 { return ${value}; }`,
   }
   var scale = bitcast<f32>(largest_bits) / p.limit;
   if (scale == 0.0) { scale = 1.0; }
-  for (var word = local.x; word < p.groups * p.words; word += ${size}u) {
-    var packed = 0u;
-    for (var byte = 0u; byte < 4u; byte += 1u) {
-      let column = 4u * word + byte;
-      if (column < p.columns) {
-        let rounded = i32(round(clamp(value_of(row, column) / scale, -p.limit, p.limit)));
-        packed |= (bitcast<u32>(rounded) & 255u) << (8u * byte);
-      }
-    }
-    quantized[row * p.groups * p.words + word] = packed;
-  }
+  ${packedRow('p.columns', 'bitcast<u32>(i32(round(clamp(value_of(row, index) / scale, -p.limit, p.limit)))) & 255u')}
   if (local.x == 0u) { side[row * (p.groups + 1u) + p.groups] = bitcast<u32>(scale); }
   ${groupSums}`,
   });
@@ -82,22 +90,14 @@ export function gatherQuantizedKernel(packedDot: boolean): Kernel {
       ['side', 'write', 'u32'],
     ],
     workgroup: [size],
-    declarations: dot4(packedDot),
+    declarations: `${dot4(packedDot)}
+fn source_code(row: u32, column: u32) -> u32 {
+  return (source[row * p.source_words + column / 4u] >> (8u * (column % 4u))) & 255u;
+}`,
     body: `
   let row = workgroup.x;
   if (row >= chunk.tokens) { return; }
-  for (var word = local.x; word < p.groups * p.words; word += ${size}u) {
-    var packed = 0u;
-    for (var byte = 0u; byte < 4u; byte += 1u) {
-      let index = 4u * word + byte;
-      if (index < p.count) {
-        let column = columns[index];
-        let value = (source[row * p.source_words + column / 4u] >> (8u * (column % 4u))) & 255u;
-        packed |= value << (8u * byte);
-      }
-    }
-    quantized[row * p.groups * p.words + word] = packed;
-  }
+  ${packedRow('p.count', 'source_code(row, columns[index])')}
   if (local.x == 0u) {
     side[row * (p.groups + 1u) + p.groups] = source_side[row * (p.source_groups + 1u) + p.source_groups];
   }
@@ -116,13 +116,7 @@ export function padKernel(columnScale: boolean): Kernel {
       ['padded', 'write', 'f32'],
     ],
     workgroup: [size],
-    body: `
-  let column = workgroup.x * ${size}u + local.x;
-  let row = workgroup.y;
-  if (column >= p.width) { return; }
-  var value = 0.0;
-  if (column < p.columns) { value = ${columnScale ? 'column_scales[column] * ' : ''}x[row * p.stride + column]; }
-  padded[row * p.width + column] = value;`,
+    body: paddedRow('p.columns', `${columnScale ? 'column_scales[index] * ' : ''}x[row * p.stride + index]`),
   });
 }
 
@@ -137,12 +131,6 @@ export function gatherFloatsKernel(): Kernel {
       ['padded', 'write', 'f32'],
     ],
     workgroup: [size],
-    body: `
-  let index = workgroup.x * ${size}u + local.x;
-  let row = workgroup.y;
-  if (index >= p.width) { return; }
-  var value = 0.0;
-  if (index < p.count) { value = source[row * p.source_width + columns[index]]; }
-  padded[row * p.width + index] = value;`,
+    body: paddedRow('p.count', 'source[row * p.source_width + columns[index]]'),
   });
 }

@@ -1,5 +1,5 @@
 import { gpuLimits } from '../limits.ts';
-import { type Kernel, kernel, reductions, unrolled } from './kernel.ts';
+import { type Kernel, kernel, reductions, unrolled, valueOfRow } from './kernel.ts';
 
 const size = gpuLimits.workgroupSize;
 
@@ -13,10 +13,8 @@ export function rotateKernel(): Kernel {
       ['heads', 'write', 'f32'],
     ],
     workgroup: [size],
-    body: `
-  let index = workgroup.x * ${size}u + local.x;
+    body: `${valueOfRow(size, 'p.heads * p.half')}
   let token = workgroup.y;
-  if (index >= p.heads * p.half) { return; }
   let i = index % p.half;
   let at = token * p.stride + (index / p.half) * p.head_size + i;
   let angle = angles[token * p.half + i];
@@ -40,10 +38,8 @@ export function storeKernel(): Kernel {
       ['values', 'write', 'f32'],
     ],
     workgroup: [size],
-    body: `
-  let index = workgroup.x * ${size}u + local.x;
+    body: `${valueOfRow(size, 'p.width')}
   let token = workgroup.y;
-  if (index >= p.width) { return; }
   let at = token * p.stride + index;
   let dimension = index % p.head_size;
   var rotated = key[at];

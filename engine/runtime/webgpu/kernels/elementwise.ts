@@ -1,6 +1,6 @@
 import type { Activation } from '../../../model/architecture.ts';
 import { gpuLimits } from '../limits.ts';
-import { type Kernel, kernel, reductions } from './kernel.ts';
+import { type Kernel, kernel, reductions, valueOfRow } from './kernel.ts';
 
 const size = gpuLimits.workgroupSize;
 
@@ -29,9 +29,7 @@ export function activationKernel(activation: Activation, isGated: boolean): Kern
     declarations: `
 fn sigmoid(x: f32) -> f32 { return 1.0 / (1.0 + exp(-x)); }
 fn activate(x: f32) -> f32 { ${functions[activation]} }`,
-    body: `
-  let index = workgroup.x * ${size}u + local.x;
-  if (index >= p.width) { return; }
+    body: `${valueOfRow(size, 'p.width')}
   let at = workgroup.y * p.stride + index;
   up[at] = ${isGated ? 'up[at] * activate(gate[at])' : 'activate(up[at])'};`,
   });
@@ -47,9 +45,7 @@ export function addKernel(): Kernel {
       ['sum', 'write', 'f32'],
     ],
     workgroup: [size],
-    body: `
-  let index = workgroup.x * ${size}u + local.x;
-  if (index >= p.width) { return; }
+    body: `${valueOfRow(size, 'p.width')}
   let at = workgroup.y * p.stride + index;
   sum[at] += addend[at];`,
   });
@@ -65,9 +61,7 @@ export function copyRowsKernel(): Kernel {
       ['copied', 'write', 'f32'],
     ],
     workgroup: [size],
-    body: `
-  let index = workgroup.x * ${size}u + local.x;
-  if (index >= p.width) { return; }
+    body: `${valueOfRow(size, 'p.width')}
   copied[workgroup.y * p.stride + index] = rows[(chunk.head_first + workgroup.y) * p.stride + index];`,
   });
 }

@@ -67,6 +67,11 @@ export function unrolled(count: number, text: (index: number) => string): string
   return Array.from({ length: count }, (_, index) => text(index)).join('\n');
 }
 
+/** Start of a kernel with a thread for each value of a row: `index`, below `count`. */
+export const valueOfRow = (size: number, count: string): string => `
+  let index = workgroup.x * ${size}u + local.x;
+  if (index >= ${count}) { return; }`;
+
 /** Sum of the products of four int8 pairs that stand in two u32. */
 export function dot4(hasPackedDot: boolean): string {
   if (hasPackedDot) return 'fn dot4(a: u32, b: u32) -> i32 { return dot4I8Packed(a, b); }';

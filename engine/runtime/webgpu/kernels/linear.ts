@@ -119,6 +119,12 @@ function eachCode(codes: GridVariant['codes'], take: string): string {
     }`;
 }
 
+/** Four activations of token `t` of the tile: of `word` of the block. */
+const xWord = (t: number) => `x[((first + ${t}u) * p.blocks + block) * 32u + word]`;
+/** X of the block, and s of `token`: what stands beside x̂ (activations.ts). */
+const blockSum = (t: number) => `bitcast<i32>(side[(first + ${t}u) * (p.blocks + 1u) + block])`;
+const activationScale = 'bitcast<f32>(side[token * (p.blocks + 1u) + p.blocks])';
+
 /** Start of every linear's main. */
 const start = (tokensPerTile: number) => `
   let group = workgroup.x;
@@ -173,13 +179,13 @@ export function gridKernel(variant: GridVariant): Kernel {
       ? unrolled(
           tokensPerTile,
           (t) => `{
-          let x_word = x[((first + ${t}u) * p.blocks + block) * 32u + word];
+          let x_word = ${xWord(t)};
           integer${t} += dot4(code, x_word)${hasHigh ? ' + 128 * dot4(high, x_word)' : ''};
         }`,
         )
       : `
         let weight = scale * (unsigned4(code${hasHigh ? ' | (high << 7u)' : ''}) - centre)${offsets ? ' + offset' : ''};
-        ${unrolled(tokensPerTile, (t) => `sum${t} += dot(weight, x[((first + ${t}u) * p.blocks + block) * 32u + word]);`)}`;
+        ${unrolled(tokensPerTile, (t) => `sum${t} += dot(weight, ${xWord(t)});`)}`;
   const beforeBlock =
     path === 'integer'
       ? unrolled(tokensPerTile, (t) => `var integer${t} = 0;`)
@@ -190,15 +196,14 @@ export function gridKernel(variant: GridVariant): Kernel {
       : unrolled(
           tokensPerTile,
           (t) => `{
-      let block_sum = bitcast<i32>(side[(first + ${t}u) * (p.blocks + 1u) + block]);
+      let block_sum = ${blockSum(t)};
       let integer = 2 * integer${t} - p.levels_less_one * block_sum;
       ${record ? `if (first + ${t}u < chunk.tokens) { integers[((first + ${t}u) * p.stride + out) * p.blocks + block] = integer; }` : ''}
       sum${t} += scale * f32(integer);
       ${offsets ? `sum${t} += offset * f32(2 * block_sum);` : ''}
     }`,
         );
-  const tokenScale =
-    path === 'integer' ? '(0.5 * bitcast<f32>(side[token * (p.blocks + 1u) + p.blocks])) * total' : 'total';
+  const tokenScale = path === 'integer' ? `(0.5 * ${activationScale}) * total` : 'total';
   return kernel({
     key: `grid ${codes.kind === 'planes' ? codes.planes : 'base-3'}${offsets ? ' offsets' : ''}${rowScale ? ' row-scale' : ''} ${keyOf(variant)}`,
     parameters,
@@ -232,7 +237,7 @@ export function structuredKernel(variant: LinearVariant): Kernel {
       ? unrolled(
           tokensPerTile,
           (t) => `{
-          let x_word = x[((first + ${t}u) * p.blocks + block) * 32u + word];
+          let x_word = ${xWord(t)};
           let salient_x = x_word & salient;
           let ordinary_x = x_word & ~salient;
           a${t} += dot4(plane_a, ordinary_x);
@@ -251,7 +256,7 @@ export function structuredKernel(variant: LinearVariant): Kernel {
         let ordinary = select(select(vec4f(l00), vec4f(l10), is_a), select(vec4f(l01), vec4f(l11), is_a), is_b);
         let special = select(select(vec4f(s00), vec4f(s10), is_a), select(vec4f(s01), vec4f(s11), is_a), is_b);
         let weight = select(ordinary, special, is_salient);
-        ${unrolled(tokensPerTile, (t) => `sum${t} += dot(weight, x[((first + ${t}u) * p.blocks + block) * 32u + word]);`)}`;
+        ${unrolled(tokensPerTile, (t) => `sum${t} += dot(weight, ${xWord(t)});`)}`;
   const levels = (t: number, prefix: '' | 'salient_', name: 'l' | 's', total: string) => `
       sum${t} += ${name}00 * f32(${total} - ${prefix}a${t} - ${prefix}b${t} + ${prefix}ab${t});
       sum${t} += ${name}10 * f32(${prefix}a${t} - ${prefix}ab${t});
@@ -263,7 +268,7 @@ export function structuredKernel(variant: LinearVariant): Kernel {
       : unrolled(
           tokensPerTile,
           (t) => `{
-      let block_sum = bitcast<i32>(side[(first + ${t}u) * (p.blocks + 1u) + block]);
+      let block_sum = ${blockSum(t)};
       ${
         record
           ? `if (first + ${t}u < chunk.tokens) {
@@ -276,8 +281,7 @@ export function structuredKernel(variant: LinearVariant): Kernel {
       ${levels(t, 'salient_', 's', `salient_sum${t}`)}
     }`,
         );
-  const value =
-    path === 'integer' ? 'bitcast<f32>(side[token * (p.blocks + 1u) + p.blocks]) * total' : 'total';
+  const value = path === 'integer' ? `${activationScale} * total` : 'total';
   return kernel({
     key: `structured ${keyOf(variant)}`,
     parameters,

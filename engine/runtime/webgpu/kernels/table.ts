@@ -6,6 +6,11 @@ import { dot4, halfValues, type Kernel, kernel, type Rows, unrolled } from './ke
 
 export type TableType = 'F32' | 'F16' | 'I8' | 'Q6' | 'Q4';
 
+/** Tables of float values take float activations. */
+export const isFloatTable = (type: TableType): boolean => type === 'F32' || type === 'F16';
+/** Stored in row groups of 16 rows, several codes in a byte. */
+const isPackedTable = (type: TableType): boolean => type === 'Q6' || type === 'Q4';
+
 const size = gpuLimits.workgroupSize;
 
 /** `value_of(row, column)` of the part of a table that `weights` holds. */
@@ -92,8 +97,7 @@ const rowsPerWorkgroup = 4;
 const packedSlices = 4;
 
 /** Rows that a workgroup computes. */
-export const rowsOfProduct = (type: TableType): number =>
-  type === 'Q6' || type === 'Q4' ? 16 : rowsPerWorkgroup;
+export const rowsOfProduct = (type: TableType): number => (isPackedTable(type) ? 16 : rowsPerWorkgroup);
 
 /**
  * y = x Wᵀ [+ bias]. Float tables (F32, F16) take float x `[rows, x_stride]`; tables of 8, 6 and 4 bits take x̂ and its side (activations.ts, groups of 32):
@@ -101,8 +105,8 @@ export const rowsOfProduct = (type: TableType): number =>
  */
 export function productKernel(variant: ProductVariant): Kernel {
   const { type, rows, tokensPerTile, packedDot, bias } = variant;
-  const isFloat = type === 'F32' || type === 'F16';
-  const isPacked = type === 'Q6' || type === 'Q4';
+  const isFloat = isFloatTable(type);
+  const isPacked = isPackedTable(type);
   const across = isPacked ? packedSlices : lanes;
   const lane = isPacked ? 'local.y' : 'local.x';
   const rowLane = isPacked ? 'local.x' : 'local.y';

@@ -1,3 +1,8 @@
+import { verdictThresholds } from '../../../../engine/contract/verdict.ts';
+
+const { usable, degraded } = verdictThresholds;
+const leastAgreement = `${100 * usable.leastTopTokenAgreement}%`;
+
 /** New run: from a model to a result. */
 export const wizardStrings = {
   wizard: {
@@ -84,8 +89,7 @@ export const wizardStrings = {
         own: 'I choose',
       },
       explanations: {
-        smallest:
-          'Fewest stored bits whose measured perplexity stays within 1.25 times the original’s, with the same next token in at least 75% of positions.',
+        smallest: `Fewest stored bits whose measured perplexity stays within ${usable.mostPerplexityRatio} times the original’s, with the same next token in at least ${leastAgreement} of positions.`,
         fits: 'The best measured recipe whose weight file is not larger than you say.',
         fastest: 'The recipe that decoded fastest in your own benchmarks of this model.',
         paper: 'Dual-bell transform and structured binarization, at the size that it really has.',
@@ -116,8 +120,7 @@ export const wizardStrings = {
       storedBits: 'Stored bits',
       size: 'Weight file',
       ratio: 'Perplexity',
-      ratioTip:
-        'Worst measured ratio to full precision. Green is usable: at most 1.25×, and the same next token in at least 75% of positions. At most 2× is degraded, more is broken.',
+      ratioTip: `Worst measured ratio to full precision. Green is usable: at most ${usable.mostPerplexityRatio}×, and the same next token in at least ${leastAgreement} of positions. At most ${degraded.mostPerplexityRatio}× is degraded, more is broken.`,
       notMeasured: 'Not measured yet.',
       reading: 'Reading how large each recipe makes this model…',
       activations: 'Activation bits',
