@@ -1,26 +1,23 @@
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { packTinyModel, tinyModels } from '../engine/package-support.ts';
 import { browserPath } from './browser.ts';
 import { workTimeoutMs } from './pages.ts';
 import { checkScreen } from './screen-check.ts';
 import { fillHistory, runOf } from './seeded-history.ts';
-import { openWindows, type Windows } from './windows.ts';
+import { windowsForTests } from './windows.ts';
 
 describe.skipIf(browserPath === null)('a report', () => {
-  let studio: Windows;
-  beforeAll(async () => {
-    studio = await openWindows();
-    const made = await packTinyModel('llama-untied', path.join(studio.home, 'tiny-package'), { levels: 4 });
-    fillHistory(studio.home, [
+  const studio = windowsForTests(async (opened) => {
+    const made = await packTinyModel('llama-untied', path.join(opened.home, 'tiny-package'), { levels: 4 });
+    fillHistory(opened.home, [
       runOf({
         runId: 'tiny',
         modelPath: path.join(tinyModels, 'llama-untied'),
         artifacts: [{ kind: 'package', path: made, bytes: 1 }],
       }),
     ]);
-  }, workTimeoutMs);
-  afterAll(() => studio?.close());
+  });
 
   test(
     'shows the weights of one row or column before and after, and says when there is no such one',

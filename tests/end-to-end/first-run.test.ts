@@ -1,9 +1,9 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { ServiceEvent } from '../../engine/contract/events.ts';
 import { browserPath } from './browser.ts';
 import { activityOf, recordActivity } from './page-activity.ts';
 import { workTimeoutMs } from './pages.ts';
-import { openWindows, type Windows } from './windows.ts';
+import { windowsForTests } from './windows.ts';
 
 /** What a first run may cost a person who changes nothing. */
 const firstRun = { clicks: 12, minutes: 3 };
@@ -12,12 +12,9 @@ const firstRun = { clicks: 12, minutes: 3 };
 const busyFactor = 3;
 
 describe.skipIf(browserPath === null)('a first run', () => {
-  let studio: Windows;
-  beforeAll(async () => {
-    studio = await openWindows();
-    await recordActivity(studio.context);
-  }, workTimeoutMs);
-  afterAll(() => studio?.close());
+  const studio = windowsForTests(async (opened) => {
+    await recordActivity(opened.context);
+  });
 
   test(
     'leads in a few clicks and minutes to a packed, judged, benchmarked and verified sample model',

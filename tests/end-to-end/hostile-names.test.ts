@@ -1,9 +1,9 @@
 import type { Page } from '@playwright/test';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { browserPath } from './browser.ts';
 import { RunsPage, workTimeoutMs } from './pages.ts';
 import { fillHistory, runOf } from './seeded-history.ts';
-import { openWindows, type Windows } from './windows.ts';
+import { windowsForTests } from './windows.ts';
 
 /** Names that others chose: of markup, turned around, without end. */
 const names = {
@@ -17,11 +17,9 @@ const names = {
 const forbidden = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]/;
 
 describe.skipIf(browserPath === null)('a history with hostile names', () => {
-  let studio: Windows;
-  beforeAll(async () => {
-    studio = await openWindows();
+  const studio = windowsForTests(async (opened) => {
     fillHistory(
-      studio.home,
+      opened.home,
       Object.entries(names).map(([runId, name]) =>
         runOf({
           runId,
@@ -34,8 +32,7 @@ describe.skipIf(browserPath === null)('a history with hostile names', () => {
         }),
       ),
     );
-  }, workTimeoutMs);
-  afterAll(() => studio?.close());
+  });
 
   /** The page as it should be: words as words, all of its buttons in sight. */
   async function expectHarmless(page: Page): Promise<void> {

@@ -1,12 +1,12 @@
 import { cpSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Page } from '@playwright/test';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { bundled } from '../assets.ts';
 import { editTensors } from '../engine/model-fixtures.ts';
 import { browserPath } from './browser.ts';
 import { RunsPage, Wizard, workTimeoutMs } from './pages.ts';
-import { openWindows, type Windows } from './windows.ts';
+import { windowsForTests } from './windows.ts';
 
 /** Processes that work for a service: its children in the system's own list. */
 function childrenOf(pid: number): number[] {
@@ -23,11 +23,7 @@ function childrenOf(pid: number): number[] {
 }
 
 describe.skipIf(browserPath === null || process.platform !== 'linux')('an interrupted run', () => {
-  let studio: Windows;
-  beforeAll(async () => {
-    studio = await openWindows();
-  }, workTimeoutMs);
-  afterAll(() => studio?.close());
+  const studio = windowsForTests();
 
   /** A run that takes long enough to be interrupted, begun in this window. */
   async function begin(page: Page, model?: string): Promise<Wizard> {

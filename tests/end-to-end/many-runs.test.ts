@@ -1,8 +1,8 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { browserPath } from './browser.ts';
 import { RunsPage, workTimeoutMs } from './pages.ts';
 import { fillHistory, runOf } from './seeded-history.ts';
-import { openWindows, type Windows } from './windows.ts';
+import { windowsForTests } from './windows.ts';
 
 /** What a table of thousands of runs may cost. */
 const tableLimits = { runs: 5000, rowElements: 80, taskMs: 100 };
@@ -20,12 +20,10 @@ interface Pass {
 }
 
 describe.skipIf(browserPath === null)('a table of 5,000 runs', () => {
-  let studio: Windows;
-  beforeAll(async () => {
-    studio = await openWindows();
+  const studio = windowsForTests(async (opened) => {
     const start = Date.UTC(2026, 0, 1);
     fillHistory(
-      studio.home,
+      opened.home,
       Array.from({ length: tableLimits.runs }, (_, index) =>
         runOf({
           runId: `run-${index}`,
@@ -37,8 +35,7 @@ describe.skipIf(browserPath === null)('a table of 5,000 runs', () => {
         }),
       ),
     );
-  }, workTimeoutMs);
-  afterAll(() => studio?.close());
+  });
 
   test(
     'keeps at most 80 rows in the page, and no task takes 100 ms while it is scrolled through',

@@ -1,26 +1,23 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { exportText } from '../../engine/history/export.ts';
 import { browserPath } from './browser.ts';
 import { judgedRun, quantizedRun } from './judged-later.ts';
 import { ComparePage, RunsPage, SettingsPage, workTimeoutMs } from './pages.ts';
 import { checkScreen } from './screen-check.ts';
 import { fillHistory, runOf } from './seeded-history.ts';
-import { openWindows, type Windows } from './windows.ts';
+import { windowsForTests } from './windows.ts';
 
 describe.skipIf(browserPath === null)('what was measured later', () => {
-  let studio: Windows;
-  beforeAll(async () => {
-    studio = await openWindows();
-    fillHistory(studio.home, [
+  const studio = windowsForTests(async (opened) => {
+    fillHistory(opened.home, [
       quantizedRun('gptq-4', 4.25),
       quantizedRun('gptq-3', 3.25),
       judgedRun('gptq-4', { perplexityRatio: 1.02 }),
       judgedRun('gptq-3', { perplexityRatio: 1.41, textName: 'other.txt' }),
     ]);
-  }, workTimeoutMs);
-  afterAll(() => studio?.close());
+  });
 
   test(
     'stands in the report of the run that made the package, with its text, and leads there and back',

@@ -1,15 +1,11 @@
 import { AxeBuilder } from '@axe-core/playwright';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { browserPath } from './browser.ts';
 import { PlaygroundPage, workTimeoutMs } from './pages.ts';
-import { openWindows, type Windows } from './windows.ts';
+import { windowsForTests } from './windows.ts';
 
 describe.skipIf(browserPath === null)('the playground', () => {
-  let studio: Windows;
-  beforeAll(async () => {
-    studio = await openWindows();
-  }, workTimeoutMs);
-  afterAll(() => studio?.close());
+  const studio = windowsForTests();
 
   test(
     'shows of each token what the model thought most probable, under the pointer and by keyboard, also after a reload',

@@ -1,16 +1,12 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { browserPath } from './browser.ts';
 import { RunPage, RunsPage, Wizard, workTimeoutMs } from './pages.ts';
-import { openWindows, type Windows } from './windows.ts';
+import { windowsForTests } from './windows.ts';
 
 describe.skipIf(browserPath === null)('the screen of a run', () => {
-  let studio: Windows;
-  beforeAll(async () => {
-    studio = await openWindows();
-  }, workTimeoutMs);
-  afterAll(() => studio?.close());
+  const studio = windowsForTests();
 
   test(
     'it names what is made and shows the tasks that were chosen and no others; what is done stays ticked, across a reload',

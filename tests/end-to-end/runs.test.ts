@@ -1,17 +1,15 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { browserPath } from './browser.ts';
 import { RunsPage, workTimeoutMs } from './pages.ts';
 import { fillHistory, runOf } from './seeded-history.ts';
-import { openWindows, type Windows } from './windows.ts';
+import { windowsForTests } from './windows.ts';
 
 const kinds = ['quantize', 'quality', 'perplexity', 'benchmark'] as const;
 
 describe.skipIf(browserPath === null)('the table of runs', () => {
-  let studio: Windows;
-  beforeAll(async () => {
-    studio = await openWindows();
+  const studio = windowsForTests(async (opened) => {
     fillHistory(
-      studio.home,
+      opened.home,
       Array.from({ length: 60 }, (_, index) =>
         runOf({
           runId: `run-${String(index).padStart(2, '0')}`,
@@ -23,8 +21,7 @@ describe.skipIf(browserPath === null)('the table of runs', () => {
         }),
       ),
     );
-  }, workTimeoutMs);
-  afterAll(() => studio?.close());
+  });
 
   test(
     'a click on a row and Enter open its report, and the table is found again as it was',

@@ -1,9 +1,9 @@
 import type { Page } from '@playwright/test';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { browserPath } from './browser.ts';
 import { Wizard, workTimeoutMs } from './pages.ts';
 import { checkScreen, screenVariants } from './screen-check.ts';
-import { openWindows, type Windows } from './windows.ts';
+import { windowsForTests } from './windows.ts';
 
 const screens: { name: string; go: (page: Page) => Promise<unknown> }[] = [
   {
@@ -31,15 +31,12 @@ const addresses: Record<string, string> = {
 };
 
 describe.skipIf(browserPath === null)('every screen', () => {
-  let studio: Windows;
-  beforeAll(async () => {
-    studio = await openWindows();
-    const page = await studio.open();
+  const studio = windowsForTests(async (opened) => {
+    const page = await opened.open();
     await new Wizard(page).chooseSample();
     await page.getByText('Weight file of the package').waitFor({ timeout: workTimeoutMs });
     await page.close();
-  }, workTimeoutMs);
-  afterAll(() => studio?.close());
+  });
 
   test.each(screenVariants)(
     'is accessible and fits its window: $theme, $width × $height',

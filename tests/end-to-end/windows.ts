@@ -1,6 +1,8 @@
 import type { BrowserContext, Page } from '@playwright/test';
+import { afterAll, beforeAll } from 'vitest';
 import { buildPage, isPageStale } from '../../main/page-build.ts';
 import { launchBrowser } from './browser.ts';
+import { workTimeoutMs } from './pages.ts';
 import { openPage, type StudioOptions, startStudio } from './studio.ts';
 
 export interface WindowOptions {
@@ -52,4 +54,20 @@ export async function openWindows(options: StudioOptions = {}): Promise<Windows>
       await studio.close();
     },
   };
+}
+
+/** The studio of the tests of one `describe`, opened before the first of them, where `prepare` has it, and closed behind the last. */
+export function windowsForTests(prepare?: (opened: Windows) => unknown): Windows {
+  let opened: Windows | null = null;
+  beforeAll(async () => {
+    opened = await openWindows();
+    await prepare?.(opened);
+  }, workTimeoutMs);
+  afterAll(() => opened?.close());
+  return new Proxy({} as Windows, {
+    get(_, name) {
+      if (opened === null) throw new Error('the studio is opened before the first test');
+      return Reflect.get(opened, name);
+    },
+  });
 }

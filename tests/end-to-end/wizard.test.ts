@@ -1,14 +1,10 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { browserPath } from './browser.ts';
 import { picture, RunsPage, Wizard, workTimeoutMs } from './pages.ts';
-import { openWindows, type Windows } from './windows.ts';
+import { windowsForTests } from './windows.ts';
 
 describe.skipIf(browserPath === null)('the studio in a browser', () => {
-  let studio: Windows;
-  beforeAll(async () => {
-    studio = await openWindows();
-  }, workTimeoutMs);
-  afterAll(() => studio?.close());
+  const studio = windowsForTests();
 
   test(
     'a model goes from the sample to a judged and benchmarked package, across a reload and in two windows',

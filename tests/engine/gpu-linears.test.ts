@@ -17,6 +17,7 @@ import {
 } from '../../scripts/acceptance/agreement-plain.ts';
 import { openTestContext, testAdapter } from './gpu-support.ts';
 import {
+  commonLinearKinds,
   type LinearKind,
   packTinyModel,
   randomLinear,
@@ -54,35 +55,10 @@ afterAll(() => {
 });
 
 const kinds: (LinearKind & { label: string; small?: true })[] = [
-  ...[2, 3, 4, 8, 16, 100, 256].map((levels) => ({
-    label: `${levels} levels`,
-    layout: 'grid' as const,
-    levels,
-    columnScale: levels === 3 || levels === 16,
-    bias: levels === 4,
-  })),
+  ...commonLinearKinds,
   // Matrices of 40 and 43 columns: one block, strips of base 3 of every size.
   { label: '3 levels, small', layout: 'grid', levels: 3, small: true },
-  { label: '2 levels with offsets', layout: 'grid', levels: 2, offsets: true, bias: true },
-  { label: '2 levels with residual', layout: 'grid', levels: 2, residualShare: 0.1, columnScale: true },
   { label: '3 levels with residual', layout: 'grid', levels: 3, residualShare: 0.6, bias: true },
-  {
-    label: '16 levels, offsets, residual of all',
-    layout: 'grid',
-    levels: 16,
-    offsets: true,
-    residualShare: 1,
-  },
-  {
-    label: '4 levels, offsets, both scales',
-    layout: 'grid',
-    levels: 4,
-    offsets: true,
-    rowScale: true,
-    columnScale: true,
-  },
-  { label: 'structured', layout: 'structured' },
-  { label: 'structured with bias and column scale', layout: 'structured', bias: true, columnScale: true },
 ];
 
 describe.skipIf(adapter === null).each(kinds)('$label', (kind) => {

@@ -26,6 +26,36 @@ export interface LinearKind {
   rowScale?: boolean;
 }
 
+/** Kinds that every device is tried on; each test adds those that matter to it. */
+export const commonLinearKinds: (LinearKind & { label: string })[] = [
+  ...[2, 3, 4, 8, 16, 100, 256].map((levels) => ({
+    label: `${levels} levels`,
+    layout: 'grid' as const,
+    levels,
+    columnScale: levels === 3 || levels === 16,
+    bias: levels === 4,
+  })),
+  { label: '2 levels with offsets', layout: 'grid', levels: 2, offsets: true, bias: true },
+  { label: '2 levels with residual', layout: 'grid', levels: 2, residualShare: 0.1, columnScale: true },
+  {
+    label: '16 levels with offsets and residual of all',
+    layout: 'grid',
+    levels: 16,
+    offsets: true,
+    residualShare: 1,
+  },
+  {
+    label: '4 levels with offsets and both scales',
+    layout: 'grid',
+    levels: 4,
+    offsets: true,
+    rowScale: true,
+    columnScale: true,
+  },
+  { label: 'structured', layout: 'structured' },
+  { label: 'structured with bias and column scale', layout: 'structured', bias: true, columnScale: true },
+];
+
 /** Uniform in [−1, 1). */
 export function signedUniform(random: SeededRandom): number {
   return random.nextUint32() / 2 ** 31 - 1;

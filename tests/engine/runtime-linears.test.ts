@@ -12,45 +12,25 @@ import {
   type QuantizedLinear,
 } from '../../engine/quantize/quantized-linear.ts';
 import { availableKernels, RuntimeVerification } from '../../engine/runtime/verification.ts';
-import { type LinearKind, packTinyModel, randomLinear, signedUniform } from './package-support.ts';
+import {
+  commonLinearKinds,
+  type LinearKind,
+  packTinyModel,
+  randomLinear,
+  signedUniform,
+} from './package-support.ts';
 import { dequantizedPlainly, relativeError } from './runtime-support.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'dbell-runtime-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const kinds: (LinearKind & { label: string; model?: string })[] = [
-  ...[2, 3, 4, 8, 16, 100, 256].map((levels) => ({
-    label: `${levels} levels`,
-    layout: 'grid' as const,
-    levels,
-    offsets: false,
-    columnScale: levels === 3 || levels === 16,
-    bias: levels === 4,
-  })),
-  { label: '2 levels with offsets', layout: 'grid', levels: 2, offsets: true, bias: true },
-  // Three levels stand in base 3 above; matrices of 32 columns take no more in planes.
+  ...commonLinearKinds,
+  // Three levels stand in base 3 among those; matrices of 32 columns take no more in planes.
   { label: '3 levels in planes', layout: 'grid', levels: 3, model: 'llama-plain', columnScale: true },
-  { label: '2 levels with residual', layout: 'grid', levels: 2, residualShare: 0.1, columnScale: true },
   { label: '3 levels with residual', layout: 'grid', levels: 3, residualShare: 0.5, bias: true },
-  {
-    label: '16 levels with offsets and residual of all',
-    layout: 'grid',
-    levels: 16,
-    offsets: true,
-    residualShare: 1,
-  },
   { label: '256 levels with offsets', layout: 'grid', levels: 256, offsets: true, columnScale: true },
   { label: '2 levels with row scale', layout: 'grid', levels: 2, rowScale: true, bias: true },
-  {
-    label: '4 levels with offsets and both scales',
-    layout: 'grid',
-    levels: 4,
-    offsets: true,
-    rowScale: true,
-    columnScale: true,
-  },
-  { label: 'structured', layout: 'structured' },
-  { label: 'structured with bias and column scale', layout: 'structured', bias: true, columnScale: true },
 ];
 
 /**
