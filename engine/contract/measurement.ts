@@ -17,6 +17,7 @@ import {
   threadsSchema,
   windowCountSchema,
 } from './common.ts';
+import { errorPayloadSchema } from './error-payload.ts';
 import { limits } from './limits.ts';
 
 export const perplexityInputSchema = z.strictObject({
@@ -79,6 +80,7 @@ export const benchmarkSettingsSchema = z.strictObject({
   repetitions: z.number().int().min(1).max(limits.repetitions).default(5),
   activationBits: activationBitsSchema.optional(),
 });
+export type BenchmarkSettings = z.infer<typeof benchmarkSettingsSchema>;
 
 export const benchmarkInputSchema = benchmarkSettingsSchema.extend({
   /** A second subject, measured the same way in a process of its own: usually the model in full precision. */
@@ -133,6 +135,8 @@ export type BenchmarkSubject = z.infer<typeof benchmarkSubjectSchema>;
 
 export const benchmarkResultSchema = benchmarkSubjectSchema.extend({
   baseline: benchmarkSubjectSchema.nullable(),
+  /** Why a baseline that was asked for is missing, although the model itself was measured. */
+  baselineProblem: errorPayloadSchema.optional(),
   runId: identifierSchema.nullable(),
 });
 export type BenchmarkResult = z.infer<typeof benchmarkResultSchema>;

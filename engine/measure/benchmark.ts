@@ -145,8 +145,13 @@ interface Plan {
   omittedDecodeDepths: number[];
 }
 
-function planLengths(model: TextModel, settings: BenchmarkSettings): Plan {
-  const { contextLength } = model;
+/**
+ * The lengths that a context of so many tokens takes, and those that are left out. Throws DBellError `invalid-input` where none fits.
+ */
+export function planLengths(
+  { contextLength }: Pick<TextModel, 'contextLength'>,
+  settings: Pick<BenchmarkSettings, 'promptTokens' | 'decodeDepths' | 'generateTokens'>,
+): Plan {
   const fitsPrompt = (length: number) => length >= 1 && length <= contextLength;
   const fitsDepth = (depth: number) => depth >= 0 && depth + settings.generateTokens <= contextLength;
   const plan = {

@@ -51,7 +51,8 @@ export async function generate(
   promptIds: readonly number[],
   options: GenerateOptions,
 ): Promise<Generation> {
-  const contextLength = contextFor(model, promptIds.length, options);
+  const context = promptContext(model, promptIds.length, options.contextLength);
+  const contextLength = Math.min(context, promptIds.length + options.maximumTokens);
   const sampler = createSampler(options.sampling);
   const endIds = new Set(options.endOfTextIds);
   const stream = tokenizer.stream({ continuation: options.isContinuation ?? true });
@@ -146,19 +147,26 @@ function explained(tokenizer: Tokenizer, logits: Float32Array, id: number, count
   return { ...withText(chosen), alternatives: alternatives.map(withText) };
 }
 
-function contextFor(model: TextModel, promptTokens: number, options: GenerateOptions): number {
+/**
+ * The context that a prompt of so many tokens is continued in: the one asked for, or the model's. Throws DBellError `invalid-input` for an empty prompt, or
+ * one that leaves no room.
+ */
+export function promptContext(
+  model: Pick<TextModel, 'contextLength'>,
+  promptTokens: number,
+  asked = model.contextLength,
+): number {
   if (promptTokens === 0)
     throw new DBellError('invalid-input', 'the prompt is empty: it has no token to continue from');
-  const wanted = options.contextLength ?? model.contextLength;
-  if (wanted > model.contextLength)
+  if (asked > model.contextLength)
     throw new DBellError(
       'invalid-input',
-      `a context of ${wanted} tokens was asked for; the model's context length is ${model.contextLength}`,
+      `a context of ${asked} tokens was asked for; the model's context length is ${model.contextLength}`,
     );
-  if (promptTokens > wanted)
+  if (promptTokens > asked)
     throw new DBellError(
       'invalid-input',
-      `the prompt has ${promptTokens} tokens, but the context length is ${wanted}; shorten the prompt`,
+      `the prompt has ${promptTokens} tokens, but the context length is ${asked}; shorten the prompt`,
     );
-  return Math.min(wanted, promptTokens + options.maximumTokens);
+  return asked;
 }

@@ -69,6 +69,11 @@ export const taskSchemas = {
   },
   /** Of this machine, in a process of its own: its buffer would be in the subject's peak. */
   memoryBandwidth: { input: z.strictObject({ threads: threadsSchema }), result: memoryBandwidthSchema },
+  /** What can be known of a benchmark's subjects before the first is measured; throws what is wrong. */
+  checkBenchmark: {
+    input: z.strictObject({ subjects: z.array(benchmarkSettingsSchema) }),
+    result: z.strictObject({}),
+  },
   benchmark: { input: benchmarkSettingsSchema, result: benchmarkSubjectSchema.extend(identified) },
   quantize: {
     input: z.strictObject({ input: quantizeInputSchema, runId: identifierSchema, createdAt: timeSchema }),

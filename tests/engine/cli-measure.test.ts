@@ -148,6 +148,16 @@ describe('benchmark', () => {
     expect(measured.peakRssBytes).toBeGreaterThan(measured.modelBytes as number);
   });
 
+  test('knows before the first measurement what is wrong with the baseline', async () => {
+    const baseline = path.join(folder, 'nowhere');
+    const result = await runCli(
+      ['benchmark', bundled.model, '--baseline', baseline, '--prompt-tokens', '16', '--json'],
+      environment,
+    );
+    expect(onlyJson(result)).toMatchObject({ error: { code: 'not-found' } });
+    expect(result.stderr).toMatch(/^dbell: .*nowhere/);
+  });
+
   test('lengths that do not fit the model are wrong usage', async () => {
     const result = await runCli(['benchmark', bundled.model, '--prompt-tokens', '4096'], environment);
     expect(result).toMatchObject({ exitCode: 2, stdout: '' });

@@ -4,6 +4,7 @@ import { sumOfBytes } from '../../contract/itemised-bytes.ts';
 import { limits } from '../../contract/limits.ts';
 import type { BenchmarkResult, BenchmarkSubject } from '../../contract/measurement.ts';
 import type { AddCommand } from '../command.ts';
+import { exitCodes } from '../exit-codes.ts';
 import { formatBytes, formatDuration, formatSpeed } from '../format.ts';
 import {
   deviceOption,
@@ -14,6 +15,7 @@ import {
   withOutputOptions,
 } from '../options.ts';
 import type { OutputOptions } from '../output.ts';
+import { CommandEnd } from '../session.ts';
 import { table } from '../table.ts';
 
 interface BenchmarkOptions extends OutputOptions {
@@ -80,6 +82,7 @@ Examples:
         });
         const result = await followJob(jobId, 'benchmark');
         output.result(result, () => describeBenchmark(result));
+        if (result.baselineProblem) throw new CommandEnd(exitCodes.failure);
       }),
     );
 };
@@ -132,6 +135,7 @@ export function describeBenchmark(result: BenchmarkResult): string {
       (note) => `${path.basename(model)}: ${note}`,
     ),
   );
+  if (result.baselineProblem) notes.push(`the baseline was not measured: ${result.baselineProblem.message}`);
   if (result.memoryBandwidth)
     notes.push(
       `memory: read at ${formatBytes(result.memoryBandwidth.bytesPerSecond)}/s in order by ${result.memoryBandwidth.threads} threads`,

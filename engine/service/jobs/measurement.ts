@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import type { z } from 'zod';
 import { toErrorPayload } from '../../contract/error-payload.ts';
+import { DBellError } from '../../contract/errors.ts';
 import { sumOfBytes } from '../../contract/itemised-bytes.ts';
 import {
   type BenchmarkInput,
   type BenchmarkResult,
+  type BenchmarkSettings,
   type BenchmarkSubject,
   benchmarkSettingsSchema,
   type MemoryBandwidth,
@@ -108,7 +110,11 @@ export function benchmarkJob(
     tasks: ['benchmark'],
     subject: readOnlySubject(settings.model, ...(baseline === undefined ? [] : [baseline])),
     async run(job) {
-      const { result, identity } = await benchmarkSubjects(
+      const complete = benchmarkSettingsSchema.parse(settings);
+      await job.runTask('checkBenchmark', {
+        subjects: [complete, ...(baseline === undefined ? [] : [baselineSettings(complete, baseline)])],
+      });
+      const { result, identity, stopped } = await benchmarkSubjects(
         job,
         settings,
         baseline === undefined ? undefined : { model: baseline, isOptional: false },
@@ -132,21 +138,37 @@ export function benchmarkJob(
           },
         );
       }
+      if (stopped)
+        throw new DBellError(
+          'stopped',
+          `stopped before ${baseline} was measured${runId === null ? '' : `; what was measured of ${result.model} is kept as run ${runId}`}`,
+        );
       return result;
     },
   };
 }
 
+/** A model in full precision runs on the processor with its own activations, whatever runs the package; each result names its device. */
+function baselineSettings(settings: BenchmarkSettings, model: string): BenchmarkSettings {
+  return {
+    ...settings,
+    model,
+    activationBits: undefined,
+    device: isPackage(model) ? settings.device : 'cpu',
+  };
+}
+
 /**
  * One process after another: subjects that run side by side would measure each other. The memory comes first, in a process of its own, since its buffer would
- * be in a subject's peak. An optional baseline that does not fit the memory is left out, and said.
+ * be in a subject's peak. Whatever ends the measurement of a baseline, that of the model before it is not lost: the result says why the baseline is missing
+ * (`baselineProblem`; for an optional one that does not fit the memory a warning suffices), and `stopped` that it was stopped.
  */
 export async function benchmarkSubjects(
   { runTask, message }: JobContext,
   settings: z.input<typeof benchmarkSettingsSchema>,
   baseline: { model: string; isOptional: boolean } | undefined,
   runId: string | null,
-): Promise<{ result: BenchmarkResult; identity: SubjectIdentity }> {
+): Promise<{ result: BenchmarkResult; identity: SubjectIdentity; stopped: boolean }> {
   const complete = benchmarkSettingsSchema.parse(settings);
   const bandwidth = await runTask('memoryBandwidth', { threads: complete.threads }).catch(
     (error: unknown) => {
@@ -157,21 +179,20 @@ export async function benchmarkSubjects(
   );
   const { identity, ...subject } = await runTask('benchmark', complete);
   const result = { ...besideBandwidth(subject, bandwidth), baseline: null, runId };
-  if (baseline === undefined) return { result, identity };
+  if (baseline === undefined) return { result, identity, stopped: false };
   try {
-    const { identity: _, ...other } = await runTask('benchmark', {
-      ...complete,
-      model: baseline.model,
-      activationBits: undefined,
-      // A model in full precision runs on the processor, whatever runs the package; each result names its device.
-      device: isPackage(baseline.model) ? complete.device : 'cpu',
-    });
-    return { result: { ...result, baseline: besideBandwidth(other, bandwidth) }, identity };
+    const { identity: _, ...other } = await runTask('benchmark', baselineSettings(complete, baseline.model));
+    return {
+      result: { ...result, baseline: besideBandwidth(other, bandwidth) },
+      identity,
+      stopped: false,
+    };
   } catch (error) {
-    const payload = toErrorPayload(error);
-    if (!baseline.isOptional || payload.code !== 'out-of-memory') throw error;
-    message('warning', `${baseline.model} was not benchmarked beside the package: ${payload.message}`);
-    return { result, identity };
+    const problem = toErrorPayload(error);
+    if (problem.code === 'stopped') return { result, identity, stopped: true };
+    message('warning', `${baseline.model} was not benchmarked beside ${subject.model}: ${problem.message}`);
+    if (baseline.isOptional && problem.code === 'out-of-memory') return { result, identity, stopped: false };
+    return { result: { ...result, baselineProblem: problem }, identity, stopped: false };
   }
 }
 

@@ -5,7 +5,6 @@ import { toErrorPayload } from '../../contract/error-payload.ts';
 import { DBellError } from '../../contract/errors.ts';
 import type { JobSubject, JobTask } from '../../contract/jobs.ts';
 import {
-  type Quantized,
   type QuantizeInput,
   type QuantizeResult,
   quantizedSchema,
@@ -95,11 +94,11 @@ export function quantizeJob(runs: RunStore, request: QuantizeJobInput): JobDefin
           runId = null;
           job.setResumable(null);
         };
-        let result: QuantizeResult;
+        const result: QuantizeResult = { ...quantized, ...nothingMeasured };
         try {
-          result = await followUp(job, input, quantized);
+          await followUp(job, input, result);
         } catch (error) {
-          finish({ ...quantized, ...nothingMeasured });
+          finish(result);
           const { code, message } = toErrorPayload(error);
           throw new DBellError(
             code,
@@ -175,32 +174,37 @@ async function makePackage(
   return { ...described, runId };
 }
 
-/** The measurements asked for, each in its own process. */
+/**
+ * The measurements asked for, each in its own process. Each is put into `result` as soon as it is done, so that a later one that fails does not cost it.
+ */
 async function followUp(
   job: JobContext,
   { followUp: wanted, threads, model }: QuantizeInput,
-  quantized: Quantized,
-): Promise<QuantizeResult> {
-  const { package: folder, runId } = quantized;
+  result: QuantizeResult,
+): Promise<void> {
+  const { package: folder, runId } = result;
   const common = { model: folder, threads, documentSeparator: 'default', remember: true } as const;
-  const verify = wanted?.verify ? await verified(job, folder, model, runId) : null;
-  const perplexity = wanted?.perplexity
-    ? ofRun(await job.runTask('perplexity', { ...wanted.perplexity, ...common, device: 'cpu' }), runId)
-    : null;
-  const quality = wanted?.quality
-    ? ofRun(await job.runTask('quality', { ...wanted.quality, ...common, against: model }), runId)
-    : null;
-  const benchmark = wanted?.benchmark
-    ? (
-        await benchmarkSubjects(
-          job,
-          { model: folder, threads },
-          wanted.benchmarkOriginal ? { model, isOptional: true } : undefined,
-          runId,
-        )
-      ).result
-    : null;
-  return { ...quantized, verify, perplexity, quality, benchmark };
+  if (wanted?.verify) result.verify = await verified(job, folder, model, runId);
+  if (wanted?.perplexity)
+    result.perplexity = ofRun(
+      await job.runTask('perplexity', { ...wanted.perplexity, ...common, device: 'cpu' }),
+      runId,
+    );
+  if (wanted?.quality)
+    result.quality = ofRun(
+      await job.runTask('quality', { ...wanted.quality, ...common, against: model }),
+      runId,
+    );
+  if (wanted?.benchmark) {
+    const { result: measured, stopped } = await benchmarkSubjects(
+      job,
+      { model: folder, threads },
+      wanted.benchmarkOriginal ? { model, isOptional: true } : undefined,
+      runId,
+    );
+    result.benchmark = measured;
+    if (stopped) throw new DBellError('stopped', 'stopped');
+  }
 }
 
 /** Whether the package is what was to be made. What is wrong with it is told at once, and does not keep it from being measured. */

@@ -4,6 +4,7 @@ import type { TaskFunction } from './control.ts';
 /** Every task, loaded when it is needed, so that a work process holds in memory only what its task uses. */
 export const tasks: { [K in TaskKind]: () => Promise<TaskFunction<K>> } = {
   benchmark: async () => (await import('./benchmark.ts')).benchmarkTask,
+  checkBenchmark: async () => (await import('./check-benchmark.ts')).checkBenchmarkTask,
   channelWeights: async () => (await import('./channel-weights.ts')).channelWeightsTask,
   describePackage: async () => (await import('./describe-package.ts')).describePackageTask,
   describePackages: async () => (await import('./describe-packages.ts')).describePackagesTask,

@@ -6,7 +6,7 @@ import { markCalibrationText } from './calibration-text.ts';
 import { type TaskControl, type TaskFunction, windowProgress } from './control.ts';
 import { contextFor, separatorFor } from './quantization-settings.ts';
 import { openSubject } from './subject.ts';
-import { readWindows } from './text-windows.ts';
+import { checkText, readWindows } from './text-windows.ts';
 
 const task = 'perplexity';
 
@@ -43,6 +43,7 @@ async function attach(
 
 export const perplexityTask: TaskFunction<'perplexity'> = async (input, control) => {
   const { documentSeparator } = input;
+  checkText(input.text);
   const subject = await openSubject(task, input.model, input, control);
   try {
     const windows = await readWindows(

@@ -2,7 +2,7 @@ import type { TokenWindows } from '../../calibration/windows.ts';
 import { toErrorPayload } from '../../contract/error-payload.ts';
 import { DBellError } from '../../contract/errors.ts';
 import type { QualityInput, QualityMeasurement, QualitySample } from '../../contract/quality.ts';
-import { generate } from '../../measure/generate.ts';
+import { generate, promptContext } from '../../measure/generate.ts';
 import { processMemory } from '../../measure/memory.ts';
 import { measureQuality } from '../../measure/quality.ts';
 import { attachComparison } from '../../package/attach-measurement.ts';
@@ -10,8 +10,8 @@ import { markCalibrationText } from './calibration-text.ts';
 import { type TaskControl, type TaskFunction, windowProgress } from './control.ts';
 import { isPackage } from './package-detection.ts';
 import { contextFor, separatorFor } from './quantization-settings.ts';
-import { openSubject, type Subject } from './subject.ts';
-import { readWindows } from './text-windows.ts';
+import { checkSubject, openSubject, type Subject } from './subject.ts';
+import { checkText, readWindows } from './text-windows.ts';
 
 const task = 'quality';
 
@@ -26,6 +26,9 @@ export const qualityTask: TaskFunction<'quality'> = async (input, control) => {
       `${input.against} is a package, no original: give the model that a package was made from; dbell compare sets packages side by side`,
     );
   }
+  // Before anything is loaded.
+  checkText(input.text);
+  await checkSubject(input.against);
   const subject = await openSubject(task, input.model, input, control);
   try {
     const original = await openSubject(task, input.against, { threads: input.threads }, control);
@@ -46,6 +49,7 @@ async function compare(input: QualityInput, subject: Subject, original: Subject,
     control.report({ type: 'message', level: 'warning', message });
   }
   const windows = await commonWindows(input, subject, original, control);
+  const prompts = encodePrompts(input, windows, subject, original);
   const mark = markCalibrationText(subject, windows, control);
   const measured = {
     ...(await measureQuality(original.model, subject.model, windows, {
@@ -54,12 +58,11 @@ async function compare(input: QualityInput, subject: Subject, original: Subject,
     })),
     ...mark,
   };
-  // Before the samples: their caches are for the whole context.
+  // Before the samples: their caches are for the whole context, and what ends them must not cost the figures.
   const { peakRssBytes } = processMemory();
-  const samples =
-    input.samples === null ? [] : await writeSamples(input, windows, subject, original, control);
   if (input.remember && subject.recipe !== null)
     await attach(subject.path, measured, sourceFingerprint, control);
+  const samples = await writeSamples(input, prompts, subject, original, control);
   return {
     ...measured,
     model: subject.path,
@@ -95,45 +98,67 @@ async function commonWindows(
   return windows;
 }
 
-/** Every prompt in every way of choosing, by both. */
-async function writeSamples(
+interface EncodedPrompt {
+  prompt: string;
+  ids: number[];
+}
+
+/** What the samples go on from; without a prompt the beginning of the text. Throws where a prompt does not fit one of the two. */
+function encodePrompts(
   { samples }: QualityInput,
   windows: TokenWindows,
+  { tokenizer, model }: Subject,
+  original: Subject,
+): EncodedPrompt[] {
+  if (samples === null) return [];
+  const prompts = samples.prompts.map((prompt) => ({ prompt, ids: tokenizer.encode(prompt) }));
+  for (const { ids } of prompts)
+    for (const reader of [model, original.model]) promptContext(reader, ids.length);
+  if (prompts.length > 0) return prompts;
+  const { separatorId } = windows.source;
+  const ids = [...windows.ids.subarray(0, Math.min(defaultPromptTokens, windows.context))];
+  return [{ prompt: tokenizer.decode(ids.filter((id) => id !== separatorId)), ids }];
+}
+
+/** Every prompt in every way of choosing, by both. Figures without texts are worth having: what ends the writing is a warning. */
+async function writeSamples(
+  { samples }: QualityInput,
+  prompts: readonly EncodedPrompt[],
   subject: Subject,
   original: Subject,
   control: TaskControl,
 ): Promise<QualitySample[]> {
   if (samples === null) return [];
   const { tokenizer } = subject;
-  const encoded = samples.prompts.map((prompt) => ({ prompt, ids: tokenizer.encode(prompt) }));
-  if (encoded.length === 0) {
-    const { separatorId } = windows.source;
-    const ids = [...windows.ids.subarray(0, Math.min(defaultPromptTokens, windows.context))];
-    encoded.push({ prompt: tokenizer.decode(ids.filter((id) => id !== separatorId)), ids });
-  }
   const written: QualitySample[] = [];
-  for (const { prompt, ids } of encoded) {
-    for (const sampling of samples.sampling) {
-      const write = async ({ model, architecture }: Subject) => {
-        await control.border();
-        const { text, tokenIds, finishReason } = await generate(model, tokenizer, ids, {
-          maximumTokens: samples.tokens,
-          sampling,
-          endOfTextIds: architecture.endOfTextIds,
+  try {
+    for (const { prompt, ids } of prompts) {
+      for (const sampling of samples.sampling) {
+        const write = async ({ model, architecture }: Subject) => {
+          await control.border();
+          const { text, tokenIds, finishReason } = await generate(model, tokenizer, ids, {
+            maximumTokens: samples.tokens,
+            sampling,
+            endOfTextIds: architecture.endOfTextIds,
+          });
+          return { text, tokenIds, finishReason };
+        };
+        control.progress({
+          task,
+          stage: 'write samples',
+          fraction: null,
+          step: null,
+          item: null,
+          relativeError: null,
+          remainingMs: null,
         });
-        return { text, tokenIds, finishReason };
-      };
-      control.progress({
-        task,
-        stage: 'write samples',
-        fraction: null,
-        step: null,
-        item: null,
-        relativeError: null,
-        remainingMs: null,
-      });
-      written.push({ prompt, sampling, original: await write(original), model: await write(subject) });
+        written.push({ prompt, sampling, original: await write(original), model: await write(subject) });
+      }
     }
+  } catch (error) {
+    const { code, message: why } = toErrorPayload(error);
+    const message = `the figures are complete, the texts side by side are not: ${code === 'stopped' ? 'stopped while they were written' : why}`;
+    control.report({ type: 'message', level: 'warning', message });
   }
   return written;
 }

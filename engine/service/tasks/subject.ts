@@ -81,23 +81,47 @@ export async function openSubject(
     : openFloatSubject(location, options, control, startedAt);
 }
 
+/**
+ * Opens a MODEL or PACKAGE as far as its headers and its tokenizer, and finds its device: whether work on it can begin. Nothing is loaded. Throws what
+ * `openSubject` would throw for the same reason.
+ */
+export async function checkSubject(location: string, device = 'cpu'): Promise<Architecture> {
+  if (!isPackage(location)) checkFloatDevice(location, device);
+  const source = isPackage(location)
+    ? await openPackage(location, { checkValues: false })
+    : await openModel(location);
+  try {
+    const { architecture, tokenizer } = source;
+    createTokenizer(tokenizer, { modelVocabularySize: architecture.vocabularySize });
+    if (isPackage(location)) await resolveDevice(device);
+    return architecture;
+  } finally {
+    source.close();
+  }
+}
+
+/** A model in full precision has no kernels for another device. */
+function checkFloatDevice(location: string, device: string): void {
+  if (device !== 'cpu' && device !== 'auto')
+    throw new DBellError(
+      'invalid-input',
+      `${location} is a model in full precision, which runs on the CPU; --device ${device} is for packages that dbell quantize made`,
+    );
+}
+
 async function openFloatSubject(
   location: string,
   { threads, activationBits, device = 'cpu' }: SubjectOptions,
   control: TaskControl,
   startedAt: number,
 ): Promise<Subject> {
+  checkFloatDevice(location, device);
   if (device === 'auto')
     control.report({
       type: 'message',
       level: 'info',
       message: 'a model in full precision runs on the CPU; the GPU runs packages',
     });
-  else if (device !== 'cpu')
-    throw new DBellError(
-      'invalid-input',
-      `${location} is a model in full precision, which runs on the CPU; --device ${device} is for packages that dbell quantize made`,
-    );
   const source = await openModel(location);
   return closingOnError(source, async () => {
     const model = await createFloatTextModel(source, { threads: threadCount(threads), activationBits });
