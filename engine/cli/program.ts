@@ -1,4 +1,4 @@
-import { Command, type Help } from 'commander';
+import type { Command, Help } from 'commander';
 import packageJson from '../../package.json' with { type: 'json' };
 import type { AddCommand, Run } from './command.ts';
 import { benchmarkCommand } from './commands/benchmark.ts';
@@ -17,6 +17,7 @@ import { qualityCommand } from './commands/quality.ts';
 import { quantizeCommand, resumeCommand } from './commands/quantize.ts';
 import { recipesCommand } from './commands/recipes.ts';
 import { verifyCommand } from './commands/verify.ts';
+import { DBellCommand } from './dbell-command.ts';
 import type { Streams } from './output.ts';
 import { runCommand } from './session.ts';
 
@@ -52,7 +53,7 @@ Exit codes: 0 success, 1 failure with a stated reason, 2 wrong usage,
 The history of runs is kept in DBELL_HOME. NO_COLOR turns colours off.`;
 
 export function createProgram(streams: Streams, setExitCode: (exitCode: number) => void): Command {
-  const program = new Command('dbell')
+  const program = new DBellCommand('dbell')
     .description(description)
     .version(packageJson.version, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'show help')

@@ -19,9 +19,9 @@ export function nearestNames(typed: string, names: readonly string[]): string[] 
   return names.filter((_, index) => distances[index] === least).slice(0, mostProposed);
 }
 
-/** `did you mean a or b?`, empty where nothing is near. */
-export function didYouMean(typed: string, names: readonly string[]): string {
-  const near = nearestNames(typed, names);
+/** `did you mean a or b?`, empty where nothing is near. `prefix` is written before each name. */
+export function didYouMean(typed: string, names: readonly string[], prefix = ''): string {
+  const near = nearestNames(typed, names).map((name) => prefix + name);
   if (near.length === 0) return '';
   const last = near.at(-1) ?? '';
   return near.length === 1

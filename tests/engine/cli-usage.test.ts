@@ -23,7 +23,27 @@ test('no command is wrong usage', async () => {
 test('an unknown command is wrong usage', async () => {
   const result = await runCli(['quantise']);
   expect(result).toMatchObject({ exitCode: 2, stdout: '' });
-  expect(result.stderr).toContain("unknown command 'quantise'");
+  expect(result.stderr).toContain("unknown command 'quantise'; did you mean quantize?");
+  const below = await runCli(['history', 'lsit']);
+  expect(below.stderr).toContain("unknown command 'lsit'; did you mean list?");
+});
+
+test.each([
+  [['quantize', 'model', '--receipe', 'rtn-4', '--out', 'x'], "'--receipe'; did you mean --recipe?"],
+  [['estimate', 'model', '--receipe=rtn-4'], "'--receipe'; did you mean --recipe?"],
+  [['benchmark', 'model', '--thread', '2'], "'--thread'; did you mean --threads?"],
+  [['verify', 'model', '--no-rememver'], "'--no-rememver'; did you mean --no-remember?"],
+  [['history', 'list', '--sort', 'bytes'], "'--sort'"],
+])('%j: what was mistyped is told before what is missing, with what is near', async (args, expected) => {
+  const result = await runCli(args);
+  expect(result).toMatchObject({ exitCode: 2, stdout: '' });
+  expect(result.stderr).toMatch(/^error: unknown option /);
+  expect(result.stderr).toContain(expected);
+});
+
+test('what is missing is told where nothing was mistyped', async () => {
+  const result = await runCli(['quantize', 'model', '--out', 'x']);
+  expect(result.stderr).toMatch(/^error: required option '--recipe <name>' not specified/);
 });
 
 test('an unknown option is wrong usage, as JSON where that was asked for', async () => {
