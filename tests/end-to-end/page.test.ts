@@ -122,6 +122,24 @@ describe.skipIf(browserPath === null)('in a browser', () => {
     other.close();
   });
 
+  test('what is typed right behind the shortcut of the commands chooses one, however late frames come', async () => {
+    const context = await browser.newContext();
+    const { page } = await openPage(context, studio.origin, await studio.createAddress());
+    await page.getByRole('link', { name: strings.places.runs }).first().waitFor();
+    // Frames come late where everything else wants the processor too.
+    await page.evaluate(() => {
+      window.requestAnimationFrame = (work) => Number(window.setTimeout(() => work(performance.now()), 1000));
+    });
+    for (const place of ['settings', 'runs'] as const) {
+      await page.keyboard.press('Control+k');
+      await page.getByRole('dialog', { name: strings.commands.title }).waitFor();
+      await page.keyboard.type(strings.places[place].toLowerCase());
+      await page.keyboard.press('Enter');
+      await page.getByRole('heading', { name: strings.places[place], level: 1 }).waitFor();
+    }
+    await context.close();
+  });
+
   test('the page comes back by itself when the engine’s process is killed', async () => {
     const context = await browser.newContext();
     const { page } = await openPage(context, studio.origin, await studio.createAddress());
