@@ -47,8 +47,8 @@ export function utilityChannel(
   exit: () => void = () => process.exit(0),
 ): Promise<WorkChannel> {
   return new Promise((resolve) => {
-    parent.on('message', ({ ports: [port] }) => {
-      if (!port) return;
+    parent.on('message', ({ data, ports: [port] }) => {
+      if (!port || (data as { type?: unknown }).type !== 'port') return;
       resolve({
         send: (message) => port.postMessage(message),
         sendLast(message) {

@@ -1,5 +1,8 @@
 import { parseAs, toErrorPayload } from '../contract/error-payload.ts';
 import { DBellError } from '../contract/errors.ts';
+import { useGpuProvider } from '../runtime/webgpu/gpu-device.ts';
+import { windowProvider } from '../runtime/webgpu/window/window-provider.ts';
+import { requestComputePort } from './desktop/compute-port.ts';
 import { createTaskControl } from './tasks/control.ts';
 import { tasks } from './tasks/index.ts';
 import { electronParentPort, forkChannel, utilityChannel } from './work-channel.ts';
@@ -16,6 +19,8 @@ if (!found) {
   process.exit(2);
 }
 const channel = found;
+// Dawn cannot run in Electron's processes; a hidden window of the desktop program computes for them.
+if (parentPort) useGpuProvider(windowProvider(() => requestComputePort(parentPort)));
 
 // Ctrl-C reaches the whole process group; the service decides what becomes of the work.
 process.on('SIGINT', () => {});

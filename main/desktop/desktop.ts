@@ -3,6 +3,7 @@ import type { BrowserWindow } from 'electron';
 import { defaultHome } from '../../engine/service/home.ts';
 import type { StaticFile } from '../../engine/service/web-server/static-files.ts';
 import { answerAppRequest, appOrigin, appScheme, appSchemePrivileges } from './app-protocol.ts';
+import { createComputeWindows } from './compute-window.ts';
 import type { ElectronApi } from './electron-api.ts';
 import { openableAddress } from './external-links.ts';
 import { guardSession, guardWebContents } from './guards.ts';
@@ -21,6 +22,9 @@ export interface DesktopLayout {
   serviceEntry: string;
   workerEntry: string;
   loadPage(): Promise<ReadonlyMap<string, StaticFile>>;
+  /** Of the hidden windows that compute on a GPU. */
+  computePreload: string;
+  loadComputePage(): Promise<ReadonlyMap<string, StaticFile>>;
 }
 
 const documentation = 'https://github.com/dbell-studio/dbell-studio#readme';
@@ -31,7 +35,11 @@ const switches = [
   'disable-component-update',
   'disable-domain-reliability',
   'no-pings',
+  // Names of the adapters and exact times of kernels; no page but the program's own ever runs.
+  'enable-webgpu-developer-features',
 ];
+/** Chromium keeps WebGPU to itself on Linux unless it is asked for. */
+const linuxSwitches = ['enable-unsafe-webgpu'];
 
 /**
  * The desktop's main process: one window, the rules that every page is under, and the service in a process of its own. It does no work itself and reads
@@ -41,7 +49,8 @@ export async function startDesktop(electron: ElectronApi, layout: DesktopLayout)
   const { app, BrowserWindow, Menu, dialog, protocol, screen, session, shell } = electron;
   // Before the program is ready, and before a second instance does anything.
   app.enableSandbox();
-  for (const name of switches) app.commandLine.appendSwitch(name);
+  for (const name of [...switches, ...(process.platform === 'linux' ? linuxSwitches : [])])
+    app.commandLine.appendSwitch(name);
   protocol.registerSchemesAsPrivileged([appSchemePrivileges]);
   if (!app.requestSingleInstanceLock()) {
     app.quit();
@@ -115,9 +124,16 @@ export async function startDesktop(electron: ElectronApi, layout: DesktopLayout)
     });
     opened.on('closed', () => {
       window = null;
+      // Electron counts the hidden ones too.
+      if (compute.isOpen()) app.quit();
     });
     await opened.loadURL(`${appOrigin}/`);
   };
+
+  const compute = createComputeWindows(electron, {
+    preload: layout.computePreload,
+    loadPage: layout.loadComputePage,
+  });
 
   await app.whenReady();
   guardSession(session.defaultSession);
@@ -129,6 +145,7 @@ export async function startDesktop(electron: ElectronApi, layout: DesktopLayout)
     home: defaultHome(),
     serviceEntry: layout.serviceEntry,
     workerEntry: layout.workerEntry,
+    openCompute: () => compute.open(),
     onActivity: (activity) => presence.update(activity),
     onJobEnded: (job) => presence.ended(job),
     onRestart: () => window?.webContents.send('engine:lost'),

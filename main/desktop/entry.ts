@@ -8,6 +8,8 @@ const root = path.resolve(import.meta.dirname, '..', '..');
 
 await startDesktop(electron, {
   preload: path.join(root, 'main', 'preload', 'preload.cjs'),
+  computePreload: path.join(root, 'main', 'preload', 'compute-preload.cjs'),
+  loadComputePage: () => loadStaticFiles(path.join(root, 'main', 'compute')),
   serviceEntry: path.join(root, 'engine', 'service', 'desktop', 'desktop-process.js'),
   workerEntry: path.join(root, 'engine', 'service', 'work-process.js'),
   loadPage: () => loadStaticFiles(path.join(root, 'renderer', 'dist')),

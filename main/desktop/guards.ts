@@ -29,14 +29,15 @@ const isOwnBlob = (address: string) => address.startsWith(`blob:${appOrigin}/`);
 /** Developer tools load from their own scheme, in windows that are not packaged. */
 const developerTools = 'devtools://';
 
-export function guardSession(session: Session): void {
+/** `isOwn` says which addresses pages of this session load from. */
+export function guardSession(session: Session, isOwn: (address: string) => boolean = isOwnAddress): void {
   session.setPermissionRequestHandler((_contents, _permission, decide) => decide(false));
   session.setPermissionCheckHandler(() => false);
   session.setDevicePermissionHandler(() => false);
   session.setDisplayMediaRequestHandler((_request, decide) => decide({}));
   session.webRequest.onBeforeRequest((details, decide) => {
     const { url } = details;
-    decide({ cancel: !isOwnAddress(url) && !isOwnBlob(url) && !url.startsWith(developerTools) });
+    decide({ cancel: !isOwn(url) && !isOwnBlob(url) && !url.startsWith(developerTools) });
   });
   // The page saves what it made itself (pictures, tables); the system asks where to.
   session.on('will-download', (event, item) => {

@@ -1,5 +1,6 @@
 import type { MessagePortMain, UtilityProcess } from 'electron';
-import { parseAs } from '../../engine/contract/error-payload.ts';
+import { parseAs, toErrorPayload } from '../../engine/contract/error-payload.ts';
+import { type ToComputingWorker, toMainSchema } from '../../engine/service/desktop/compute-protocol.ts';
 import {
   type Activity,
   type FromDesktopService,
@@ -21,6 +22,8 @@ export interface ServiceHostOptions {
   /** Entries of the two kinds of processes, absolute. */
   serviceEntry: string;
   workerEntry: string;
+  /** A port to a new hidden window that computes on a GPU, and its end. */
+  openCompute(): Promise<{ port: MessagePortMain; close(): void }>;
   onActivity(activity: Activity): void;
   onJobEnded(message: Extract<FromDesktopService, { type: 'job-ended' }>): void;
   /** The service died and is started again; every window's port is dead. */
@@ -122,8 +125,27 @@ export function startServiceHost(options: ServiceHostOptions): ServiceHost {
       isStarted = true;
       send({ type: 'worker-started', workerId, pid }, [port1]);
     };
+    let closeCompute: (() => void) | null = null;
+    child.on('message', (raw: unknown) => {
+      parseAs(toMainSchema, raw, 'message of a work process', 'internal');
+      options.openCompute().then(
+        ({ port, close }) => {
+          // It may have ended while the window opened.
+          if (workers.get(workerId) !== child) close();
+          else {
+            closeCompute = close;
+            child.postMessage({ type: 'compute-port' } satisfies ToComputingWorker, [port]);
+          }
+        },
+        (error) => {
+          const message = { type: 'no-compute', error: toErrorPayload(error) } satisfies ToComputingWorker;
+          child.postMessage(message);
+        },
+      );
+    });
     child.on('spawn', () => started(child.pid ?? null));
     child.on('exit', (exitCode) => {
+      closeCompute?.();
       if (!workers.delete(workerId)) return;
       // One that could not be started never spawned.
       started(null);

@@ -26,7 +26,9 @@ export async function buildDesktop(target: Target, modules: boolean): Promise<vo
   transpileFolder(root, 'engine', appFolder, notOfTheDesktop);
   transpileFolder(root, 'main/desktop', appFolder, () => false);
   transpileFolder(root, 'main/preload', appFolder, (file) => !file.endsWith('channels.ts'));
-  await buildPreload();
+  await buildPreload('preload');
+  await buildPreload('compute-preload');
+  await buildComputePage(path.join(appFolder, 'main', 'compute'));
   cpSync(path.join(root, 'renderer', 'dist'), path.join(appFolder, 'renderer', 'dist'), { recursive: true });
   cpSync(path.join(root, 'resources'), path.join(appFolder, 'resources'), { recursive: true });
   mkdirSync(path.join(appFolder, 'build', 'native'), { recursive: true });
@@ -37,7 +39,7 @@ export async function buildDesktop(target: Target, modules: boolean): Promise<vo
 }
 
 /** One CommonJS file, as a sandboxed window needs it; Electron's own module is the only one it may require. */
-async function buildPreload(): Promise<void> {
+async function buildPreload(name: string): Promise<void> {
   await build({
     configFile: false,
     root,
@@ -48,13 +50,36 @@ async function buildPreload(): Promise<void> {
       minify: false,
       target: 'es2022',
       lib: {
-        entry: path.join(root, 'main', 'preload', 'preload.ts'),
+        entry: path.join(root, 'main', 'preload', `${name}.ts`),
         formats: ['cjs'],
-        fileName: () => 'preload.cjs',
+        fileName: () => `${name}.cjs`,
       },
       rolldownOptions: { external: ['electron'] },
     },
   });
+}
+
+/** The page of the hidden windows that compute on a GPU: one script. `entry` is another one in tests. */
+export async function buildComputePage(
+  out: string,
+  entry: string = path.join(root, 'engine', 'service', 'desktop', 'compute-page.ts'),
+): Promise<void> {
+  await build({
+    configFile: false,
+    root,
+    logLevel: 'warn',
+    build: {
+      outDir: out,
+      emptyOutDir: false,
+      minify: false,
+      target: 'es2024',
+      lib: { entry, formats: ['es'], fileName: () => 'page.js' },
+    },
+  });
+  writeFileSync(
+    path.join(out, 'index.html'),
+    '<!doctype html>\n<meta charset="utf-8">\n<title>DBell Studio: GPU</title>\n<link rel="icon" href="data:,">\n<script type="module" src="./page.js"></script>\n',
+  );
 }
 
 function writeManifest(): void {

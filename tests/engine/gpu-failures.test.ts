@@ -3,17 +3,12 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openPackage } from '../../engine/package/open.ts';
-import { resolveDevice } from '../../engine/runtime/devices.ts';
+import { parseDeviceChoice, resolveDevice } from '../../engine/runtime/devices.ts';
 import { createPackedTextModel } from '../../engine/runtime/packed-text-model.ts';
-import {
-  adapterLabel,
-  chooseAdapter,
-  type GpuHost,
-  isSoftwareAdapter,
-  parseDeviceChoice,
-} from '../../engine/runtime/webgpu/adapters.ts';
+import { adapterLabel, chooseAdapter, isSoftwareAdapter } from '../../engine/runtime/webgpu/adapters.ts';
 import { dawnHost } from '../../engine/runtime/webgpu/dawn-host.ts';
-import { gpuDevice, listAdapters } from '../../engine/runtime/webgpu/gpu-device.ts';
+import { describeAdapters, gpuDevice } from '../../engine/runtime/webgpu/gpu-device.ts';
+import { type GpuProvider, hostProvider } from '../../engine/runtime/webgpu/provider.ts';
 import { cutRowGroups } from '../../engine/runtime/webgpu/weights.ts';
 import { onlyJson, runCli } from './cli-run.ts';
 import { openTestContext, sharedDevice, softwareAdapterEnvironment, testAdapter } from './gpu-support.ts';
@@ -32,14 +27,14 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const graphics = { name: 'Some Graphics 9', backend: 'vulkan', isSoftware: false };
 const software = { name: 'llvmpipe (LLVM 15.0.6, 256 bits)', backend: 'vulkan', isSoftware: true };
 
-/** A host whose adapters are listed but not opened. */
-function listing(...adapters: (typeof graphics)[]): GpuHost {
-  return {
+/** Adapters that are listed but not opened. */
+function listing(...adapters: (typeof graphics)[]): GpuProvider {
+  return hostProvider({
     listAdapters: async () => adapters,
     openAdapter: async () => {
       throw new Error('not to be opened');
     },
-  };
+  });
 }
 
 describe('which device', () => {
@@ -88,7 +83,10 @@ describe('which device', () => {
   });
 
   test('a host that fails otherwise is not taken for one without a GPU', async () => {
-    const broken: GpuHost = { ...listing(), listAdapters: () => Promise.reject(new Error('driver crashed')) };
+    const broken: GpuProvider = {
+      ...listing(),
+      listAdapters: () => Promise.reject(new Error('driver crashed')),
+    };
     await expect(resolveDevice('auto', broken)).rejects.toThrow('driver crashed');
   });
 });
@@ -105,7 +103,7 @@ test('weights are cut into whole row groups', () => {
 
 describe.skipIf(adapter === null)('what goes wrong on a device is said', () => {
   test('the adapters are listed with their drivers', async () => {
-    const list = await listAdapters();
+    const list = await describeAdapters();
     expect(list[adapter!]).toMatchObject({
       name: expect.any(String),
       backend: expect.any(String),

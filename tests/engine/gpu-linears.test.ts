@@ -2,144 +2,34 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { SeededRandom } from '../../engine/model/seeded-random.ts';
 import { openPackage } from '../../engine/package/open.ts';
-import type { PackageSource } from '../../engine/package/types.ts';
-import type { QuantizedLinear } from '../../engine/quantize/quantized-linear.ts';
-import { RuntimeVerification } from '../../engine/runtime/verification.ts';
 import type { GpuContext } from '../../engine/runtime/webgpu/context.ts';
+import { openGpuPackage } from '../../engine/runtime/webgpu/open-gpu-package.ts';
 import { GpuVerification } from '../../engine/runtime/webgpu/verification.ts';
-import {
-  maskedSums,
-  quantizeTokens,
-  residualSums,
-  scaleColumns,
-} from '../../scripts/acceptance/agreement-plain.ts';
+import { type CheckWay, checkOptions, describeGpuLinears } from './gpu-linears-suite.ts';
 import { openTestContext, testAdapter } from './gpu-support.ts';
-import {
-  commonLinearKinds,
-  type LinearKind,
-  packTinyModel,
-  randomLinear,
-  signedUniform,
-  tinyModels,
-} from './package-support.ts';
-import { relativeError } from './runtime-support.ts';
+import { packTinyModel, tinyModels } from './package-support.ts';
 import { writeWideModel } from './wide-model.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'dbell-gpu-'));
 const adapter = await testAdapter();
-/** With the packed dot product, on the plain path, and with weights cut into several buffers. */
-const ways = ['dot', 'plain', 'cut'] as const;
-/** Kinds that go all ways, one of each way of storing codes; the others go the first. */
-const everyWay = [
-  '2 levels',
-  '3 levels',
-  '256 levels',
-  '3 levels with residual',
-  'structured with bias and column scale',
-];
-const waysOf = (label: string) => (everyWay.includes(label) ? ways : (['dot'] as const));
-const contexts = new Map<string, GpuContext>();
+const contexts = new Map<CheckWay, GpuContext>();
 
 beforeAll(async () => {
   writeWideModel(path.join(folder, 'wide'));
   if (adapter === null) return;
-  contexts.set('dot', await openTestContext(adapter));
-  contexts.set('plain', await openTestContext(adapter, { packedDot: false }));
-  contexts.set('cut', await openTestContext(adapter, { maximumWeightBytes: 6500 }));
+  for (const way of Object.keys(checkOptions) as CheckWay[])
+    contexts.set(way, await openTestContext(adapter, checkOptions[way]));
 });
 afterAll(() => {
   for (const context of contexts.values()) context.close();
   rmSync(folder, { recursive: true, force: true });
 });
 
-const kinds: (LinearKind & { label: string; small?: true })[] = [
-  ...commonLinearKinds,
-  // Matrices of 40 and 43 columns: one block, strips of base 3 of every size.
-  { label: '3 levels, small', layout: 'grid', levels: 3, small: true },
-  { label: '3 levels with residual', layout: 'grid', levels: 3, residualShare: 0.6, bias: true },
-];
-
-describe.skipIf(adapter === null).each(kinds)('$label', (kind) => {
-  let source: PackageSource;
-  let cpu: RuntimeVerification;
-  const checks = new Map<string, GpuVerification>();
-  const linears: QuantizedLinear[] = [];
-  const random = new SeededRandom(11);
-
-  beforeAll(async () => {
-    const model = kind.small ? 'llama-odd-widths' : path.relative(tinyModels, path.join(folder, 'wide'));
-    const out = await packTinyModel(model, path.join(folder, kind.label.replaceAll(/\W+/g, '-')), {
-      edit(block) {
-        const scales = new Map<string, Float32Array | null>();
-        block.linears = block.linears.map((original) => {
-          const made = randomLinear(original.name, original.outFeatures, original.inFeatures, kind, random);
-          // Linears that read the same input have one column scale.
-          const stage = original.name.replace(/[kv]_proj/, 'q_proj').replace('up_proj', 'gate_proj');
-          if (!scales.has(stage)) scales.set(stage, made.columnScale);
-          linears.push({ ...made, bias: original.bias, columnScale: scales.get(stage)! });
-          return linears.at(-1)!;
-        });
-      },
-    });
-    source = await openPackage(out);
-    cpu = new RuntimeVerification(source);
-    for (const [way, context] of contexts) checks.set(way, new GpuVerification(context, source));
-  });
-  afterAll(() => {
-    cpu?.close();
-    source?.close();
-  });
-
-  /** Shapes that differ: square, more rows, more columns. */
-  const chosen = () => linears.filter(({ name }) => /layers\.0.*(q|gate|down)_proj/.test(name));
-
-  test.each(waysOf(kind.label))('integer sums are exact (%s)', async (way) => {
-    const check = checks.get(way)!;
-    for (const linear of chosen())
-      for (const [tokens, fill] of [
-        [1, null],
-        [13, null],
-        [2, -127],
-      ] as const) {
-        const values = Int8Array.from(
-          { length: tokens * linear.inFeatures },
-          () => fill ?? (random.nextUint32() % 255) - 127,
-        );
-        expect(await check.maskedSums(linear.name, values), linear.name).toEqual(maskedSums(values, linear));
-        if (linear.layout !== 'grid' || !linear.residual) continue;
-        const expected = residualSums(values, linear, linear.residual);
-        expect(await check.residualSums(linear.name, values), linear.name).toEqual(expected);
-      }
-  });
-
-  test.each([8, 6, 4] as const)('activations of %d bits are rounded as defined', async (bits) => {
-    for (const { name, inFeatures, columnScale } of chosen()) {
-      const x = Float32Array.from({ length: 3 * inFeatures }, () => 3 * signedUniform(random));
-      x.fill(0, inFeatures, 2 * inFeatures);
-      const { values, scales } = await checks.get('dot')!.quantizeActivations(name, x, bits);
-      const expected = quantizeTokens(scaleColumns(x, columnScale), inFeatures, bits);
-      expect(scales).toEqual(expected.scales);
-      expect(values).toEqual(expected.values);
-    }
-  });
-
-  test.each(waysOf(kind.label))('products equal those of the CPU (%s)', async (way) => {
-    for (const { name, inFeatures } of chosen())
-      for (const [tokens, bits] of [
-        [1, 8],
-        [11, 8],
-        [5, 4],
-        [1, 16],
-        [11, 16],
-      ] as const) {
-        const x = Float32Array.from({ length: tokens * inFeatures }, () => signedUniform(random));
-        const y = await checks.get(way)!.linearForward(name, x, bits);
-        expect(relativeError(y, cpu.linearForward(name, x, bits)), `${name} ${bits}`).toBeLessThan(2e-6);
-      }
-  });
-});
+describeGpuLinears(
+  adapter !== null,
+  async (way, source) => new GpuVerification(contexts.get(way)!, openGpuPackage(source)),
+);
 
 describe.skipIf(adapter === null)('weights that are larger than a buffer may be', () => {
   test('are cut by rows', async () => {
@@ -148,7 +38,7 @@ describe.skipIf(adapter === null)('weights that are larger than a buffer may be'
       path.join(folder, 'cut'),
     );
     const source = await openPackage(out);
-    const check = new GpuVerification(contexts.get('cut')!, source);
+    const check = new GpuVerification(contexts.get('cut')!, openGpuPackage(source));
     expect(await check.partCount('model.layers.0.mlp.down_proj')).toBeGreaterThan(1);
     source.close();
   });
@@ -156,7 +46,7 @@ describe.skipIf(adapter === null)('weights that are larger than a buffer may be'
   test('and refused where 16 rows are too large', async () => {
     const source = await openPackage(path.join(folder, 'cut'));
     const context = await openTestContext(adapter!, { maximumWeightBytes: 2000 });
-    const check = new GpuVerification(context, source);
+    const check = new GpuVerification(context, openGpuPackage(source));
     await expect(check.partCount('model.layers.0.mlp.down_proj')).rejects.toThrow(
       /down_proj: 16 rows take \d+ bytes; the device binds 2000 at most; use --device cpu/,
     );

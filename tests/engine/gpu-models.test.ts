@@ -1,15 +1,14 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { openPackage } from '../../engine/package/open.ts';
 import type { Device } from '../../engine/runtime/device.ts';
 import { createPackedTextModel } from '../../engine/runtime/packed-text-model.ts';
 import type { GpuContext } from '../../engine/runtime/webgpu/context.ts';
 import { makePackage, windowsOf } from '../../scripts/acceptance/agreement-packages.ts';
 import { asset } from '../assets.ts';
+import { describeGpuModels, greedy, tolerances } from './gpu-models-suite.ts';
 import { openTestContext, sharedDevice, testAdapter } from './gpu-support.ts';
-import { type PackOptions, packTinyModel, tinyModels } from './package-support.ts';
 import { mean, relativeError } from './runtime-support.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'dbell-gpu-'));
@@ -27,66 +26,7 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** 128 ids stored with each model. */
-function idsOf(name: string): number[] {
-  const text = readFileSync(path.join(tinyModels, name, 'expected.json'), 'utf8');
-  return (JSON.parse(text) as { ids: number[] }).ids;
-}
-
-const options: PackOptions[] = [
-  { levels: 16 },
-  { levels: 5, transform: true, embeddingBits: 8 },
-  { levels: 3, residualShare: 0.2, transform: true, embeddingBits: 6 },
-  { levels: 2, embeddingBits: 4 },
-];
-const models = readdirSync(tinyModels).map((name, index) => ({
-  name,
-  options: options[index % options.length]!,
-}));
-
-/** Run with activations of 8 bits too: one of each kind of block. The kernels themselves are checked exactly in gpu-linears.test.ts. */
-const roundedToo = ['bitnet', 'llama-odd-widths', 'opt-post-norm-projected', 'qwen3'];
-
-/**
- * Sums in another order differ in the last bits; at 8 bits, and in the input of a quantized head, a value on the border between two codes may then fall either way, which is
- * felt in models of random weights.
- */
-const tolerances = {
-  16: { logits: 2e-5, loss: 1e-5 },
-  head: { logits: 0.02, loss: 1e-3 },
-  8: { logits: 0.1, loss: 0.02 },
-};
-
-describe.skipIf(adapter === null)('every kind of model runs on the device as on the CPU', () => {
-  test.each(models)('$name, $options', async ({ name, options }) => {
-    const source = await openPackage(await packTinyModel(name, path.join(folder, name), options));
-    const ids = Int32Array.from(idsOf(name)).subarray(0, 80);
-    for (const activationBits of roundedToo.includes(name) ? ([16, 8] as const) : ([16] as const)) {
-      const tolerance =
-        activationBits === 16 && source.head.bits < 16 ? tolerances.head : tolerances[activationBits];
-      const cpu = await createPackedTextModel(source, { threads: 1, activationBits });
-      const gpu = await createPackedTextModel(source, { threads: 1, activationBits, device });
-      const [cpuSession, gpuSession] = [await cpu.createSession(), await gpu.createSession()];
-      const expected = await cpuSession.tokenLosses(ids);
-      const losses = await gpuSession.tokenLosses(ids);
-      expect(losses).toHaveLength(expected.length);
-      expect(Math.abs(mean(losses) - mean(expected))).toBeLessThan(tolerance.loss);
-      // A long beginning in chunks, then tokens one by one.
-      for (const [begin, end] of [
-        [0, 66],
-        [66, 67],
-        [67, 68],
-      ] as const) {
-        const part = ids.subarray(begin, end);
-        const logits = await cpuSession.feed(part);
-        expect(relativeError(await gpuSession.feed(part), logits)).toBeLessThan(tolerance.logits);
-      }
-      await gpu.close();
-      await cpu.close();
-    }
-    source.close();
-  });
-});
+describeGpuModels(adapter !== null, folder, () => device);
 
 const stories = asset('models/stories260k/hf');
 const text = asset('data/tinystories-sample/tinystories_sample.txt');
@@ -138,20 +78,3 @@ describe.skipIf(adapter === null || stories === null || text === null)('stories2
     expect(context.memoryBytes).toEqual({ weights: 0, cache: 0, scratch: 0 });
   });
 });
-
-/** Ids chosen greedily after a prompt, and the prompt's losses. */
-async function greedy(out: string, activationBits: 16 | 8, on: Device | undefined) {
-  const model = await createPackedTextModel(out, { threads: 1, activationBits, device: on });
-  const session = await model.createSession();
-  const prompt = Int32Array.of(1, 403, 407, 261, 378, 31, 417, 277);
-  const losses = await session.tokenLosses(prompt);
-  const ids: number[] = [];
-  let logits = await session.feed(prompt);
-  while (ids.length < 16) {
-    const best = logits.indexOf(logits.reduce((most, value) => Math.max(most, value)));
-    ids.push(best);
-    logits = await session.feed(Int32Array.of(best));
-  }
-  await model.close();
-  return { ids, losses };
-}

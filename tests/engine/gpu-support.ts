@@ -5,6 +5,7 @@ import type { Device } from '../../engine/runtime/device.ts';
 import { type ContextOptions, GpuContext } from '../../engine/runtime/webgpu/context.ts';
 import { dawnHost } from '../../engine/runtime/webgpu/dawn-host.ts';
 import { GpuModel } from '../../engine/runtime/webgpu/model.ts';
+import { openGpuPackage } from '../../engine/runtime/webgpu/open-gpu-package.ts';
 
 /** Debian's Chromium brings SwiftShader, a Vulkan driver that computes on the processor, and the Vulkan loader. */
 const chromiumFolder = '/usr/lib/chromium';
@@ -49,6 +50,7 @@ export async function openTestContext(adapter: number, options: ContextOptions =
 export function sharedDevice(context: GpuContext): Device {
   return {
     name: context.label,
-    load: (source, { activationBits }) => GpuModel.load(context, source, activationBits, () => {}),
+    load: async (source, { activationBits }) =>
+      GpuModel.load(context, openGpuPackage(source), activationBits, () => {}),
   };
 }

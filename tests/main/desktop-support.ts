@@ -32,6 +32,8 @@ export async function startFakeDesktop(prepare: (fake: ElectronFake) => void = (
   prepare(fake);
   const layout: DesktopLayout = {
     preload: path.join(root, 'main', 'preload', 'preload.ts'),
+    computePreload: path.join(root, 'main', 'preload', 'compute-preload.ts'),
+    loadComputePage: () => loadStaticFiles(page),
     serviceEntry: path.join(root, 'engine', 'service', 'desktop', 'desktop-process.ts'),
     workerEntry: path.join(root, 'engine', 'service', 'work-process.ts'),
     loadPage: () => loadStaticFiles(page),

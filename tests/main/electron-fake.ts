@@ -12,6 +12,8 @@ export interface ElectronFake {
   app: FakeApp;
   windows: FakeWindow[];
   session: FakeSession;
+  /** Sessions of their own, by name. */
+  partitions: Map<string, FakeSession>;
   processes: FakeUtilityProcess[];
   /** Answers for dialogs, in the order in which they are shown. */
   dialogAnswers: unknown[];
@@ -70,12 +72,17 @@ class FakeApp extends EventEmitter {
 
 class FakeWebContents extends EventEmitter {
   readonly sent: unknown[][] = [];
+  /** Ports that the page's preload was given. */
+  readonly ports: { channel: string; port: MessagePort }[] = [];
   openHandler: (details: { url: string }) => { action: string } = () => ({ action: 'allow' });
   setWindowOpenHandler(handler: (details: { url: string }) => { action: string }) {
     this.openHandler = handler;
   }
   send(...message: unknown[]) {
     this.sent.push(message);
+  }
+  postMessage(channel: string, _message: unknown, [port]: MessagePort[]) {
+    this.ports.push({ channel, port: port! });
   }
 }
 
@@ -121,6 +128,12 @@ class FakeWindow extends EventEmitter {
     this.emit('close');
     this.emit('closed');
   }
+  isDestroyed = false;
+  destroy() {
+    this.isDestroyed = true;
+    for (const { port } of this.webContents.ports) port.close();
+    this.emit('closed');
+  }
 }
 
 class FakeSession extends EventEmitter {
@@ -149,6 +162,12 @@ class FakeSession extends EventEmitter {
   setDisplayMediaRequestHandler(handler: FakeSession['displayMedia']) {
     this.displayMedia = handler;
   }
+  /** Of this session alone; the default one's are kept by the fake. */
+  readonly protocolHandlers = new Map<string, (request: Request) => Promise<Response>>();
+  readonly protocol = {
+    handle: (scheme: string, handler: (request: Request) => Promise<Response>) =>
+      void this.protocolHandlers.set(scheme, handler),
+  };
   readonly webRequest = {
     onBeforeRequest: (handler: FakeSession['beforeRequest']) => {
       this.beforeRequest = handler;
@@ -193,6 +212,7 @@ export function createElectronFake(userData: string): ElectronFake {
   const app = new FakeApp(userData);
   const windows: FakeWindow[] = [];
   const session = new FakeSession();
+  const partitions = new Map<string, FakeSession>();
   const processes: FakeUtilityProcess[] = [];
   const dialogAnswers: unknown[] = [];
   const dialogs: { kind: string; options: unknown }[] = [];
@@ -284,7 +304,13 @@ export function createElectronFake(userData: string): ElectronFake {
       decryptString: (bytes: Buffer) => Buffer.from([...bytes].map((byte) => byte ^ 0x5a)).toString(),
     },
     screen: { getAllDisplays: () => [{ workArea: { x: 0, y: 0, width: 1920, height: 1080 } }] },
-    session: { defaultSession: session },
+    session: {
+      defaultSession: session,
+      fromPartition(name: string) {
+        if (!partitions.has(name)) partitions.set(name, new FakeSession());
+        return partitions.get(name);
+      },
+    },
     shell: {
       openExternal: async (address: string) => void opened.push(address),
       showItemInFolder: (item: string) => void shown.push(item),
@@ -302,6 +328,7 @@ export function createElectronFake(userData: string): ElectronFake {
     app,
     windows,
     session,
+    partitions,
     processes,
     dialogAnswers,
     dialogs,

@@ -1,4 +1,3 @@
-import { devicePattern } from '../../contract/common.ts';
 import { DBellError } from '../../contract/errors.ts';
 
 /** An adapter as it is listed and named in results. */
@@ -18,6 +17,9 @@ export interface GpuHost {
   /** The adapter number `index` of the list, opened anew. */
   openAdapter(index: number): Promise<OpenedAdapter>;
 }
+
+/** An adapter of a list, with what its driver says of itself and why it cannot run packed models; `problem` is null where it can. */
+export type ListedAdapter = GpuAdapterDescription & { driver: string; problem: string | null };
 
 export interface OpenedAdapter {
   description: GpuAdapterDescription;
@@ -41,20 +43,6 @@ export function isSoftwareAdapter(name: string): boolean {
 /** What results and the history call the adapter. */
 export function adapterLabel({ name, backend, isSoftware }: GpuAdapterDescription): string {
   return isSoftware ? `${name}, software adapter (${backend})` : `${name} (${backend})`;
-}
-
-export type DeviceChoice = { kind: 'cpu' } | { kind: 'auto' } | { kind: 'gpu'; index: number | null };
-
-/** `cpu`, `auto`, `gpu`, `gpu:N`. Throws DBellError `invalid-input`. */
-export function parseDeviceChoice(text: string): DeviceChoice {
-  if (!devicePattern.test(text))
-    throw new DBellError(
-      'invalid-input',
-      `the device is ${JSON.stringify(text)}; cpu, gpu, gpu:N (number N of the list) and auto are possible`,
-    );
-  if (text === 'cpu' || text === 'auto') return { kind: text };
-  const index = text.split(':')[1];
-  return { kind: 'gpu', index: index === undefined ? null : Number(index) };
 }
 
 /**

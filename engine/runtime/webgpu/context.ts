@@ -129,6 +129,10 @@ export class GpuContext {
     return result as T;
   }
 
+  get isLost(): boolean {
+    return this.#lostError !== null;
+  }
+
   throwIfLost(): void {
     if (this.#isClosed) throw new DBellError('invalid-input', 'the device is closed');
     if (this.#lostError) throw this.#lostError;

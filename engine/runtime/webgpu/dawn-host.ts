@@ -32,12 +32,9 @@ export const dawnHost: GpuHost = {
 };
 
 async function load(): Promise<Dawn> {
-  // Dawn hands buffers of its own to JavaScript, which Electron's memory cage refuses.
+  // Dawn hands buffers of its own to JavaScript, which Electron's memory cage refuses; a window computes there (window/window-provider.ts).
   if (process.versions.electron !== undefined)
-    throw new DBellError(
-      'gpu-unavailable',
-      'no GPU found: the desktop program runs packages on the CPU only; dbell on the command line runs them on a GPU',
-    );
+    throw new DBellError('gpu-unavailable', 'no GPU found: Dawn for Node does not run in Electron');
   try {
     return (await import('webgpu')) as unknown as Dawn;
   } catch (cause) {

@@ -1,10 +1,9 @@
 import { DBellError } from '../../contract/errors.ts';
 import type { Activation } from '../../model/architecture.ts';
-import { type NativeBlock, type NativeModelDescription, native, runtime } from '../../native/runtime.ts';
-import type { PackageSource } from '../../package/types.ts';
+import type { NativeBlock, NativeModelDescription } from '../../native/runtime.ts';
 import type { ActivationBits, DeviceModel, DeviceSession } from '../device.ts';
-import { describeForNative } from '../model-description.ts';
 import type { GpuContext } from './context.ts';
+import type { GpuPackage } from './gpu-package.ts';
 import { gpuLimits } from './limits.ts';
 import { GpuSession } from './session.ts';
 import { type GpuBlock, type GpuWeights, WeightUploader } from './weights.ts';
@@ -39,26 +38,27 @@ export class GpuModel implements DeviceModel {
   }
 
   /**
-   * Uploads a checked package. Its structure is checked once more by the same code as on the CPU. `onClose` is called when the model is closed, after its buffers are
-   * gone; where loading fails, the caller closes the context. Throws DBellError.
+   * Uploads a checked package. `onClose` is called when the model is closed, after its buffers are gone; where loading fails, they are gone too. Throws DBellError.
    */
   static async load(
     context: GpuContext,
-    source: PackageSource,
+    source: GpuPackage,
     activationBits: ActivationBits,
     onClose: () => void,
   ): Promise<GpuModel> {
-    const description = describeForNative(source);
-    const { handle } = native(() => runtime.packedOpen(description));
-    native(() => runtime.packedClose(handle));
-    refuseUnsupported(source, description);
+    refuseUnsupported(source);
     const uploader = new WeightUploader(context, source);
-    const weights = await context.checked('the weights', () => upload(uploader, source, description));
-    const model = new GpuModel(context, uploader, weights, activationBits, onClose);
-    // Compiles every kernel, so that the first token does not pay for it.
-    const session = await model.createSession(1);
-    session.close();
-    return model;
+    try {
+      const weights = await context.checked('the weights', () => upload(uploader, source));
+      const model = new GpuModel(context, uploader, weights, activationBits, onClose);
+      // Compiles every kernel, so that the first token does not pay for it.
+      const session = await model.createSession(1);
+      session.close();
+      return model;
+    } catch (error) {
+      uploader.destroy();
+      throw error;
+    }
   }
 
   createSession(contextLength: number): Promise<DeviceSession> {
@@ -78,29 +78,27 @@ export function kernelPathOf(context: GpuContext, activationBits: ActivationBits
   return context.hasPackedDot ? 'webgpu-dot4' : 'webgpu-plain';
 }
 
-function refuseUnsupported(source: PackageSource, { headDimension }: NativeModelDescription): void {
+function refuseUnsupported({ path, description: { headDimension } }: GpuPackage): void {
   if (headDimension > gpuLimits.headDimension)
     throw new DBellError(
       'unsupported-model',
-      `${source.path}: heads of ${headDimension} values do not run on a GPU, ${gpuLimits.headDimension} are possible; use --device cpu`,
+      `${path}: heads of ${headDimension} values do not run on a GPU, ${gpuLimits.headDimension} are possible; use --device cpu`,
     );
 }
 
 async function upload(
   uploader: WeightUploader,
-  source: PackageSource,
-  description: NativeModelDescription,
+  { description, isHeadTied }: GpuPackage,
 ): Promise<GpuWeights> {
   const { hiddenSize, vocabularySize, finalNorm, headBias } = description;
   const table = (name: string, value: NativeModelDescription['positions']) =>
     value ? uploader.table(name, value) : Promise.resolve(null);
   const embedding = await uploader.table('embedding', description.embedding);
-  const isTied = source.head === source.embedding;
   return {
     description,
     activation: description.activation as Activation,
     embedding,
-    head: isTied ? embedding : await uploader.table('head', description.head),
+    head: isHeadTied ? embedding : await uploader.table('head', description.head),
     headBias: headBias ? await uploader.vectors('head bias', [headBias, vocabularySize]) : null,
     positions: await table('positions', description.positions),
     projectIn: await table('project_in', description.projectIn),

@@ -1,9 +1,8 @@
 import { DBellError } from '../../contract/errors.ts';
 import type { NativeLinear } from '../../native/runtime.ts';
-import type { PackageSource } from '../../package/types.ts';
 import type { ActivationBits } from '../device.ts';
-import { describeForNative } from '../model-description.ts';
 import { type GpuContext, readBack, UniformPages, usage } from './context.ts';
+import type { GpuPackage } from './gpu-package.ts';
 import { gpuLimits } from './limits.ts';
 import { Program, type StepDescription } from './program.ts';
 import { createInputs, paddedWidth } from './scratch.ts';
@@ -16,14 +15,14 @@ import { type GpuLinear, WeightUploader } from './weights.ts';
  */
 export class GpuVerification {
   readonly #context: GpuContext;
-  readonly #source: PackageSource;
+  readonly #source: GpuPackage;
   readonly #descriptions: ReadonlyMap<string, NativeLinear>;
   readonly #uploaded = new Map<string, Promise<GpuLinear>>();
 
-  constructor(context: GpuContext, source: PackageSource) {
+  constructor(context: GpuContext, source: GpuPackage) {
     this.#context = context;
     this.#source = source;
-    const linears = describeForNative(source).blocks.flatMap(({ q, k, v, o, gate, up, down }) => [
+    const linears = source.description.blocks.flatMap(({ q, k, v, o, gate, up, down }) => [
       ...[q, k, v, o, up, down],
       ...(gate ? [gate] : []),
     ]);

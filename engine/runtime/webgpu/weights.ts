@@ -7,8 +7,8 @@ import type {
   NativeRange,
   NativeTable,
 } from '../../native/runtime.ts';
-import type { PackageSource } from '../../package/types.ts';
 import type { GpuContext } from './context.ts';
+import type { GpuPackage } from './gpu-package.ts';
 import { gpuLimits } from './limits.ts';
 
 // Weights on the device: the bytes of the package as they are stored, each linear or table in one buffer, or in several of whole row groups where one would be larger
@@ -134,11 +134,11 @@ export function cutRowGroups(
 /** Copies weights of an open package to a device. */
 export class WeightUploader {
   readonly #context: GpuContext;
-  readonly #source: PackageSource;
+  readonly #source: Pick<GpuPackage, 'read'>;
   readonly #buffers: GPUBuffer[] = [];
   #bytesInFlight = 0;
 
-  constructor(context: GpuContext, source: PackageSource) {
+  constructor(context: GpuContext, source: Pick<GpuPackage, 'read'>) {
     this.#context = context;
     this.#source = source;
   }
@@ -327,7 +327,7 @@ export class WeightUploader {
     const { queue } = this.#context.device;
     for (let done = 0; done < length; done += gpuLimits.uploadBytes) {
       const size = Math.min(gpuLimits.uploadBytes, length - done);
-      const bytes = this.#read(range, begin + done, size);
+      const bytes = wholeWords(await this.#source.read(range, begin + done, size));
       queue.writeBuffer(buffer, at + done, bytes);
       this.#bytesInFlight += size;
       if (this.#bytesInFlight < gpuLimits.uploadWindowBytes) continue;
@@ -335,20 +335,12 @@ export class WeightUploader {
       this.#bytesInFlight = 0;
     }
   }
+}
 
-  /** Filled up with zeros to whole words, as the queue wants them. */
-  #read(range: NativeRange, begin: number, length: number): Uint8Array<ArrayBuffer> {
-    const bytes = this.#source.readBytes({
-      name: range.name,
-      dtype: 'U8',
-      shape: [length],
-      offset: range.offset + begin,
-      valueBytes: length,
-      byteLength: length,
-    });
-    if (length % 4 === 0) return bytes as Uint8Array<ArrayBuffer>;
-    const filled = new Uint8Array(Math.ceil(length / 4) * 4);
-    filled.set(bytes);
-    return filled;
-  }
+/** Filled up with zeros to whole words, as the queue wants them. */
+function wholeWords(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  if (bytes.length % 4 === 0) return bytes as Uint8Array<ArrayBuffer>;
+  const filled = new Uint8Array(Math.ceil(bytes.length / 4) * 4);
+  filled.set(bytes);
+  return filled;
 }
