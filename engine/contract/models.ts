@@ -2,6 +2,7 @@ import { z } from 'zod';
 import {
   activationBitsSchema,
   bytesSchema,
+  calibrationTextMarkSchema,
   countSchema,
   embeddingBitsSchema,
   pathSchema,
@@ -9,6 +10,7 @@ import {
   storedTableSchema,
   timeSchema,
 } from './common.ts';
+import { qualityFiguresSchema } from './quality.ts';
 
 export const modelFormatSchema = z.enum(['huggingface', 'gguf', 'package']).nullable();
 
@@ -81,6 +83,14 @@ export const modelDescriptionSchema = z.object({
           windows: countSchema,
           textName: z.string(),
           activationBits: activationBitsSchema,
+          isCalibrationText: calibrationTextMarkSchema,
+        }),
+      ),
+      /** How it was judged beside an original, as `quality` does; empty where it never was. */
+      comparisons: z.array(
+        qualityFiguresSchema.extend({
+          /** Whether the original was the very model that the package was made from. */
+          isAgainstSource: z.boolean(),
         }),
       ),
     })

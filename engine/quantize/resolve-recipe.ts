@@ -2,6 +2,7 @@ import type { EmbeddingBits } from '../contract/common.ts';
 import { DBellError } from '../contract/errors.ts';
 import { didYouMean } from '../contract/nearest-names.ts';
 import type { FamilyName, Stage } from '../model/architecture.ts';
+import { idleField } from './idle-settings.ts';
 import { columnsPerBlock } from './quantized-linear.ts';
 import { type ActivationBits, type Recipe, recipeSchema, targetsOf } from './recipe.ts';
 import {
@@ -137,7 +138,7 @@ function allowedValues(issue: { code: string; message: string }): string {
  * @param overrides `--set key=value` pairs: key is a path or an unambiguous field name, value its text
  * @param activationBits bits of the quantized linears' inputs; undefined takes the recipe's default (8)
  * @param family decides what differs by family in `-reference` recipes
- * @throws DBellError `invalid-input` naming the bad key or value and the allowed ones
+ * @throws DBellError `invalid-input` naming the bad key or value and the allowed ones, or a setting that would change nothing and what it needs
  */
 export function resolveRecipe(
   name: string,
@@ -184,12 +185,21 @@ export function resolveRecipe(
   const changed = settings.filter(
     ({ path }) => path !== 'activationBits' && valueAt(before, path) !== valueAt(parsed.data, path),
   );
-  return checkCombination({
+  const recipe = checkCombination({
     ...rest,
     ...(plain ? {} : { targets }),
     name: [name, ...changed.map(({ path, value }) => `${path}=${value}`)].join(' '),
     nominalBitsPerWeight: nominalBitsOf(rest.binarizer),
   });
+  for (const { path, value } of settings) {
+    const idle = idleField(path, recipe, usesHessians(recipe));
+    if (idle !== null)
+      throw new DBellError(
+        'invalid-input',
+        `recipe ${name}: ${path}=${value} has no effect, because ${idle.because}; it has one with ${idle.remedy}`,
+      );
+  }
+  return recipe;
 }
 
 function valueAt(recipe: Recipe, path: string): unknown {

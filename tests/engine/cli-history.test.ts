@@ -60,6 +60,16 @@ test('show takes the first characters of an id', async () => {
   });
 });
 
+test('show prints text without JSON in it, within 80 columns', async () => {
+  const { stdout } = await runCli(['history', 'show', ids[0]!], environment);
+  expect(stdout).toMatch(/^begun +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$/m);
+  expect(stdout).toMatch(/^ {2}perplexity +\d/m);
+  expect(stdout).toMatch(/^ {2}kept in the history +yes$/m);
+  expect(stdout).not.toMatch(/[{}[\]"]|null|true/);
+  for (const line of stdout.split('\n').filter((line) => !line.includes(bundled.model)))
+    expect(line.length).toBeLessThanOrEqual(80);
+});
+
 test('show of an unknown run fails and says which', async () => {
   const result = await runCli(['history', 'show', 'ffffffff-none', '--json'], environment);
   expect(result.exitCode).toBe(1);

@@ -156,6 +156,26 @@ describe('quality', () => {
       expect(line.length).toBeLessThanOrEqual(80);
   });
 
+  test('inspect shows each verdict with its text, tokens and context, and says where nothing was judged', async () => {
+    const judged = await runCli(['inspect', packages.four]);
+    expect(judged.stdout).toMatch(/^verdict +usable: /m);
+    expect(judged.stdout).toMatch(/^measured on +bundled:stories-validation, 3 × 100 tokens, 297 scored$/m);
+    expect(judged.stdout).toMatch(/^perplexity +\d+\.\d+ \(\d/m);
+    const { package: packed } = onlyJson(await runCli(['inspect', packages.four, '--json'])) as {
+      package: { comparisons: unknown[] };
+    };
+    expect(packed.comparisons).toContainEqual(
+      expect.objectContaining({ verdict: 'usable', isAgainstSource: true, context: 100 }),
+    );
+    const copy = path.join(folder, 'unjudged');
+    const made = await runCli(['quantize', bundled.model, '--recipe', 'rtn-8', '--out', copy], environment);
+    expect(made.exitCode).toBe(0);
+    const unjudged = await runCli(['inspect', copy]);
+    expect(unjudged.stdout).toMatch(/^verdict +not judged yet/m);
+    for (const line of `${judged.stdout}${unjudged.stdout}`.split('\n'))
+      if (!line.includes(folder)) expect(line.length).toBeLessThanOrEqual(80);
+  });
+
   test('the same seed writes the same texts, another seed others', async () => {
     const write = async (seed: string) => {
       const found = onlyJson(

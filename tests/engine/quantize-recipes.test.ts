@@ -87,6 +87,20 @@ describe('recipes', () => {
     expect(failure('billm', { 'splitPercentiles.first': '95' })).toMatch(/from 95 to 90/);
   });
 
+  it.each<[string, string, string, Record<string, string>, string, Record<string, string>?]>([
+    ['gptq-4', 'targets.damping', '0.2', { targets: 'shifted' }, "the layers' own weights"],
+    ['rtn-4', 'compensation.damping', '0.2', { compensation: 'column' }, 'no Hessians'],
+    ['rtn-4', 'compensation.hessian', 'per-block', { compensation: 'column' }, 'no Hessians'],
+    ['dbellquant', 'maximumEpochs', '3', { training: 'trained' }, 'training=start', { training: 'start' }],
+    ['grid-2', 'columnRidge', '0.1', { columnScale: 'folded' }, 'columnScale=none', { columnScale: 'none' }],
+    ['grid-2', 'sweeps', '3', { rounds: '1' }, 'rounds=0', { rounds: '0' }],
+  ])('refuses what would change nothing in %s: %s=%s', (name, key, value, remedy, because, given = {}) => {
+    expect(failure(name, { ...given, [key]: value })).toMatch(
+      new RegExp(`${key}=${value} has no effect, because .*${because}.*; it has one with `),
+    );
+    expect(resolve(name, { ...given, ...remedy, [key]: value }).name).toContain(`${key}=${value}`);
+  });
+
   it('names the nominal bits of what is stored, not of the name', () => {
     for (const name of recipeNames) {
       expect(resolve(name).nominalBitsPerWeight).toBe(recipes.get(name)?.recipe.nominalBitsPerWeight);

@@ -1,32 +1,16 @@
 import { type Command, Option } from 'commander';
-import type { JsonObject } from '../../contract/common.ts';
 import { DBellError } from '../../contract/errors.ts';
-import { fieldInWords, fieldRank, isFigure } from '../../contract/field-names.ts';
+import { fieldInWords } from '../../contract/field-names.ts';
 import {
   exportFormatSchema,
-  type RunDetail,
   type RunSummary,
   runKindSchema,
   runStateSchema,
   sortKeySchema,
 } from '../../contract/history.ts';
 import { limits } from '../../contract/limits.ts';
-import { perplexityResultSchema } from '../../contract/measurement.ts';
-import { plainSettings } from '../../contract/plain-settings.ts';
-import { qualityResultSchema } from '../../contract/quality.ts';
-import { verifyResultSchema } from '../../contract/quantization.ts';
-import { verdictSentence } from '../../contract/verdict.ts';
 import type { AddCommand, Run } from '../command.ts';
-import {
-  formatAgreement,
-  formatBytes,
-  formatCounted,
-  formatDuration,
-  formatRatio,
-  formatSpeed,
-  formatTyped,
-  significant,
-} from '../format.ts';
+import { formatBytes, formatCounted, significant } from '../format.ts';
 import {
   collect,
   filePath,
@@ -35,8 +19,8 @@ import {
   wholeNumber,
   withOutputOptions,
 } from '../options.ts';
-import { cut, pairs, table, wrap } from '../table.ts';
-import { describeVerification } from './verify.ts';
+import { cut, table } from '../table.ts';
+import { detailOf, shownIdLength, shownTime, shownValue } from './history-detail.ts';
 
 export const historyCommand: AddCommand = (program, run) => {
   const history = program
@@ -108,15 +92,6 @@ function listOf(runs: RunSummary[], total: number): string {
   return runs.length < total ? `${text}\n${runs.length} of ${total}` : text;
 }
 
-/** Day and minute of this year, the date of another one. */
-function shownTime(time: string): string {
-  const thisYear = time.startsWith(`${new Date().getUTCFullYear()}-`);
-  return thisYear ? time.slice(5, 16).replace('T', ' ') : time.slice(0, 10);
-}
-
-/** Enough of an id to tell runs apart; commands accept it. */
-const shownIdLength = 8;
-
 function show(history: Command, run: Run): void {
   withOutputOptions(
     history
@@ -129,110 +104,6 @@ function show(history: Command, run: Run): void {
       output.result({ ...found, measurements, madeBy }, () => detailOf(found, measurements, madeBy));
     }),
   );
-}
-
-/** Layers shown of a run: the worst ones. */
-const shownLayers = 5;
-
-function detailOf(run: RunDetail, measurements: RunDetail[], madeBy: RunSummary | null): string {
-  const worst = [...run.layers].sort((a, b) => b.relativeError - a.relativeError).slice(0, shownLayers);
-  const sections = [
-    pairs([
-      ['run', run.runId],
-      ['kind', run.kind],
-      ['state', run.state],
-      ['begun', run.createdAt],
-      ['ended', run.endedAt],
-      ['model', run.modelPath],
-      ['recipe', run.recipe],
-      ['tags', run.tags.length > 0 ? run.tags.join(', ') : null],
-      ['note', run.note === '' ? null : run.note],
-      ['error', run.error?.message],
-      ['verdict', verdictOf(run.results)],
-      ['verified', verifiedOf(run.results)],
-      ['made by', madeBy === null ? null : `${madeBy.runId.slice(0, shownIdLength)} ${madeBy.recipe ?? ''}`],
-      ...run.artifacts.map((artifact): [string, string] => [
-        artifact.kind,
-        artifact.bytes === null
-          ? artifact.path
-          : `${artifact.path} (${formatBytes(artifact.bytes)}, all files)`,
-      ]),
-    ]),
-    section('metrics', run.metrics),
-    measurements.length > 0
-      ? `measured later\n${measurements.map((measured) => `  ${measurementOf(measured)}`).join('\n')}`
-      : '',
-    section('settings', run.settings),
-    section('environment', run.environment),
-    worst.length > 0
-      ? `worst layers\n${worst.map(({ name, relativeError }) => `  ${significant(relativeError, 3)}  ${name}`).join('\n')}`
-      : '',
-  ];
-  return sections.filter((text) => text !== '').join('\n\n');
-}
-
-/** A later measurement of the package in one line: which run, when, and its figures with the text they belong to. */
-function measurementOf({ runId, kind, createdAt, metrics, results }: RunDetail): string {
-  const of = (name: string, digits: number) =>
-    metrics[name] === undefined ? '' : significant(metrics[name], digits);
-  const quality = qualityResultSchema.safeParse(results.quality).data;
-  const plain = perplexityResultSchema.safeParse(results.perplexity).data;
-  const text = quality ?? plain;
-  const verified = verifyResultSchema.safeParse(results.verify).data;
-  const figures = verified
-    ? verified.ok
-      ? 'ok'
-      : `NOT ok: ${verified.problems[0]?.message ?? ''}`
-    : kind === 'benchmark'
-      ? `decode ${of('decodeTokensPerSecond', 4)} tokens/s`
-      : `perplexity ${of('perplexity', 5)}${quality ? `, ${quality.perplexityRatio === null ? 'not finite' : formatRatio(quality.perplexityRatio)} × the original's: ${quality.verdict}` : ''}`;
-  const measuredOn = text ? ` (${text.textName}, ${text.tokens} tokens, context ${text.context})` : '';
-  return `${runId.slice(0, shownIdLength)}  ${shownTime(createdAt)}  ${kind}  ${figures}${measuredOn}`;
-}
-
-/** What was found of a package's quality, and whether the speeds of a benchmark can be relied on; null for other runs. */
-function verdictOf({ benchmark, quality }: JsonObject): string | null {
-  const judged = qualityResultSchema.safeParse(quality);
-  const sentence = judged.success ? wrap(verdictSentence(judged.data), 62) : null;
-  const stability = stabilityOf(benchmark);
-  return sentence === null || stability === null ? (sentence ?? stability) : `${sentence}\n${stability}`;
-}
-
-/** Whether the package is whole, and what was checked for it. */
-function verifiedOf({ verify }: JsonObject): string | null {
-  const found = verifyResultSchema.safeParse(verify).data;
-  return found ? describeVerification(found) : null;
-}
-
-function stabilityOf(benchmark: JsonObject[string] | undefined): string | null {
-  if (typeof benchmark !== 'object' || benchmark === null || Array.isArray(benchmark)) return null;
-  const { stable, stabilityNotes } = benchmark;
-  if (typeof stable !== 'boolean') return null;
-  if (stable) return 'stable';
-  return ['unstable', ...(Array.isArray(stabilityNotes) ? stabilityNotes.map(String) : [])].join('\n');
-}
-
-function section(title: string, values: JsonObject): string {
-  const lines = pairs(
-    Object.entries(plainSettings(values))
-      .sort(([a], [b]) => fieldRank(a) - fieldRank(b))
-      .map(([name, value]) => [`  ${fieldInWords(name)}`, shownValue(name, value)]),
-  );
-  return lines === '' ? '' : `${title}\n${lines}`;
-}
-
-/** Units from the name, where a bare number travels. */
-function shownValue(name: string, value: unknown): string {
-  if (typeof value === 'number' && /^bytes|bytes$/i.test(name)) return formatBytes(value);
-  if (typeof value === 'number' && name.endsWith('BytesPerSecond')) return `${formatBytes(value)}/s`;
-  if (typeof value === 'number' && name.endsWith('TokensPerSecond')) return formatSpeed(value);
-  if (typeof value === 'number' && name.endsWith('Nats')) return `${significant(value, 3)} nats`;
-  if (typeof value === 'number' && /Ms$/.test(name)) return formatDuration(value);
-  if (typeof value === 'number' && name === 'topTokenAgreement') return formatAgreement(value);
-  if (typeof value === 'number' && name === 'perplexityRatio') return formatRatio(value);
-  if (typeof value === 'number')
-    return Number.isInteger(value) || !isFigure(name) ? formatTyped(value) : significant(value, 5);
-  return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
 function compare(history: Command, run: Run): void {

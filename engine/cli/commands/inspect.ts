@@ -3,6 +3,7 @@ import type { ModelDescription } from '../../contract/models.ts';
 import type { AddCommand } from '../command.ts';
 import { exitCodes } from '../exit-codes.ts';
 import {
+  calibrationMark,
   formatBytes,
   formatCount,
   formatCounted,
@@ -14,6 +15,7 @@ import {
 import { filePath, withOutputOptions } from '../options.ts';
 import { CommandEnd } from '../session.ts';
 import { pairs } from '../table.ts';
+import { qualityPairs } from './quality.ts';
 
 export const inspectCommand: AddCommand = (program, run) => {
   withOutputOptions(
@@ -98,7 +100,9 @@ function lowBitLine({ lowBit }: ModelDescription): string | null {
   return `${levels} weights in all linears${lowBit.isStored ? '' : ', by the rows looked at'}; recipe as-is keeps them exactly`;
 }
 
-function packageLines({ package: packed }: ModelDescription): [string, string][] {
+type PackageDescription = NonNullable<ModelDescription['package']>;
+
+function packageLines({ package: packed }: ModelDescription): [string, string | null][] {
   if (packed === null) return [];
   const nominal = packed.nominalBitsPerWeight === null ? '' : ` (nominal: ${packed.nominalBitsPerWeight})`;
   return [
@@ -107,11 +111,32 @@ function packageLines({ package: packed }: ModelDescription): [string, string][]
     ['stored', `${significant(packed.storedBitsPerWeight, 4)} bits per weight${nominal}`],
     ['made for', `activations ${packed.activationBits} bits; embedding ${packed.embeddingBits} bits`],
     ['tables', tableLines(packed.tables)],
-    ...packed.perplexities.map((entry): [string, string] => [
+    ...qualityLines(packed),
+  ];
+}
+
+/** What was measured of its quality, each figure with its text, tokens and context; that nothing was is said too. */
+function qualityLines({ comparisons, perplexities }: PackageDescription): [string, string | null][] {
+  return [
+    ...comparisons.flatMap((figures) => [
+      ...qualityPairs(figures),
+      ['with', withWords(figures)] satisfies [string, string],
+    ]),
+    ...(comparisons.length === 0 ? [notJudged] : []),
+    ...perplexities.map((entry): [string, string] => [
       'perplexity',
-      `${formatPerplexity(entry)}, ${entry.textName}, activations ${entry.activationBits} bits`,
+      `${formatPerplexity(entry)}, activations ${entry.activationBits} bits\n${entry.textName}${calibrationMark(entry)}`,
     ]),
   ];
+}
+
+const notJudged: [string, string] = [
+  'verdict',
+  'not judged yet; this does it:\ndbell quality PACKAGE --against MODEL --text HELD-OUT-TEXT',
+];
+
+function withWords({ activationBits, isAgainstSource }: PackageDescription['comparisons'][number]): string {
+  return `activations ${activationBits} bits${isAgainstSource ? '' : '; compared with another model than it was made from'}`;
 }
 
 /** Four to a line: a line of seven linears would be too long for 80 columns. */

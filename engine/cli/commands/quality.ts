@@ -1,6 +1,6 @@
 import type { TextSource } from '../../contract/common.ts';
 import { limits } from '../../contract/limits.ts';
-import type { QualityResult, QualitySample } from '../../contract/quality.ts';
+import type { QualityFigures, QualityResult, QualitySample } from '../../contract/quality.ts';
 import { verdictSentence } from '../../contract/verdict.ts';
 import type { AddCommand } from '../command.ts';
 import {
@@ -115,8 +115,8 @@ Examples:
 const plusMinus = (error: number | null, digits: number) =>
   error === null ? '' : ` ± ${error.toFixed(digits)}`;
 
-/** The lines about a package beside its original that `quantize` shows too. */
-export function qualityPairs(result: QualityResult): [string, string | null][] {
+/** The lines about a package beside its original that `quantize` and `inspect` show too. */
+export function qualityPairs(result: QualityFigures): [string, string | null][] {
   const { klDivergenceNats: kl, perplexityRatio } = result;
   const figure = (value: number | null) => (value === null ? 'not finite' : significant(value, 5));
   return [

@@ -70,6 +70,10 @@ function describePacked(model: string): ModelDescription {
               storedBitsPerWeight: opened.storedBitsPerWeight,
               nominalBitsPerWeight: quality.linears.nominalBitsPerWeight,
               perplexities: quality.perplexities,
+              comparisons: (quality.comparisons ?? []).map(({ originalFingerprint, ...figures }) => ({
+                ...figures,
+                isAgainstSource: originalFingerprint === quality.sourceFingerprint,
+              })),
             }
           : null,
     };
