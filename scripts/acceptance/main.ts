@@ -7,6 +7,7 @@ import { cloneItems } from './items/clone.ts';
 import { costItems } from './items/cost.ts';
 import { exportItems } from './items/export.ts';
 import { fullPrecisionItems, greedyItems } from './items/full-precision.ts';
+import { gpuItems } from './items/gpu.ts';
 import { gridFamilyItems } from './items/grid.ts';
 import { killItems } from './items/kills.ts';
 import { smollmItems, storiesItems } from './items/recipes.ts';
@@ -60,6 +61,7 @@ const passed = await runItems(
     ...gridFamilyItems,
     ...exportItems,
     ...agreementItems,
+    ...gpuItems,
     ...killItems,
     ...robustnessItems,
     ...cloneItems,

@@ -10,8 +10,9 @@ import { dawnHost } from '../../engine/runtime/webgpu/dawn-host.ts';
 import { describeAdapters, gpuDevice } from '../../engine/runtime/webgpu/gpu-device.ts';
 import { type GpuProvider, hostProvider } from '../../engine/runtime/webgpu/provider.ts';
 import { cutRowGroups } from '../../engine/runtime/webgpu/weights.ts';
+import { softwareAdapterEnvironment } from '../../scripts/acceptance/software-adapter.ts';
 import { onlyJson, runCli } from './cli-run.ts';
-import { openTestContext, sharedDevice, softwareAdapterEnvironment, testAdapter } from './gpu-support.ts';
+import { openTestContext, sharedDevice, testAdapter } from './gpu-support.ts';
 import { packTinyModel } from './package-support.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'dbell-gpu-'));
@@ -221,13 +222,21 @@ describe.skipIf(adapter === null)('what goes wrong on a device is said', () => {
   test('loading and closing again and again leaves nothing', async () => {
     const context = await openTestContext(adapter!);
     const source = await openPackage(packed);
-    for (let cycle = 0; cycle < 20; cycle++) {
+    let settledBytes = 0;
+    for (let cycle = 0; cycle < 200; cycle++) {
+      if (cycle === 50) settledBytes = process.memoryUsage.rss();
       const model = await createPackedTextModel(source, { threads: 1, device: sharedDevice(context) });
       const session = await model.createSession({ contextLength: 16 });
-      if (cycle % 5 === 0) await session.feed(ids);
+      if (cycle % 50 === 0) await session.feed(ids);
+      // What the adapter needs besides weights and cache (docs/gpu.md).
+      const { weights, cache, scratch } = context.memoryBytes;
+      expect(weights).toBeLessThan(source.modelBytes + 16 * 2 ** 20);
+      expect(weights + cache + scratch).toBeLessThan(source.modelBytes + session.cacheBytes + 128 * 2 ** 20);
+      expect(model.memoryBytes.scratch).toBe(scratch);
       await model.close();
       expect(context.memoryBytes).toEqual({ weights: 0, cache: 0, scratch: 0 });
     }
+    expect(process.memoryUsage.rss() - settledBytes).toBeLessThan(64 * 2 ** 20);
     source.close();
     context.close();
   });

@@ -2,10 +2,12 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { openPackage } from '../../engine/package/open.ts';
 import type { Device } from '../../engine/runtime/device.ts';
 import { createPackedTextModel } from '../../engine/runtime/packed-text-model.ts';
 import type { GpuContext } from '../../engine/runtime/webgpu/context.ts';
 import { makePackage, windowsOf } from '../../scripts/acceptance/agreement-packages.ts';
+import { comparePerplexity } from '../../scripts/acceptance/gpu-comparison.ts';
 import { asset } from '../assets.ts';
 import { describeGpuModels, greedy, tolerances } from './gpu-models-suite.ts';
 import { openTestContext, sharedDevice, testAdapter } from './gpu-support.ts';
@@ -48,6 +50,25 @@ describe.skipIf(adapter === null || stories === null || text === null)('stories2
       expect(difference).toBeLessThan(tolerances[activationBits].loss);
     }
   });
+
+  test.each([
+    [recipes[0]!, 8, 8],
+    [recipes[1]!, 16, 2],
+  ] as const)(
+    '%s at A%d: perplexity is within two thousandths of the CPU’s',
+    async (recipe, activationBits, count) => {
+      const out = path.join(folder, recipe);
+      const source = await openPackage(out);
+      const windows = await windowsOf(source.asModelSource(), text!, {
+        ...calibrationWindows,
+        windows: count,
+        skip: 8,
+      });
+      source.close();
+      const compared = await comparePerplexity(out, windows, activationBits, device);
+      expect(Math.abs(compared.relativeDifference)).toBeLessThan(0.002);
+    },
+  );
 
   test('window logits in pieces, a cache that grows, and a second session', async () => {
     const out = path.join(folder, recipes[0]!);

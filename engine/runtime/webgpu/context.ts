@@ -98,6 +98,17 @@ export class GpuContext {
     return buffer;
   }
 
+  /** A buffer that the host reads from, counted as scratch. */
+  createStaging(bytes: number): GPUBuffer {
+    const buffer = this.device.createBuffer({
+      label: 'read back',
+      size: bytes,
+      usage: usage.mapRead | usage.copyTarget,
+    });
+    this.memoryBytes.scratch += buffer.size;
+    return buffer;
+  }
+
   destroyBuffer(kind: MemoryKind, buffer: GPUBuffer): void {
     this.memoryBytes[kind] -= buffer.size;
     buffer.destroy();
@@ -275,6 +286,10 @@ export class UniformPages {
     this.#context.device.queue.writeBuffer(buffer, offset, bytes.buffer);
     page.used += gpuLimits.uniformAlignment;
     return { buffer, offset, size: bytes.byteLength };
+  }
+
+  get bytes(): number {
+    return this.#pages.reduce((sum, { buffer }) => sum + buffer.size, 0);
   }
 
   destroy(): void {

@@ -1,7 +1,7 @@
 import { DBellError } from '../../contract/errors.ts';
 import type { ActivationBits, DeviceSession } from '../device.ts';
 import { type BlockCache, blockSteps, embeddingSteps, headSteps, lossSteps } from './block-steps.ts';
-import { type GpuContext, readBack, UniformPages, usage } from './context.ts';
+import { type GpuContext, readBack, UniformPages } from './context.ts';
 import { gpuLimits } from './limits.ts';
 import { Program } from './program.ts';
 import { createScratch, type Scratch } from './scratch.ts';
@@ -40,11 +40,7 @@ export class GpuSession implements DeviceSession {
     this.#uniforms = new UniformPages(context);
     this.#scratch = createScratch(context, weights, activationBits !== 16);
     const { logits, logitRows } = this.#scratch;
-    this.#staging = context.device.createBuffer({
-      label: 'read back',
-      size: stagingBytes(logits.stride, logitRows),
-      usage: usage.mapRead | usage.copyTarget,
-    });
+    this.#staging = context.createStaging(stagingBytes(logits.stride, logitRows));
   }
 
   /** Throws DBellError `out-of-memory`, `device-lost`. */
@@ -70,7 +66,7 @@ export class GpuSession implements DeviceSession {
   }
 
   get scratchBytes(): number {
-    return this.#scratch.bytes;
+    return this.#scratch.bytes + this.#staging.size + this.#uniforms.bytes;
   }
 
   async feed(ids: Int32Array, logits: Float32Array | null): Promise<void> {
@@ -125,7 +121,7 @@ export class GpuSession implements DeviceSession {
     this.#programs = null;
     this.#uniforms.destroy();
     this.#scratch.destroy();
-    this.#staging.destroy();
+    this.#context.destroyBuffer('scratch', this.#staging);
   }
 
   /** Submits a chunk through the blocks, and `headRows` of its rows through the head. */

@@ -1,7 +1,9 @@
 import type { DBellError } from '../../../engine/contract/errors.ts';
 import type { Sampling } from '../../../engine/contract/generation.ts';
 import { asError, engine } from './engine.svelte.ts';
+import { environment } from './environment.svelte.ts';
 import { isActive, type JobView, jobs } from './jobs.svelte.ts';
+import { knownModels } from './known-models.svelte.ts';
 
 /** One question and what each side answered: the ids of their jobs. */
 export interface Turn {
@@ -20,6 +22,8 @@ interface Values {
   topP: number;
   seed: number;
   maximumTokens: number;
+  /** What runs packages: `cpu` or `gpu:N`. */
+  device: string;
   /** Whether each token's probability and its alternatives are asked for. */
   probabilities: boolean;
   turns: Turn[];
@@ -38,6 +42,7 @@ const initial: Values = {
   topP: 0.95,
   seed: 0,
   maximumTokens: 128,
+  device: 'cpu',
   probabilities: true,
   turns: [],
 };
@@ -50,6 +55,13 @@ function restore(): Values {
     // Of another version.
   }
   return structuredClone(initial);
+}
+
+/** A model that is known to be in full precision runs on the processor, beside a package on a GPU; its answer names what ran it. */
+function deviceOf(model: string, device: string): string {
+  const isFullPrecision =
+    environment.isSample(model) || knownModels.recent.some(({ path }) => path === model);
+  return isFullPrecision ? 'cpu' : device;
 }
 
 /** What is written and asked in this window. Answers live in the engine's jobs, so that a reload shows them again. */
@@ -97,10 +109,16 @@ class Playground {
         }
         const { jobId } =
           mode === 'text'
-            ? await engine.call('generate', { ...common, model, prompt })
+            ? await engine.call('generate', {
+                ...common,
+                model,
+                prompt,
+                device: deviceOf(model, values.device),
+              })
             : await engine.call('chat', {
                 ...common,
                 model,
+                device: deviceOf(model, values.device),
                 messages: [
                   ...earlier.flatMap((turn) => {
                     const answer = turn.jobIds[side];

@@ -56,7 +56,8 @@ async function compareModel(
   return figures;
 }
 
-async function packageOf(
+/** The package of a model and recipe, made unless it is there. */
+export async function packageOf(
   model: AgreementModel,
   recipe: string,
   activationBits: ActivationBits,

@@ -113,6 +113,17 @@ export const measurementStrings = {
       lastLevelCache: 'Last cache',
     },
   },
+  devices: {
+    label: 'Runs on',
+    cpu: 'Processor',
+    software: (name: string) => `${name} (software adapter)`,
+    unusable: 'cannot run packages',
+    gone: (device: string) => `${device}, which is not there`,
+    asking: 'Looking for graphics adapters…',
+    hint: 'Packages run on either; a model in full precision runs on the processor.',
+    softwareHint: 'A software adapter computes on the processor: right results, no GPU’s speed.',
+    onlySoftware: 'No GPU found: the adapters listed compute on the processor.',
+  },
   playground: {
     mode: 'Mode',
     text: 'Text',

@@ -1,0 +1,70 @@
+import { AxeBuilder } from '@axe-core/playwright';
+import type { Page } from '@playwright/test';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { softwareAdapterEnvironment } from '../../scripts/acceptance/software-adapter.ts';
+import { browserPath } from './browser.ts';
+import { workTimeoutMs } from './pages.ts';
+import { openWindows, type Windows } from './windows.ts';
+
+/** What the studio's screens say of what can run a package. The service inherits where Vulkan's loader looks for drivers. */
+
+const open = async (studio: Windows, place: string): Promise<Page> => {
+  const page = await studio.open();
+  await page.evaluate((hash) => {
+    location.hash = hash;
+  }, `#/${place}`);
+  return page;
+};
+
+const variables = ['VK_ICD_FILENAMES', 'LD_LIBRARY_PATH'] as const;
+const before = Object.fromEntries(variables.map((name) => [name, process.env[name]]));
+const restore = () => {
+  for (const name of variables)
+    if (before[name] === undefined) delete process.env[name];
+    else process.env[name] = before[name];
+};
+
+describe.skipIf(browserPath === null).each([
+  ['without a driver', { VK_ICD_FILENAMES: '/nowhere/driver.json' }],
+  ['with an adapter that computes on the processor', softwareAdapterEnvironment],
+])('%s', (_name, environment) => {
+  let studio: Windows;
+  beforeAll(async () => {
+    Object.assign(process.env, environment);
+    studio = await openWindows();
+  }, workTimeoutMs);
+  afterAll(async () => {
+    await studio?.close();
+    restore();
+  });
+  const isThere = 'LD_LIBRARY_PATH' in environment;
+
+  test.each(['benchmark', 'playground'])(
+    'the %s lists the adapters by name, or says why there is none',
+    async (place) => {
+      const page = await open(studio, place);
+      const choice = page.getByLabel('Runs on');
+      await choice.waitFor();
+      const says = isThere ? 'No GPU found: the adapters listed compute on the processor.' : 'no GPU found: ';
+      await page.getByText(says).first().waitFor({ timeout: workTimeoutMs });
+      if (!isThere) await page.getByText('/nowhere/driver.json').first().waitFor();
+      await choice.click();
+      const names = await page.getByRole('option').allTextContents();
+      expect(names[0]).toContain('Processor');
+      if (isThere) {
+        expect(names[1]).toMatch(/SwiftShader.*\(software adapter\)/);
+        await page.getByRole('option').nth(1).click();
+        await page.getByText('A software adapter computes on the processor').waitFor();
+      } else {
+        expect(names).toHaveLength(1);
+        await page.keyboard.press('Escape');
+      }
+      const { violations } = await new AxeBuilder({ page }).analyze();
+      const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
+      expect(serious.map(({ id }) => id)).toEqual([]);
+      expect(studio.faults()).toEqual([]);
+      await page.close();
+    },
+    workTimeoutMs,
+  );
+});
