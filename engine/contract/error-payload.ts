@@ -1,11 +1,13 @@
 import { z } from 'zod';
-import { DBellError, type ErrorCode, errorCodes } from './errors.ts';
+import { DBellError, type ErrorCode, type ErrorField, errorCodes, errorFields } from './errors.ts';
 import { issueInWords } from './wording.ts';
 
 /** How an error crosses a process or a socket: its code and its message; a stack never leaves the process it arose in. */
 export const errorPayloadSchema = z.object({
   code: z.enum(Object.keys(errorCodes) as [ErrorCode, ...ErrorCode[]]),
   message: z.string(),
+  /** What of the request it is about, where that is one thing and known. */
+  field: z.enum(errorFields).optional(),
 });
 export type ErrorPayload = z.infer<typeof errorPayloadSchema>;
 
@@ -25,7 +27,10 @@ const systemErrors: Readonly<Record<string, { code: ErrorCode; say: string }>> =
 
 /** Any thrown value as the contract's error. Unknown ones are `internal`, with their own message. */
 export function toErrorPayload(error: unknown): ErrorPayload {
-  if (error instanceof DBellError) return { code: error.code, message: error.message };
+  if (error instanceof DBellError) {
+    const { code, message, field } = error;
+    return { code, message, ...(field === undefined ? {} : { field }) };
+  }
   if (error instanceof Error) {
     const { code, path } = error as { code?: string; path?: string };
     const known = code === undefined ? undefined : systemErrors[code];
@@ -43,7 +48,17 @@ export function toErrorPayload(error: unknown): ErrorPayload {
 
 /** The error again, on the other side. */
 export function fromErrorPayload(payload: ErrorPayload): DBellError {
-  return new DBellError(payload.code, payload.message);
+  return new DBellError(payload.code, payload.message, { field: payload.field });
+}
+
+/** Does what is about one field of a request; whatever it throws says so. */
+export function concerning<T>(field: ErrorField, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    const { code, message } = toErrorPayload(error);
+    throw new DBellError(code, message, { cause: error, field });
+  }
 }
 
 /** What a schema found, in one line: `windows: expected a number, got "x"`. */
@@ -56,6 +71,11 @@ export function describeIssues(error: z.ZodError): string {
   return issues.join('; ') + (more > 0 ? `; and ${more} more` : '');
 }
 
+/** The field that all issues are about. */
+function fieldOf({ issues }: z.ZodError): ErrorField | undefined {
+  return issues.every(({ path: [name] }) => name === 'out') ? 'output' : undefined;
+}
+
 /** Parses or throws a DBellError `code` that says what was expected of `what`. */
 export function parseAs<S extends z.ZodType>(
   schema: S,
@@ -65,5 +85,8 @@ export function parseAs<S extends z.ZodType>(
 ): z.output<S> {
   const result = schema.safeParse(value, { error: issueInWords });
   if (result.success) return result.data;
-  throw new DBellError(code, `${what}: ${describeIssues(result.error)}`, { cause: result.error });
+  throw new DBellError(code, `${what}: ${describeIssues(result.error)}`, {
+    cause: result.error,
+    field: fieldOf(result.error),
+  });
 }

@@ -4,13 +4,20 @@
  */
 export class DBellError extends Error {
   readonly code: ErrorCode;
+  /** What of the request it is about, where that is one thing and known. */
+  readonly field: ErrorField | undefined;
 
-  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown; field?: ErrorField }) {
     super(message, options);
     this.name = 'DBellError';
     this.code = code;
+    this.field = options?.field;
   }
 }
+
+/** Parts of a request that an error can be about, so that a page can say it there. */
+export const errorFields = ['output'] as const;
+export type ErrorField = (typeof errorFields)[number];
 
 /** Every code, with what it means. */
 export const errorCodes = {

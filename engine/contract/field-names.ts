@@ -23,6 +23,8 @@ const figures: Readonly<Record<string, string>> = {
   tokenLatencyP95Ms: 'token latency p95',
   tokenLatencyP99Ms: 'token latency p99',
   loadMs: 'load',
+  benchmarkStable: 'benchmark was stable',
+  baselineStable: 'baseline’s benchmark was stable',
   runtimePeakRssBytes: 'peak memory, running',
   baselinePeakRssBytes: 'baseline’s peak memory',
   bytesReadPerToken: 'read per token',
@@ -85,6 +87,24 @@ export function fieldRank(field: string): number {
 /** Whether this is a figure of a result, not something that was asked for. */
 export function isFigure(field: string): boolean {
   return Object.hasOwn(figures, field);
+}
+
+/** Figures that say yes (1) or no (0). */
+const yesOrNo: ReadonlySet<string> = new Set(['benchmarkStable', 'baselineStable']);
+
+export function isYesOrNo(figure: string): boolean {
+  return yesOrNo.has(figure);
+}
+
+const speedOfBenchmark = /TokensPerSecond$|^timeToFirstTokenMs$|^tokenLatencyP\d+Ms$/;
+
+/**
+ * Whether a figure is of a benchmark that was unstable: its repetitions disagree or the machine was busy, and it is to be shown with a mark. Measurements by older
+ * versions do not say, and are taken for stable.
+ */
+export function isUnstable(figure: string, figures: Readonly<Record<string, number>>): boolean {
+  if (!speedOfBenchmark.test(figure)) return false;
+  return figures[figure.startsWith('baseline') ? 'baselineStable' : 'benchmarkStable'] === 0;
 }
 
 /** Words of names that are written in another way. */

@@ -78,6 +78,8 @@ export const jobProgressSchema = z.object({
   elapsedMs: durationMsSchema,
   /** Measured from the work done so far; null until there is enough of it. */
   remainingMs: durationMsSchema.nullable(),
+  /** How well `remainingMs` is known, where that is known too. */
+  remainingRangeMs: z.object({ low: durationMsSchema, high: durationMsSchema }).optional(),
   /** Resident memory of the work process now. */
   rssBytes: bytesSchema.nullable(),
 });

@@ -10,7 +10,7 @@ import {
   pathSchema,
   timeSchema,
 } from './common.ts';
-import { layerReportSchema, weightHistogramSchema } from './quantization.ts';
+import { layerReportSchema, quantizeInputSchema, weightHistogramSchema } from './quantization.ts';
 
 /** A packed model that is there: made by a run of the history, or found in the folder for packages. */
 export const knownPackageSchema = z.object({
@@ -104,5 +104,15 @@ export const packageCalls = {
   'outputs.suggest': {
     input: z.strictObject({ model: pathSchema, recipe: nameSchema }),
     output: z.object({ path: pathSchema }),
+  },
+  /**
+   * Whether `quantize` would take this place now; starts nothing. Throws what `quantize` would say of it, with the field `output`.
+   */
+  'outputs.check': {
+    input: quantizeInputSchema,
+    output: z.object({
+      /** An unfinished run of this very request lies there, which `quantize` goes on with. */
+      isUnfinished: z.boolean(),
+    }),
   },
 };

@@ -51,6 +51,9 @@ const quantizationSettings = {
 /** One line of an estimate; names are stable, such as `hessians`. */
 export const estimateItemSchema = z.object({ name: z.string(), bytes: z.number().nonnegative() });
 
+export const recipeNoteSchema = z.object({ code: z.enum(['no-gguf-export']), message: z.string() });
+export type RecipeNote = z.infer<typeof recipeNoteSchema>;
+
 export const estimateSchema = z.object({
   recipe: nameSchema,
   windows: countSchema,
@@ -77,7 +80,7 @@ export const estimateSchema = z.object({
   availableDiskBytes: bytesSchema.nullable(),
   problems: z.array(problemSchema),
   /** What is to be known beforehand, though nothing is wrong with it. */
-  notes: z.array(z.string()),
+  notes: z.array(recipeNoteSchema),
 });
 export type Estimate = z.infer<typeof estimateSchema>;
 

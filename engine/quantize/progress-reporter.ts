@@ -1,11 +1,20 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { DBellError } from '../contract/errors.ts';
 import { pausePollMs } from './limits.ts';
+import { Pace } from './pace.ts';
 import type { QuantizationControl, QuantizationProgress } from './progress.ts';
 
 type Event = Omit<
   QuantizationProgress,
-  'blockIndex' | 'blockCount' | 'fraction' | 'elapsedMs' | 'etaMs' | 'stage' | 'layer' | 'relativeError'
+  | 'blockIndex'
+  | 'blockCount'
+  | 'fraction'
+  | 'elapsedMs'
+  | 'etaMs'
+  | 'etaRangeMs'
+  | 'stage'
+  | 'layer'
+  | 'relativeError'
 > &
   Partial<Pick<QuantizationProgress, 'stage' | 'layer' | 'relativeError'>>;
 
@@ -18,7 +27,8 @@ const leastBlockShareForEstimate = 1 / 8;
 export class ProgressReporter {
   private readonly startedMs = performance.now();
   private pausedMs = 0;
-  private doneHere = 0;
+  private readonly pace: Pace;
+  private seenMs = 0;
   private done: number;
   private blockIndex = 0;
   private readonly blockCount: number;
@@ -36,20 +46,18 @@ export class ProgressReporter {
     this.blockCount = settings.blockCount;
     this.totalOperations = settings.totalOperations;
     this.done = settings.doneOperations;
+    this.pace = new Pace(this.totalOperations / Math.max(1, this.blockCount), leastBlockShareForEstimate);
     this.control = settings.control;
     this.onProgress = settings.onProgress;
   }
 
   enterBlock(blockIndex: number): void {
     this.blockIndex = blockIndex;
+    this.pace.endBlock();
   }
 
   get elapsedMs(): number {
     return performance.now() - this.startedMs - this.pausedMs;
-  }
-
-  private get leastOperationsForEstimate(): number {
-    return Math.max(1, (leastBlockShareForEstimate * this.totalOperations) / Math.max(1, this.blockCount));
   }
 
   /**
@@ -58,9 +66,10 @@ export class ProgressReporter {
    */
   async advance(operations: number, event: Event): Promise<void> {
     this.done += operations;
-    this.doneHere += operations;
-    const remaining = Math.max(0, this.totalOperations - this.done);
     const elapsedMs = this.elapsedMs;
+    this.pace.advance(operations, elapsedMs - this.seenMs);
+    this.seenMs = elapsedMs;
+    const left = this.pace.remaining(Math.max(0, this.totalOperations - this.done));
     this.onProgress?.({
       stage: null,
       layer: null,
@@ -70,8 +79,8 @@ export class ProgressReporter {
       blockCount: this.blockCount,
       fraction: this.totalOperations > 0 ? Math.min(1, this.done / this.totalOperations) : 1,
       elapsedMs,
-      etaMs:
-        this.doneHere >= this.leastOperationsForEstimate ? (elapsedMs / this.doneHere) * remaining : null,
+      etaMs: left?.expectedMs ?? null,
+      etaRangeMs: left && { low: left.lowMs, high: left.highMs },
     });
     await this.checkControl();
   }

@@ -71,6 +71,8 @@ export interface QuantizationProgress {
   elapsedMs: number;
   /** From measured speed; null until enough was measured to say something. */
   etaMs: number | null;
+  /** How well `etaMs` is known. */
+  etaRangeMs: { low: number; high: number } | null;
   ltdb: LtdbSummary | null;
   /** Weights before and after the transform, and as quantized; only with `collectHistograms`. */
   histograms: { original: WeightHistogram; transformed: WeightHistogram; quantized: WeightHistogram } | null;

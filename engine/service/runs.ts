@@ -79,5 +79,7 @@ export function benchmarkMetrics(result: Omit<BenchmarkResult, 'runId'>) {
     modelBytes: result.modelBytes,
     baselineDecodeTokensPerSecond: result.baseline ? first(result.baseline.decodeTokensPerSecond) : undefined,
     baselinePeakRssBytes: result.baseline?.peakRssBytes,
+    benchmarkStable: Number(result.stable),
+    baselineStable: result.baseline ? Number(result.baseline.stable) : undefined,
   });
 }

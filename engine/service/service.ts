@@ -10,6 +10,7 @@ import type { Handlers } from './calls/handlers.ts';
 import { createHandlers } from './calls/index.ts';
 import { createHistoryAccess } from './history-access.ts';
 import { historyFile } from './home.ts';
+import { withHomeExpanded } from './home-folder.ts';
 import { JobQueue } from './jobs/queue.ts';
 import { createNetworkAccess, type NetworkOptions } from './network.ts';
 import type { ProcessHost } from './process-host.ts';
@@ -105,7 +106,7 @@ export function createService({ home, processHost, network }: ServiceOptions): S
 async function answer(handlers: Handlers, call: string, input: unknown): Promise<unknown> {
   if (!isCallName(call)) throw new DBellError('invalid-input', `there is no call "${call}"`);
   const name: CallName = call;
-  const parsed = parseAs(calls[name].input, input, call);
+  const parsed = withHomeExpanded(calls[name].input, parseAs(calls[name].input, input, call));
   const handler = handlers[name] as (input: unknown) => unknown;
   return parseAs(calls[name].output, await handler(parsed), `output of ${call}`, 'internal');
 }

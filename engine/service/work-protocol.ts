@@ -139,7 +139,13 @@ export const taskSchemas = {
     input: quantizationCalls.recipeSizes.input,
     result: quantizationCalls.recipeSizes.output,
   },
-  estimate: { input: quantizationCalls.estimate.input, result: quantizationCalls.estimate.output },
+  estimate: {
+    input: quantizationCalls.estimate.input,
+    /** With the speed that its times follow from; null where they follow from a typical processor's. */
+    result: quantizationCalls.estimate.output.extend({
+      operationsPerSecond: z.number().positive().nullable(),
+    }),
+  },
   previewText: { input: textPreviewCalls.previewText.input, result: textPreviewCalls.previewText.output },
   hubSearch: {
     input: hubCalls['hub.search'].input.extend(hubAccess),

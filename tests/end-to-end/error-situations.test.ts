@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
@@ -105,13 +105,24 @@ describe.skipIf(browserPath === null)(
         await wizard.next();
         await wizard.chooseGoal('Fits in a given size');
         await page.getByLabel('Largest weight file').fill('1');
-        await page.getByText('No recipe makes this model that small.').waitFor();
-        await page.getByLabel('Largest weight file').fill('0');
-        await page
-          .getByRole('alert')
-          .getByText('0 is not a whole number from 1 to 1,000,000. Until it is, 1 counts.')
-          .waitFor();
-        expect(await page.getByLabel('Largest weight file').inputValue()).toBe('0');
+        const field = page.getByLabel('Largest weight file');
+        const problem = () => new CalibrationPage(page).problemOf(field);
+        const next = page.getByRole('button', { name: 'Continue' });
+        await expect
+          .poll(problem, { timeout: workTimeoutMs })
+          .toMatch(/^No recipe makes this model that small; the smallest weight file has [\d.]+\sMB\.$/);
+        expect(await next.isDisabled()).toBe(true);
+        // No way around the button either: there is no recipe that would be taken instead.
+        await page.goto(`${studio.origin}/#/new/calibration`);
+        await page.getByRole('heading', { name: 'What do you need?' }).waitFor();
+        await field.fill('0');
+        await expect.poll(problem).toBe('0 is too small; give a whole number from 1 to 1,000,000.');
+        expect(await next.isDisabled()).toBe(true);
+        expect(await field.inputValue()).toBe('0');
+        expect(await checkScreen(page, 'goal-refused', 'light-1280')).toEqual([]);
+        await field.fill('8');
+        await expect.poll(() => next.isEnabled(), { timeout: workTimeoutMs }).toBe(true);
+        expect(await problem()).toBe('');
       });
 
       test('a field of the recipe out of its range', async () => {
@@ -149,31 +160,52 @@ describe.skipIf(browserPath === null)(
 
     describe('how much of it', () => {
       test.each([
+        { field: 'Windows', typed: '0', says: '0 is too small; give a whole number from 1 to 100,000.' },
+        { field: 'Windows', typed: '', says: 'A number from 1 to 100,000 is wanted here.' },
         {
-          field: 'Windows',
-          typed: '0',
-          says: '0 is not a whole number from 1 to 100,000. Until it is, 8 counts.',
+          field: 'Window length',
+          typed: '4096',
+          says: '4,096 is too large; give a whole number from 2 to 256.',
         },
         {
           field: 'Window length',
-          typed: '70000',
-          says: '70000 is not a whole number from 2 to 256. Until it is, 128 counts.',
+          typed: '16.5',
+          says: '16.5 is not a whole number; give one from 2 to 256.',
         },
-      ])('$typed in “$field”', async ({ field, typed, says }) => {
+      ])('“$typed” in “$field”', async ({ field, typed, says }) => {
         const calibration = new CalibrationPage(page);
+        await expect.poll(() => calibration.start().isEnabled(), { timeout: workTimeoutMs }).toBe(true);
         const control = page.getByLabel(field, { exact: true }).first();
         const before = await control.inputValue();
         await control.fill(typed);
-        expect(await calibration.problemOf(control)).toContain(says);
-        await expect.poll(() => calibration.start().isEnabled(), { timeout: workTimeoutMs }).toBe(true);
-        await calibration.start().click();
         // Nothing begins with another number than the one in sight.
-        expect(page.url()).toMatch(/#\/new\/calibration$/);
-        expect(await control.evaluate((element) => element === document.activeElement)).toBe(true);
+        expect(await calibration.start().isDisabled()).toBe(true);
+        expect(await calibration.problemOf(control)).toBe(says);
+        await page.getByText('A value cannot be taken as it is; the reason stands at its field.').waitFor();
         expect(await control.inputValue()).toBe(typed);
         await control.fill(before);
         expect(await calibration.problemOf(control)).toBe('');
+        await expect.poll(() => calibration.start().isEnabled(), { timeout: workTimeoutMs }).toBe(true);
       });
+    });
+
+    test('a text that is being read: what is shown of another one starts nothing', async () => {
+      const calibration = new CalibrationPage(page);
+      const long = at('long.txt');
+      writeFileSync(long, 'One day, a little fox went to the river and saw a boat.\n'.repeat(40_000));
+      await calibration.chooseOwnText('calibration');
+      // The text of before is no choice any more, and its tokens are not shown as those of the new one.
+      expect(await calibration.start().isDisabled()).toBe(true);
+      await page.getByText('Give the path of the calibration text.').waitFor();
+      await calibration.ownText('calibration').fill(long);
+      expect(await calibration.start().isDisabled()).toBe(true);
+      await page.getByText('The calibration text is being read…').waitFor();
+      await expect.poll(() => calibration.start().isEnabled(), { timeout: workTimeoutMs }).toBe(true);
+      expect(await calibration.aside().textContent()).toContain('long-txt');
+      await calibration.choose('calibration', 'General English prose');
+      expect(await calibration.start().isDisabled()).toBe(true);
+      await expect.poll(() => calibration.start().isEnabled(), { timeout: workTimeoutMs }).toBe(true);
+      expect(await calibration.aside().textContent()).toContain('general English prose');
     });
 
     test('a text to judge on that is not there', async () => {
@@ -193,13 +225,14 @@ describe.skipIf(browserPath === null)(
         const calibration = new CalibrationPage(page);
         const typed = await made(situation);
         await calibration.output().fill(typed);
-        await calibration.start().click({ timeout: workTimeoutMs });
         for (const part of situation.says) {
           await expect
             .poll(() => calibration.problemOf(calibration.output()), { timeout: workTimeoutMs })
             .toContain(part.replaceAll('TARGET', at(situation.name)));
         }
-        expect(page.url()).toMatch(/#\/new\/calibration$/);
+        // Before anything was started.
+        expect(await calibration.start().isDisabled()).toBe(true);
+        await page.getByText('The package cannot be made there; the reason stands at its field.').waitFor();
         expect(await calibration.output().inputValue()).toBe(typed);
         expect(await page.getByLabel('Windows', { exact: true }).first().inputValue()).toBe('8');
       });
@@ -207,7 +240,6 @@ describe.skipIf(browserPath === null)(
       test('inside the model', async () => {
         const calibration = new CalibrationPage(page);
         await calibration.output().fill(path.join(goodModel, 'packed'));
-        await calibration.start().click({ timeout: workTimeoutMs });
         await expect
           .poll(() => calibration.problemOf(calibration.output()), { timeout: workTimeoutMs })
           .toMatch(/lies inside the model .*, which is never written to; choose another folder/);
@@ -233,7 +265,6 @@ describe.skipIf(browserPath === null)(
         const out = at('unfinished');
         beginElsewhere(out, 'rtn-4');
         await calibration.output().fill(out);
-        await calibration.start().click({ timeout: workTimeoutMs });
         await expect
           .poll(() => calibration.problemOf(calibration.output()), { timeout: workTimeoutMs })
           .toContain(
@@ -360,12 +391,12 @@ describe.skipIf(browserPath === null)(
         {
           field: 'Threads',
           typed: '2000',
-          says: '2000 is not a whole number from 0 to 1,024. Until it is, 0 counts.',
+          says: '2,000 is too large; give a whole number from 0 to 1,024. Until it is, 0 counts.',
         },
         {
           field: 'Leave free on the disk',
           typed: '-1',
-          says: '-1 is not a whole number from 0 to 1,000,000,000.',
+          says: '-1 is too small; give a whole number from 0 to 1,000,000,000.',
         },
       ])('$typed in “$field”', async ({ field, typed, says }) => {
         const control = page.getByLabel(field, { exact: true });

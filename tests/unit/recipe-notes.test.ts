@@ -15,6 +15,7 @@ test.each<[string, Record<string, string>, boolean]>([
   const { architecture } = source;
   source.close();
   const notes = recipeNotes(resolveRecipe(name, set, undefined, architecture.family), architecture);
-  expect(notes.some((note) => note.includes('cannot be exported to GGUF'))).toBe(isSaid);
-  if (isSaid) expect(notes.join()).toContain('set columnScale=folded (or none)');
+  expect(notes.some(({ message }) => message.includes('cannot be exported to GGUF'))).toBe(isSaid);
+  if (isSaid)
+    expect(notes.map(({ message }) => message).join()).toContain('set columnScale=folded (or none)');
 });

@@ -132,3 +132,15 @@ test.each([
   expect(numbers.typed(value)).toBe(text);
   expect(cli.formatTyped(value)).toBe(text);
 });
+
+test.each([
+  [200, 900, '< 1 s'],
+  [20_400, 50_100, '20–51 s'],
+  [40_000, 200_000, '< 4 min'],
+  [130_000, 290_000, '2–5 min'],
+  [180_000, 180_000, '3 min'],
+  [5_400_000, 10_800_000, '1.5–3 h'],
+  [7_190_000, 7_190_000, '1.9–2 h'],
+])('from %d to %d ms is %s', (low, high, text) => {
+  expect(plain(numbers.timeSpan({ low, high }))).toBe(text);
+});

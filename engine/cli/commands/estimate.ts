@@ -98,7 +98,7 @@ function describe(estimate: Estimate): string {
     head,
     '',
     table([{ title: 'WHAT' }, { title: 'ESTIMATE', align: 'right' }, { title: '' }], rows),
-    ...estimate.notes.map((note) => wrap(`note: ${note}`, 78)),
+    ...estimate.notes.map(({ message }) => wrap(`note: ${message}`, 78)),
     ...problemLines(estimate.problems),
   ].join('\n');
 }

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
+import { concerning } from '../../contract/error-payload.ts';
 import { DBellError } from '../../contract/errors.ts';
 import type { QuantizeInput } from '../../contract/quantization.ts';
 import { checkOutput } from '../../quantize/output-check.ts';
@@ -7,6 +8,7 @@ import { recipes } from '../../quantize/recipes.ts';
 import { readOnlySubject } from '../jobs/job.ts';
 import { type QuantizeJobInput, quantizeJob } from '../jobs/quantize.ts';
 import { verifyJob } from '../jobs/verify.ts';
+import { MeasuredSpeeds } from '../measured-speeds.ts';
 import { differingSettings, outputOf, readRunFile, workFolderOf } from '../run-file.ts';
 import type { RunStore } from '../run-store.ts';
 import { toJson } from '../runs.ts';
@@ -20,8 +22,9 @@ export function quantizationHandlers({
   history: { runs },
 }: HandlerContext): Pick<
   Handlers,
-  'recipes' | 'recipeSizes' | 'estimate' | 'quantize' | 'resume' | 'verify' | 'export'
+  'recipes' | 'recipeSizes' | 'estimate' | 'quantize' | 'outputs.check' | 'resume' | 'verify' | 'export'
 > {
+  const speeds = new MeasuredSpeeds();
   return {
     recipes: () => ({
       recipes: [...recipes.values()].map(({ description, recipe }) => ({
@@ -33,10 +36,14 @@ export function quantizationHandlers({
       })),
     }),
     recipeSizes: (input) => startTask(processHost, 'recipeSizes', input).done,
-    estimate: (input) => startTask(processHost, 'estimate', input).done,
+    estimate: async (input) => speeds.smoothed(input, await startTask(processHost, 'estimate', input).done),
     quantize: (input) => {
       const { jobId, runId } = queue.add(quantizeJob(runs, newOrUnfinished(input, runs)));
       return { jobId, runId };
+    },
+    'outputs.check': (input) => {
+      newOrUnfinished(input, runs);
+      return { isUnfinished: readRunFile(workFolderOf(input.out)) !== null };
     },
     resume: ({ path, threads }) => {
       const { jobId, runId } = queue.add(quantizeJob(runs, unfinished(path, threads, runs)));
@@ -59,8 +66,12 @@ export function quantizationHandlers({
   };
 }
 
-/** The unfinished run that the same request has begun before, or a new one. */
+/** The unfinished run that the same request has begun before, or a new one. All that it can object to is the output. */
 function newOrUnfinished(input: QuantizeInput, runs: RunStore): QuantizeJobInput {
+  return concerning('output', () => occupantOf(input, runs));
+}
+
+function occupantOf(input: QuantizeInput, runs: RunStore): QuantizeJobInput {
   const workFolder = workFolderOf(input.out);
   const before = readRunFile(workFolder) ?? unreported(input.out, runs);
   if (before === null) {

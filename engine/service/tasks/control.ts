@@ -131,7 +131,7 @@ export function createTaskControl(send: (message: FromWorkProcess) => void): Tas
       const complete = {
         elapsedMs,
         ...value,
-        remainingMs: elapsedMs < minimumMeasuredMs ? null : value.remainingMs,
+        ...(elapsedMs < minimumMeasuredMs ? { remainingMs: null, remainingRangeMs: undefined } : {}),
         rssBytes: process.memoryUsage.rss(),
       };
       if (emitted.hasSubscribers) emitted.publish(complete);

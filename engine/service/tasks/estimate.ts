@@ -1,6 +1,6 @@
 import type { Problem } from '../../contract/common.ts';
 import { toErrorPayload } from '../../contract/error-payload.ts';
-import type { Estimate } from '../../contract/quantization.ts';
+import { formatBytes } from '../../contract/number-format.ts';
 import { freeBytes } from '../../files/free-space.ts';
 import { createFloatEngine } from '../../float/engine.ts';
 import { openModel } from '../../model/open.ts';
@@ -9,6 +9,7 @@ import { checkKept } from '../../quantize/as-is.ts';
 import { estimateQuantization, measureSpeed } from '../../quantize/estimate.ts';
 import { recipeNotes } from '../../quantize/recipe-notes.ts';
 import { needsCalibration } from '../../quantize/resolve-recipe.ts';
+import type { TaskResult } from '../work-protocol.ts';
 import type { TaskFunction } from './control.ts';
 import { contextFor, recipeFor } from './quantization-settings.ts';
 import { threadCount } from './threads.ts';
@@ -48,6 +49,12 @@ export const estimateTask: TaskFunction<'estimate'> = async (input) => {
     };
     short('memory', estimate.memoryBytes.total, availableMemoryBytes);
     short('disk', estimate.diskBytes.total, availableDiskBytes);
+    if (estimate.packageBytes.total > source.fileBytes)
+      problems.push({
+        severity: 'warning',
+        code: 'larger-than-original',
+        message: `the weight file will be larger than the model’s own: ${formatBytes(estimate.packageBytes.total)}, not ${formatBytes(source.fileBytes)}; choose a recipe of fewer bits, or fewer bits for the embedding`,
+      });
     return {
       recipe: recipe.name,
       windows,
@@ -61,7 +68,8 @@ export const estimateTask: TaskFunction<'estimate'> = async (input) => {
       availableDiskBytes,
       problems,
       notes: recipeNotes(recipe, architecture),
-    } as Estimate;
+      operationsPerSecond: speed ?? null,
+    } as TaskResult<'estimate'>;
   } finally {
     source.close();
   }

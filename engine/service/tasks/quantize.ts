@@ -56,7 +56,7 @@ export const quantizeTask: TaskFunction<'quantize'> = async (request, control) =
     for (const { message } of source.warnings) warn(message);
     const { architecture } = source;
     const recipe = recipeFor(architecture, input);
-    for (const message of recipeNotes(recipe, architecture))
+    for (const { message } of recipeNotes(recipe, architecture))
       control.report({ type: 'message', level: 'info', message: `note: ${message}` });
     const tokenizer = createTokenizer(source.tokenizer, {
       modelVocabularySize: architecture.vocabularySize,
@@ -226,6 +226,7 @@ function reportProgress(progress: QuantizationProgress, control: TaskControl): v
     relativeError,
     elapsedMs: progress.elapsedMs,
     remainingMs: progress.etaMs,
+    ...(progress.etaRangeMs === null ? {} : { remainingRangeMs: progress.etaRangeMs }),
   });
   if (layer !== null && relativeError !== null) {
     control.report({

@@ -1,5 +1,7 @@
 import { strings } from '../strings/index.ts';
+import { type DrawnBar, placeBarValues } from './bar-values.ts';
 import { axis, bottomAxis, type ChartSpecification, pointerCursor } from './chart.ts';
+import type { Box } from './label-places.ts';
 import { drawPointNames } from './point-names.ts';
 
 export interface BarSeries {
@@ -11,9 +13,6 @@ export interface BarSeries {
   /** A limit that the value can approach, such as memory bandwidth. */
   marks?: (number | null)[];
 }
-
-/** Height of a number above its bar. */
-const labelRoom = 18;
 
 /** How many times the highest bar a mark may be to be drawn: beyond it the bars would shrink too much. */
 const markReach = 4;
@@ -41,7 +40,7 @@ export function barChart(settings: {
   );
   // A bound that is near enough has its place in the picture; one that is far away is told in words alone.
   const reach = Math.max(
-    highest * 1.18,
+    highest * 1.22,
     ...series.flatMap(({ marks }) =>
       (marks ?? []).map((mark) => (mark !== null && mark <= markReach * highest ? mark * 1.04 : 0)),
     ),
@@ -121,7 +120,13 @@ export function barChart(settings: {
             const bottom = plot.valToPos(0, 'y', true);
             ctx.save();
             ctx.font = `${11 * pixel}px system-ui, sans-serif`;
-            ctx.textAlign = 'center';
+            const drawn: (DrawnBar & { text: string })[] = [];
+            const box = (left: number, top: number, right: number, end: number): Box => ({
+              left,
+              top,
+              width: right - left,
+              height: end - top,
+            });
             for (const [place, { values, spreads, marks }] of series.entries()) {
               for (const index of x) {
                 const value = values[index];
@@ -131,11 +136,18 @@ export function barChart(settings: {
                 const top = plot.valToPos(value, 'y', true);
                 ctx.fillStyle = colours.series[place % colours.series.length] ?? colours.accent;
                 ctx.fillRect(left + pixel, top, width - 2 * pixel, bottom - top);
+                const text = format(value);
+                const own: (typeof drawn)[number] = {
+                  bar: box(left + pixel, top, left + width - pixel, bottom),
+                  marks: [],
+                  textWidth: ctx.measureText(text).width,
+                  text,
+                };
+                drawn.push(own);
                 const spread = spreads?.[index];
-                let above = top;
                 if (spread && spread[1] > spread[0]) {
                   const [low, high] = spread.map((end) => plot.valToPos(end, 'y', true)) as [number, number];
-                  above = Math.min(above, high);
+                  own.marks.push(box(centre - 4 * pixel, high, centre + 4 * pixel, low));
                   ctx.strokeStyle = colours.text;
                   ctx.lineWidth = 1.5 * pixel;
                   ctx.beginPath();
@@ -150,19 +162,31 @@ export function barChart(settings: {
                 const mark = marks?.[index];
                 if (mark !== null && mark !== undefined && mark <= reach) {
                   const y = plot.valToPos(mark, 'y', true);
-                  // The number must not be struck through.
-                  if (y < above && above - y < labelRoom * pixel) above = y;
+                  const ends = [left - 2 * pixel, left + width + 2 * pixel] as const;
+                  own.marks.push(box(ends[0], y - pixel, ends[1], y + pixel));
                   ctx.strokeStyle = colours.text;
                   ctx.setLineDash([4 * pixel, 2 * pixel]);
                   ctx.beginPath();
-                  ctx.moveTo(left - 2 * pixel, y);
-                  ctx.lineTo(left + width + 2 * pixel, y);
+                  ctx.moveTo(ends[0], y);
+                  ctx.lineTo(ends[1], y);
                   ctx.stroke();
                   ctx.setLineDash([]);
                 }
-                ctx.fillStyle = colours.axis;
-                ctx.fillText(format(value), centre, above - 5 * pixel);
               }
+            }
+            ctx.textAlign = 'left';
+            ctx.textBaseline = 'middle';
+            const places = placeBarValues(drawn, { height: 14 * pixel, gap: 3 * pixel });
+            for (const [index, { left, top, width: textWidth, height }] of places.entries()) {
+              const own = drawn[index]!;
+              const isInside = top > own.bar.top;
+              if (isInside) {
+                // On a ground of its own: no colour of a series is one that text is read on in both themes.
+                ctx.fillStyle = colours.surface;
+                ctx.fillRect(left - 2 * pixel, top, textWidth + 4 * pixel, height);
+              }
+              ctx.fillStyle = isInside ? colours.text : colours.axis;
+              ctx.fillText(own.text, left, top + height / 2);
             }
             ctx.restore();
           },

@@ -1,7 +1,8 @@
-import { bitsPerWeight, decimal, significant } from '../format/numbers.ts';
+import { bitsPerWeight, decimal, significant, typed } from '../format/numbers.ts';
 import { strings } from '../strings/index.ts';
-import { axis, bottomAxis, type ChartSpecification, pointerCursor, powersOfTen } from './chart.ts';
+import { axis, bottomAxis, type ChartSpecification, pointerCursor } from './chart.ts';
 import { drawPointNames } from './point-names.ts';
+import { leastRatio, ratioAxisEnd, ratioTicks } from './ratio-axis.ts';
 import { type ChartColours, withOpacity } from './theme.ts';
 
 /** One measured recipe. */
@@ -20,9 +21,8 @@ export interface RecipePoint {
 }
 
 const words = strings.charts;
-/** A point below stands on the axis. */
-const leastRatio = 0.9;
-
+/** Of the axis, where the points lie closer together. */
+const leastBitsShown = 2;
 /** One point of each recipe, for its name; the others of it, such as those at other activation bits, tell theirs under the pointer. */
 function namedOnce(points: readonly RecipePoint[]): RecipePoint[] {
   return [...new Map([...points].reverse().map((point) => [point.recipe, point])).values()].reverse();
@@ -36,11 +36,19 @@ export function recipeScatter(
 ): ChartSpecification {
   const sorted = [...points].sort((a, b) => a.storedBitsPerWeight - b.storedBitsPerWeight);
   const x = sorted.map((point) => point.storedBitsPerWeight);
-  const most = Math.max(2.5, ...sorted.map(({ ratio }) => ratio));
-  const bitsFrom = Math.min(1, ...x) - 0.15;
-  const bitsTo = Math.max(4.5, ...x) + 0.9;
+  const end = ratioAxisEnd(
+    sorted.map(({ ratio }) => ratio),
+    thresholds.degraded,
+  );
+  const shown = (ratio: number) => Math.min(end, Math.max(ratio, leastRatio));
+  // As wide as the points and the chosen one need, with room for the names to the right of the last.
+  const bits = chosen.storedBitsPerWeight === null ? x : [...x, chosen.storedBitsPerWeight];
+  const leastBits = Math.min(...bits);
+  const width = Math.max(leastBitsShown, Math.max(...bits) - leastBits);
+  const bitsFrom = leastBits - 0.04 * width;
+  const bitsTo = leastBits + 1.16 * width;
   const of = (source: RecipePoint['source']) =>
-    sorted.map((point) => (point.source === source ? Math.max(point.ratio, leastRatio) : null));
+    sorted.map((point) => (point.source === source ? shown(point.ratio) : null));
   return {
     name: 'recipes',
     summary: words.scatterSummary(points.length),
@@ -107,7 +115,7 @@ export function recipeScatter(
         cursor: { ...pointerCursor, points: { size: 10, width: 2 } },
         scales: {
           x: { time: false, range: [bitsFrom, bitsTo] },
-          y: { distr: 3, range: [leastRatio, 10 ** Math.ceil(Math.log10(most * 1.1))] },
+          y: { distr: 3, range: [leastRatio, end] },
         },
         axes: [
           bottomAxis(colours, {
@@ -117,9 +125,10 @@ export function recipeScatter(
           }),
           axis(colours, {
             size: 40,
-            filter: powersOfTen,
-            grid: { stroke: colours.grid, width: 1, filter: powersOfTen },
-            values: (_, ticks) => ticks.map((tick) => (tick === null ? '' : `${significant(tick, 1)}×`)),
+            splits: () => ratioTicks(end),
+            filter: (_, ticks) => ticks,
+            grid: { stroke: colours.grid, width: 1, filter: (_, ticks) => ticks },
+            values: (_, ticks) => ticks.map((tick) => `${typed(tick)}×`),
           }),
         ],
         series: [{}, dot(colours.series[0] ?? colours.accent), dot(colours.series[1] ?? colours.accent)],
@@ -160,9 +169,10 @@ export function recipeScatter(
                 namedOnce(sorted)
                   .sort((a, b) => Number(b.recipe === chosen.recipe) - Number(a.recipe === chosen.recipe))
                   .map((point) => ({
-                    label: point.recipe,
+                    label:
+                      point.ratio > end ? `${point.recipe} ↑ ${significant(point.ratio)}×` : point.recipe,
                     x: point.storedBitsPerWeight,
-                    y: Math.max(point.ratio, leastRatio),
+                    y: shown(point.ratio),
                     isChosen: point.recipe === chosen.recipe,
                   })),
                 colours,

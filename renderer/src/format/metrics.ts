@@ -1,3 +1,5 @@
+import { isUnstable, isYesOrNo } from '../../../engine/contract/field-names.ts';
+import { strings } from '../strings/index.ts';
 import {
   agreement,
   bitsPerWeight,
@@ -27,6 +29,7 @@ const special: Record<string, (value: number) => string> = {
 
 export function metricText(name: string, value: number | undefined): string {
   if (value === undefined) return '–';
+  if (isYesOrNo(name)) return value === 0 ? strings.compare.no : strings.compare.yes;
   const own = special[name];
   if (own) return own(value);
   if (/bytes$/i.test(name)) return bytes(value);
@@ -43,4 +46,18 @@ export function metricUnit(name: string): string {
   if (name === 'storedBitsPerWeight') return 'bits';
   if (name === 'klDivergenceNats') return 'nat';
   return '';
+}
+
+/** Before a speed that was measured while the machine was busy, or whose repetitions disagree. */
+export const unstableMark = '≈';
+
+/** A metric of a run, marked where it cannot be relied on. */
+export function metricOf(name: string, figures: Readonly<Record<string, number>>): string {
+  const text = metricText(name, figures[name]);
+  return isUnstable(name, figures) ? `${unstableMark}${text}` : text;
+}
+
+/** What a mark at that metric means; undefined where it has none. */
+export function markTip(name: string, figures: Readonly<Record<string, number>>): string | undefined {
+  return isUnstable(name, figures) ? strings.tips.unstable : undefined;
 }

@@ -65,6 +65,27 @@ export function remaining(ms: Maybe): string {
   return ms < 59_500 ? `${Math.max(1, Math.round(ms / 1000))}${noBreak}s` : duration(ms);
 }
 
+/**
+ * 20–50 s, 2–5 min, 1.5–3 h: a time to come and how well it is known, no finer than that. Where both ends read alike they are one.
+ */
+export function timeSpan({ low, high }: { low: number; high: number }): string {
+  const [unitMs, unit, decimals] =
+    high < 59_500 ? [1000, 's', 0] : high < 100 * 60_000 ? [60_000, 'min', 0] : [3_600_000, 'h', 1];
+  const step = 10 ** -(decimals as number);
+  const inUnits = (ms: number, round: (value: number) => number) =>
+    round(ms / (unitMs as number) / step) * step;
+  const most = Math.max(step, inUnits(high, Math.ceil));
+  const least = Math.min(most, inUnits(low, Math.floor));
+  const written = (value: number) => format(value, { maximumFractionDigits: decimals as number });
+  const span =
+    least === most
+      ? written(most)
+      : least === 0
+        ? `<${noBreak}${written(most)}`
+        : `${written(least)}–${written(most)}`;
+  return `${span}${noBreak}${unit}`;
+}
+
 export function percent(share: Maybe, decimals = 0): string {
   return known(share)
     ? format(share, { style: 'percent', minimumFractionDigits: decimals, maximumFractionDigits: decimals })

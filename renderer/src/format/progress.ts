@@ -1,6 +1,6 @@
-import type { JobProgress } from '../../../engine/contract/jobs.ts';
+import type { Job, JobProgress, JobTask } from '../../../engine/contract/jobs.ts';
 import { strings } from '../strings/index.ts';
-import { count } from './numbers.ts';
+import { count, remaining, timeSpan, unknownFigure } from './numbers.ts';
 
 /** `calibrate` → "Calibrating"; stages with a number in them, such as `prefill 128`, keep it. */
 export function stageName(progress: JobProgress): string {
@@ -16,4 +16,22 @@ export function stepText(progress: JobProgress): string {
   if (!progress.step) return '';
   const { index, count: total, unit } = progress.step;
   return strings.stepOf(unit, count(Math.min(index + 1, total)), count(total));
+}
+
+/** "verify, judge quality and benchmark"; empty where there are none. */
+export function taskNames(tasks: readonly JobTask[]): string {
+  const names = tasks.map((task) => strings.tasks[task].toLowerCase());
+  return strings.listed(names);
+}
+
+/** How long the task under way will take, as well as that is known. */
+export function timeLeft({ remainingMs, remainingRangeMs }: JobProgress): string {
+  if (remainingRangeMs) return timeSpan(remainingRangeMs);
+  return remainingMs === null ? unknownFigure : remaining(remainingMs);
+}
+
+/** What comes after the task under way, whose length nobody knows beforehand. */
+export function tasksAfter(job: Job, progress: JobProgress): JobTask[] {
+  const at = job.tasks.indexOf(progress.task);
+  return at < 0 ? [] : job.tasks.slice(at + 1);
 }

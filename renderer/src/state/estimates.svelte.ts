@@ -1,51 +1,15 @@
 import { SvelteMap } from 'svelte/reactivity';
 import type { CallInput } from '../../../engine/contract/calls.ts';
-import type { DBellError } from '../../../engine/contract/errors.ts';
 import type { Estimate } from '../../../engine/contract/quantization.ts';
-import { asError, engine } from './engine.svelte.ts';
+import { AnswerState } from './answers.svelte.ts';
+import { engine } from './engine.svelte.ts';
 
 type EstimateInput = CallInput<'estimate'>;
 
-/** What a person types is taken for finished after this long. */
-const settleMs = 250;
-
-/**
- * The estimate of one draft. A new question replaces the one before; the last answer stays on the screen, marked as old, until the next is there.
- */
-export class EstimateState {
-  value: Estimate | null = $state.raw(null);
-  error: DBellError | null = $state.raw(null);
-  isOld = $state(false);
-  #asked = 0;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  #key = '';
-
-  ask(input: EstimateInput | null): void {
-    const key = JSON.stringify(input);
-    if (key === this.#key) return;
-    this.#key = key;
-    clearTimeout(this.#timer);
-    const number = ++this.#asked;
-    if (input === null) {
-      this.value = null;
-      this.error = null;
-      return;
-    }
-    this.isOld = true;
-    this.#timer = setTimeout(() => void this.#answer(input, number), settleMs);
-  }
-
-  async #answer(input: EstimateInput, number: number): Promise<void> {
-    try {
-      const value = await engine.call('estimate', input);
-      if (number !== this.#asked) return;
-      this.value = value;
-      this.error = null;
-    } catch (error) {
-      if (number !== this.#asked) return;
-      this.error = asError(error);
-    }
-    this.isOld = false;
+/** The estimate of one draft. */
+export class EstimateState extends AnswerState<EstimateInput, Estimate> {
+  constructor() {
+    super((input) => engine.call('estimate', input));
   }
 }
 

@@ -1,3 +1,4 @@
+import { isUnstable } from '../../../../engine/contract/field-names.ts';
 import type { RunSummary } from '../../../../engine/contract/history.ts';
 import type { RecipePoint } from '../../charts/scatter.ts';
 import type { Goal } from '../../state/draft.svelte.ts';
@@ -14,11 +15,11 @@ export interface GoalKnowledge {
   chosen: string | null;
 }
 
-/** The recipe that serves a goal best by what is known, and whether the goal can be offered at all. */
+/** The recipe that serves a goal best by what is known, whether the goal can be offered at all, and whether what is known may be wrong. */
 export function recipeForGoal(
   goal: Goal,
   knowledge: GoalKnowledge,
-): { recipe: string | null; isOffered: boolean } {
+): { recipe: string | null; isOffered: boolean; isUnsure?: boolean } {
   switch (goal) {
     case 'smallest': {
       const recipe = smallestUsable(knowledge);
@@ -27,8 +28,8 @@ export function recipeForGoal(
     case 'fits':
       return { recipe: bestThatFits(knowledge), isOffered: knowledge.recipes.length > 0 };
     case 'fastest': {
-      const recipe = fastest(knowledge);
-      return { recipe, isOffered: recipe !== null };
+      const { recipe, isUnsure } = fastest(knowledge);
+      return { recipe, isOffered: recipe !== null, isUnsure };
     }
     case 'paper': {
       const isKnown = knowledge.recipes.some(({ name }) => name === 'dbellquant');
@@ -64,8 +65,8 @@ function bestThatFits({ recipes, points, sizes, fitsBytes }: GoalKnowledge): str
   return fitting.sort((a, b) => b.bits - a.bits)[0]?.name ?? null;
 }
 
-/** By this machine's own benchmarks of this model. */
-function fastest({ runs, modelName, recipes }: GoalKnowledge): string | null {
+/** By this machine's own benchmarks of this model: by those that were stable, and by an unstable one only where there is no other. */
+function fastest({ runs, modelName, recipes }: GoalKnowledge): { recipe: string | null; isUnsure: boolean } {
   const timed = runs.filter(
     (run) =>
       run.kind === 'quantize' &&
@@ -73,8 +74,11 @@ function fastest({ runs, modelName, recipes }: GoalKnowledge): string | null {
       run.metrics.decodeTokensPerSecond !== undefined &&
       recipes.some(({ name }) => name === run.recipe),
   );
-  const best = timed.sort(
-    (a, b) => (b.metrics.decodeTokensPerSecond ?? 0) - (a.metrics.decodeTokensPerSecond ?? 0),
-  )[0];
-  return best?.recipe ?? null;
+  const unstable = (run: RunSummary) => isUnstable('decodeTokensPerSecond', run.metrics);
+  const [best] = timed.sort(
+    (a, b) =>
+      Number(unstable(a)) - Number(unstable(b)) ||
+      (b.metrics.decodeTokensPerSecond ?? 0) - (a.metrics.decodeTokensPerSecond ?? 0),
+  );
+  return { recipe: best?.recipe ?? null, isUnsure: best !== undefined && unstable(best) };
 }

@@ -1,6 +1,7 @@
 import type { CallInput } from '../../../../engine/contract/calls.ts';
 import type { RunSummary } from '../../../../engine/contract/history.ts';
-import { bitsPerWeight, bytes, dateTime, perplexity, ratio, tokensPerSecond } from '../../format/numbers.ts';
+import { markTip, metricOf } from '../../format/metrics.ts';
+import { bitsPerWeight, bytes, dateTime, perplexity, ratio } from '../../format/numbers.ts';
 import { strings } from '../../strings/index.ts';
 
 export type SortKey = NonNullable<CallInput<'history.list'>['sortBy']>;
@@ -13,6 +14,8 @@ export interface Column {
   isNumber: boolean;
   sortBy: SortKey | null;
   text: (run: RunSummary) => string;
+  /** Of one run's cell. */
+  cellTip?: (run: RunSummary) => string | undefined;
   tip?: string;
   /** Left out where the window is narrow; the report has it. */
   isExtra?: boolean;
@@ -100,7 +103,8 @@ const columns: Column[] = [
     width: '4.8rem',
     isNumber: true,
     sortBy: 'decodeTokensPerSecond',
-    text: (run) => tokensPerSecond(run.metrics.decodeTokensPerSecond),
+    text: (run) => metricOf('decodeTokensPerSecond', run.metrics),
+    cellTip: (run) => markTip('decodeTokensPerSecond', run.metrics),
   },
   {
     id: 'memory',

@@ -117,12 +117,22 @@ export const appStrings = {
   } as Record<string, string>,
   stepOf: (unit: string, index: string, total: string) =>
     `${unit.charAt(0).toUpperCase()}${unit.slice(1)} ${index} of ${total}`,
+  unstable: 'unstable',
+  /** a, b and c */
+  listed: (names: readonly string[]) =>
+    names.length < 2 ? (names[0] ?? '') : `${names.slice(0, -1).join(', ')} and ${names.at(-1)}`,
+  time: {
+    quantizing: (span: string, after: string) =>
+      after === '' ? `quantizing: ${span}` : `quantizing: ${span}; then ${after}`,
+  },
   strip: {
     label: 'Status',
     idle: 'Ready',
-    left: (time: string) => `${time} left`,
+    left: (time: string, tasksAfter: number) =>
+      tasksAfter === 0 ? `${time} left` : `${time} left, then ${tasksAfter} more`,
     noEstimate: 'no estimate yet',
-    remainingTip: 'Measured from the speed of the work done so far.',
+    remainingTip: (task: string, after: string) =>
+      `Of this task (${task}), measured from the speed of its work so far.${after === '' ? '' : ` Then: ${after}; their time is not known yet.`}`,
     memoryTip: 'Resident memory of the work process now.',
     queued: (count: string) => `${count} waiting`,
     held: (free: string, floor: string) => `Waits for room: ${free} free, ${floor} wanted`,
@@ -190,10 +200,13 @@ export const appStrings = {
     path: 'Text file, .jsonl file or folder of them',
   },
   numberInput: {
-    outside: (typed: string, minimum: string, maximum: string) =>
-      typed.trim() === ''
-        ? `A number from ${minimum} to ${maximum} is wanted here.`
-        : `${typed} is not a whole number from ${minimum} to ${maximum}.`,
+    missing: (minimum: string, maximum: string) => `A number from ${minimum} to ${maximum} is wanted here.`,
+    notWhole: (typed: string, minimum: string, maximum: string) =>
+      `${typed} is not a whole number; give one from ${minimum} to ${maximum}.`,
+    tooSmall: (typed: string, minimum: string, maximum: string) =>
+      `${typed} is too small; give a whole number from ${minimum} to ${maximum}.`,
+    tooLarge: (typed: string, minimum: string, maximum: string) =>
+      `${typed} is too large; give a whole number from ${minimum} to ${maximum}.`,
     outsideDecimal: (minimum: string, maximum: string) =>
       `A number from ${minimum} to ${maximum} is wanted here.`,
     counts: (value: string) => `Until it is, ${value} counts.`,

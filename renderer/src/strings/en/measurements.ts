@@ -12,6 +12,8 @@ export const measurementStrings = {
     ratio: 'Perplexity divided by the original’s, on the same tokens.',
     relativeError: 'Error of the layer’s output over its calibration inputs, relative to the output itself.',
     weightError: 'Squared difference of the weights, relative to the weights.',
+    unstable:
+      'Unstable: the repetitions disagree or the machine was busy. Measured again it may be another number; the benchmark says why.',
     decode: (depth: string) => `Median over the repetitions, with ${depth} tokens in the cache before.`,
     peakMemory: 'VmHWM of a process that does nothing else than run this model.',
     quantizePeak: 'VmHWM of the work process; the highest of them where the run was resumed.',
@@ -54,6 +56,9 @@ export const measurementStrings = {
     prefill: 'Prefill',
     decode: 'Decode',
     prefillSummary: 'Bar chart: prefill speed in tokens per second',
+    prefillMeans:
+      'Prefill: reading the prompt, all of its tokens at once. It decides how long one waits for the first word.',
+    decodeMeans: 'Decode: writing, one token after the other. It decides how fast the text comes.',
     decodeSummary: 'Bar chart: decode speed in tokens per second',
     tokensPerSecond: 'tokens per second',
     promptOf: (length: string) => `${length} tokens`,
@@ -81,6 +86,9 @@ export const measurementStrings = {
     device: 'Ran on',
     activations: 'Activations',
     memoryParts: 'Where the memory is',
+    stability: 'Repetitions',
+    stabilityTip:
+      'Whether they agree and the machine was quiet; what is marked ≈ may be another number next time.',
     stable: 'Stable',
     unstable: 'Unstable',
     stableText: 'The repetitions agree and the machine was quiet.',

@@ -83,6 +83,8 @@ export const runStrings = {
     exportGguf: 'Export the package as GGUF…',
     exporting: 'The package is being written as GGUF.',
     exported: (path: string) => `Written to ${path}`,
+    exportIsLarger: (size: string, original: string) =>
+      `It is larger than the original: ${size}, not ${original}.`,
     showFolder: 'Show in folder',
     copyPath: 'Copy the package’s path',
     resume: 'Resume',
