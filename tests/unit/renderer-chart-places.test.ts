@@ -32,14 +32,14 @@ test('else above all that is drawn of the bar', () => {
 test('no value covers another, nor anything that is drawn of another bar', () => {
   const random = new SeededRandom(3);
   for (let round = 0; round < 300; round++) {
-    const width = 8 + 40 * random.next();
-    const drawn = Array.from({ length: 2 + Math.floor(6 * random.next()) }, (_, index) =>
+    const width = 8 + 40 * random.nextDouble();
+    const drawn = Array.from({ length: 2 + Math.floor(6 * random.nextDouble()) }, (_, index) =>
       bar(
         10 + index * width,
         width - 2,
-        5 + 150 * random.next(),
-        15 + 40 * random.next(),
-        30 * random.next(),
+        5 + 150 * random.nextDouble(),
+        15 + 40 * random.nextDouble(),
+        30 * random.nextDouble(),
       ),
     );
     const boxes = placeBarValues(drawn, room);
