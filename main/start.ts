@@ -67,6 +67,8 @@ function say(line: string): void {
 }
 
 main().catch((error: unknown) => {
-  process.stderr.write(`${toErrorPayload(error).message}\n`);
-  process.exitCode = 1;
+  const { code, message } = toErrorPayload(error);
+  process.stderr.write(`${message}\n`);
+  // As the command line does: wrong usage is 2.
+  process.exitCode = code === 'invalid-input' ? 2 : 1;
 });

@@ -9,6 +9,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { formatBytes } from '../engine/contract/number-format.ts';
 import { endsWithUs } from './children.ts';
+import { pasteableCommand } from './pasteable.ts';
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
 const folder = path.join(root, '.demo');
@@ -24,11 +25,16 @@ const prompt = 'One day, a little fox';
 
 type Output = Record<string, unknown>;
 
+/** What stands here works when it is pasted, in the repository's root. */
+function commandLine(args: readonly string[]): string {
+  return pasteableCommand(args, { root, home, ownHome: process.env.DBELL_HOME });
+}
+
 /**
  * Runs a command as a person would, its progress on this terminal, and returns what it prints with --json. `told` makes the line that stands for its result.
  */
 async function dbell(args: string[], told: (output: Output) => string): Promise<Output> {
-  console.log(`\n$ npx dbell ${args.map((arg) => (arg.includes(' ') ? `"${arg}"` : arg)).join(' ')}`);
+  console.log(`\n$ ${commandLine(args)}`);
   const output = await new Promise<Output>((resolve, reject) => {
     const child = endsWithUs(
       spawn(process.execPath, [path.join(root, 'engine', 'cli', 'dbell.js'), ...args, '--json'], {
@@ -170,5 +176,5 @@ console.log(`
 bits/weight: bytes stored for the quantized layers, everything included; the size is that of the weight files
 perplexity:  on ${heldOutText}, ${original.tokens} scored tokens, context ${original.context}
 packages:    ${packages.map(({ out }) => path.join(root, out)).join('\n             ')}
-history:     DBELL_HOME=${home.includes(' ') ? `'${home}'` : home} npx dbell history list
+history:     ${commandLine(['history', 'list'])}
 took:        ${Math.round((performance.now() - started) / 1000)} s`);

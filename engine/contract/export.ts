@@ -19,6 +19,8 @@ export const exportResultSchema = z.object({
   out: pathSchema,
   format: z.literal('gguf'),
   bytes: bytesSchema,
+  /** The weight file of the package that it was made from. */
+  packageBytes: bytesSchema,
   /** Tensors by ggml's type. */
   types: z.record(z.string(), z.object({ tensors: countSchema, bytes: bytesSchema })),
   /** What is not exactly the package's, in words. */

@@ -4,6 +4,14 @@ import { DBellError } from '../contract/errors.ts';
 const noRoomCodes = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
 const readOnlyCodes = new Set(['EROFS', 'EACCES', 'EPERM']);
 
+/** What is wrong with a path itself. */
+const pathProblems: Readonly<Record<string, string>> = {
+  ENOTDIR: 'a part of the path is a file, not a folder; choose another path',
+  EISDIR: 'it is a folder, not a file; choose another path',
+  ENAMETOOLONG: 'the name is too long; choose a shorter one',
+  ELOOP: 'links in the path lead in a circle; choose another path',
+};
+
 export function systemErrorCode(cause: unknown): string | null {
   if (typeof cause !== 'object' || cause === null || !('code' in cause)) return null;
   return typeof cause.code === 'string' ? cause.code : null;
@@ -35,6 +43,9 @@ export function fileError(cause: unknown, action: string, path: string): DBellEr
   if (code === 'ENOENT') {
     return new DBellError('not-found', `${path}: could not ${action}: it does not exist`, { cause });
   }
+  const known = code === null ? undefined : pathProblems[code];
+  if (known !== undefined)
+    return new DBellError('disk-error', `${path}: could not ${action}: ${known} (${code})`, { cause });
   const detail = cause instanceof Error ? cause.message : String(cause);
   return new DBellError('disk-error', `${path}: could not ${action}: ${detail}`, { cause });
 }

@@ -11,6 +11,7 @@ export function nearestExistingFolder(target: string): string {
 
 /**
  * Bytes that may still be written to the volume of `target`, which need not exist yet.
+ * Infinity where the volume counts no blocks at all: it has no size to run out of, or keeps no files (`checkCreatable` tells).
  * @throws what the operating system says where it does not know
  */
 export function freeBytes(target: string): number {
@@ -18,5 +19,6 @@ export function freeBytes(target: string): number {
   const probed = probedFreeBytes(folder);
   if (probed !== null) return probed;
   const volume = statfsSync(folder);
+  if (volume.blocks === 0) return Number.POSITIVE_INFINITY;
   return volume.bavail * volume.bsize;
 }

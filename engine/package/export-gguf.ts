@@ -2,6 +2,7 @@ import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { DBellError } from '../contract/errors.ts';
 import { AtomicFile } from '../files/atomic.ts';
+import { checkCreatable } from '../files/writable.ts';
 import { type Block, linearsOf } from '../model/architecture.ts';
 import { ggufName } from '../model/gguf/names.ts';
 import { deinterleave } from '../model/weight-location.ts';
@@ -113,6 +114,7 @@ function checkTarget(source: PackageSource, target: string): void {
       'invalid-input',
       `output ${target} lies inside of the package, whose files are all accounted for; choose another folder`,
     );
+  checkCreatable(target);
 }
 
 async function planTensors(

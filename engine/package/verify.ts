@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
+import type { ActivationBits } from '../contract/common.ts';
 import { canonicalJson } from '../files/json.ts';
 import { FileSource } from '../model/byte-source.ts';
 import { ProblemList, quote } from '../model/problems.ts';
@@ -29,6 +30,14 @@ export interface VerifyReport {
   checkedFiles: number;
   checkedTensors: number;
   checkedBytes: number;
+  /** What the package says of itself; null where its structure does not allow reading. */
+  stated: {
+    recipe: string;
+    activationBits: ActivationBits;
+    storedBitsPerWeight: number;
+    sourceFingerprint: string;
+    configSha256: string;
+  } | null;
 }
 
 /**
@@ -45,10 +54,19 @@ export async function verifyPackage(packagePath: string, options: VerifyOptions 
     checkedFiles: 0,
     checkedTensors: 0,
     checkedBytes: 0,
+    stated: null,
   };
   const { opened, problems } = inspectPackage(packagePath);
   try {
     if (opened !== null) {
+      const { quality, quantization, activationBits, storedBitsPerWeight } = opened;
+      report.stated = {
+        recipe: quantization.recipe.name,
+        activationBits,
+        storedBitsPerWeight,
+        sourceFingerprint: quality.sourceFingerprint,
+        configSha256: quality.configSha256,
+      };
       const hashShare = against === undefined ? 1 : 0.3;
       await checkHashes(opened, problems, report, (share) => onProgress?.(share * hashShare));
       for (const linear of opened.linears.values()) report.checkedTensors += locationsOf(linear).length;

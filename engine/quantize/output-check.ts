@@ -1,8 +1,7 @@
-import { accessSync, constants, existsSync, lstatSync, realpathSync } from 'node:fs';
+import { existsSync, lstatSync, realpathSync } from 'node:fs';
 import path from 'node:path';
 import { DBellError } from '../contract/errors.ts';
-import { fileError } from '../files/errors.ts';
-import { nearestExistingFolder } from '../files/free-space.ts';
+import { checkCreatable } from '../files/writable.ts';
 import { retiredSuffix, workDirectorySuffix } from './work-folder.ts';
 
 /** Longest file name of the common file systems. */
@@ -24,6 +23,7 @@ function resolveThroughLinks(target: string): string {
  * @throws DBellError `invalid-input`, `output-exists`, `disk-error`
  */
 export function checkOutput(modelPath: string, outputDirectory: string, packageMayExist = false): void {
+  checkCreatable(outputDirectory);
   const output = resolveThroughLinks(outputDirectory);
   const model = resolveThroughLinks(modelPath);
   const inside = path.relative(model, output);
@@ -47,11 +47,5 @@ export function checkOutput(modelPath: string, outputDirectory: string, packageM
       'output-exists',
       `output ${output} exists already; choose another folder or remove it`,
     );
-  }
-  const parent = nearestExistingFolder(path.dirname(output));
-  try {
-    accessSync(parent, constants.W_OK);
-  } catch (cause) {
-    throw fileError(cause, `create ${path.basename(output)}`, parent);
   }
 }

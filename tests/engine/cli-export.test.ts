@@ -1,9 +1,19 @@
-import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { openModel } from '../../engine/model/open.ts';
 import { SeededRandom } from '../../engine/model/seeded-random.ts';
+import { bundled } from '../assets.ts';
 import { onlyJson, runCli } from './cli-run.ts';
 import { lowBitGguf } from './model-low-bit-support.ts';
 
@@ -46,7 +56,11 @@ test('a natively binary GGUF is recognised, kept as it is, and exported again wi
     'exact',
     '--json',
   ];
-  const exported = onlyJson(await runCli(args, environment));
+  const result = await runCli(args, environment);
+  const exported = onlyJson(result);
+  expect(exported.packageBytes).toBe(statSync(path.join(at('kept'), 'model.safetensors')).size);
+  expect(exported.bytes).toBeLessThan(exported.packageBytes as number);
+  expect(result.stderr).not.toContain('larger');
   expect(exported).toMatchObject({ out: at('again.gguf'), format: 'gguf', notes: [] });
   expect(Object.keys(exported.types as object).sort()).toEqual(['F16', 'F32', 'Q1_0']);
   const [before, after] = [await openModel(at('native.gguf')), await openModel(at('again.gguf'))];
@@ -91,4 +105,24 @@ test('an export that does not map says why and writes nothing', async () => {
   expect(existsSync(at('rounded'))).toBe(true);
   const wrong = await runCli(['export', at('rounded'), '--format', 'onnx', '--out', at('x')], environment);
   expect(wrong.exitCode).toBe(2);
+});
+
+test('a file that is larger than the package is told, with both sizes', async () => {
+  const made = await runCli(
+    [
+      ...['quantize', bundled.model, '--recipe', 'grid-4', '--set', 'columnScale=none', '--set', 'rounds=1'],
+      ...['--calibration', 'bundled:stories', '--windows', '1', '--context', '32', '--out', at('grown')],
+    ],
+    environment,
+  );
+  expect(made.exitCode).toBe(0);
+  const result = await runCli(
+    ['export', at('grown'), '--format', 'gguf', '--out', at('grown.gguf')],
+    environment,
+  );
+  expect(result.stderr).toMatch(
+    /^warning: the file is larger than the package: \S+ MB against \S+ MB of its weight file \(1\.\d\d times\)/m,
+  );
+  expect(result.stderr).not.toContain("the original's");
+  expect(result.stdout).toMatch(/^\S+grown\.gguf: \S+ MB, the package's weight file \S+ MB$/m);
 });

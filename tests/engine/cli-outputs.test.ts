@@ -76,6 +76,26 @@ describe('an output is refused before any work', () => {
     expect(existsSync(at('dangling.partial'))).toBe(false);
   });
 
+  test.runIf(process.platform === 'linux')('if no files can be kept there, for that reason', async () => {
+    const { code, message } = await refusal('/proc/nope');
+    expect(code).toBe('disk-error');
+    expect(message).toMatch(/^\/proc: could not create nope: /);
+    expect(message).not.toContain('free');
+    const exported = await runCli(['history', 'export', '--out', '/proc/nope.json'], environment);
+    expect(exported.stderr).toMatch(/^dbell: \/proc: could not create nope\.json: /);
+  });
+
+  test('if a part of its path is a file', async () => {
+    writeFileSync(at('a-file'), 'precious');
+    for (const out of [path.join(at('a-file'), 'x'), path.join(at('a-file'), 'x', 'y')])
+      expect((await refusal(out)).message).toBe(
+        `${at('a-file')} is a file, so that ${out} cannot be made below it; choose another place`,
+      );
+    const exported = await runCli(['history', 'export', '--out', path.join(at('a-file'), 'x')], environment);
+    expect(exported.stderr).toContain('is a file');
+    expect(readFileSync(at('a-file'), 'utf8')).toBe('precious');
+  });
+
   test('if the name leaves no room for that of the work folder', async () => {
     const { code, message } = await refusal(at('ä'.repeat(121)));
     expect(code).toBe('invalid-input');

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { expect, test } from 'vitest';
@@ -27,6 +28,8 @@ test('options are read, and wrong ones are refused', () => {
     ['--port', 'x'],
     ['--port', '70000'],
     ['--port', '-1'],
+    ['--port', ''],
+    ['--port', '1e3'],
     ['--host', '0.0.0.0'],
     ['--host', '::'],
     ['--host', 'name'],
@@ -35,6 +38,33 @@ test('options are read, and wrong ones are refused', () => {
   ]) {
     expect(() => parseStartOptions(args)).toThrow(expect.objectContaining({ code: 'invalid-input' }));
   }
+});
+
+test('a mistyped option is answered with what is near', () => {
+  expect(() => parseStartOptions(['--prot', '1'])).toThrow("unknown option '--prot'; did you mean --port?");
+  expect(() => parseStartOptions(['--what'])).toThrow('--help lists the options');
+});
+
+test('a port that is taken is said in words, with the code of wrong usage', async () => {
+  const taken = createServer();
+  await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
+  const { port } = taken.address() as AddressInfo;
+  const child = spawn(
+    process.execPath,
+    [path.join(root, 'main', 'start.ts'), '--browser', '--no-open', '--port', String(port)],
+    {
+      env: { ...process.env, DBELL_HOME: mkdtempSync(path.join(os.tmpdir(), 'dbell-port-')) },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    },
+  );
+  let stderr = '';
+  child.stderr.on('data', (chunk: Buffer) => {
+    stderr += chunk.toString('utf8');
+  });
+  const exitCode = await new Promise((resolve) => child.on('close', resolve));
+  taken.close();
+  expect(stderr).toMatch(new RegExp(`^port ${port} of 127\\.0\\.0\\.1 is taken by another program`));
+  expect(exitCode).toBe(2);
 });
 
 test('a window needs Electron and a display, and it is said which is missing', () => {

@@ -50,7 +50,7 @@ Examples:
         for (const note of result.notes) output.message(`note: ${note}`);
         output.result(result, () =>
           [
-            `${result.out}: ${formatBytes(result.bytes)}`,
+            `${result.out}: ${formatBytes(result.bytes)}, the package's weight file ${formatBytes(result.packageBytes)}`,
             ...Object.entries(result.types).map(
               ([type, { tensors, bytes }]) =>
                 `  ${type}: ${formatCounted(tensors, 'tensor')}, ${formatBytes(bytes)}`,

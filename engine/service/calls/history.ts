@@ -5,6 +5,7 @@ import { historyListInputSchema } from '../../contract/history.ts';
 import { limits } from '../../contract/limits.ts';
 import { writeFileAtomically } from '../../files/atomic.ts';
 import { fileError } from '../../files/errors.ts';
+import { checkCreatable } from '../../files/writable.ts';
 import { exportText, parseExport } from '../../history/export.ts';
 import type { History } from '../../history/history.ts';
 import { maximumImportBytes } from '../../history/limits.ts';
@@ -39,6 +40,7 @@ export function historyHandlers({ history, emit }: HandlerContext): Pick<Handler
           `${file} exists already; choose another name or delete it first`,
         );
       }
+      checkCreatable(file);
       const runs = history.open().export(runIds?.map(idOf));
       const text = exportText(runs, format);
       writeFileAtomically(file, text);

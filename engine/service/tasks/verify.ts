@@ -1,7 +1,6 @@
 import { DBellError } from '../../contract/errors.ts';
 import { openModel } from '../../model/open.ts';
-import { inspectPackage } from '../../package/open.ts';
-import { verifyPackage } from '../../package/verify.ts';
+import { type VerifyReport, verifyPackage } from '../../package/verify.ts';
 import { remainingMsOf, type TaskFunction } from './control.ts';
 
 const task = 'verify';
@@ -11,7 +10,7 @@ export const verifyTask: TaskFunction<'verify'> = async (input, control) => {
   const startedAt = performance.now();
   const against = input.against === undefined ? undefined : await openModel(input.against);
   try {
-    const report = await verifyPackage(input.package, {
+    const { stated, ...report } = await verifyPackage(input.package, {
       against,
       onProgress: (fraction) => {
         if (control.stopRequested()) throw new DBellError('stopped', 'stopped');
@@ -30,7 +29,7 @@ export const verifyTask: TaskFunction<'verify'> = async (input, control) => {
       ...report,
       package: input.package,
       against: input.against ?? null,
-      ...identify(input.package, report.ok),
+      ...identify(stated, report.ok),
     };
   } finally {
     against?.close();
@@ -38,21 +37,12 @@ export const verifyTask: TaskFunction<'verify'> = async (input, control) => {
 };
 
 /** What the package says of itself, where it can be read at all. Only one that is whole is known by its fingerprint; another by where it lies. */
-function identify(folder: string, isWhole: boolean) {
-  const { opened } = inspectPackage(folder, { checkValues: false });
-  if (opened === null) return { recipe: null, activationBits: null, identity: null };
-  try {
-    const { quality, quantization, activationBits, storedBitsPerWeight } = opened;
-    return {
-      recipe: quantization.recipe.name,
-      activationBits,
-      identity: {
-        sourceFingerprint: quality.sourceFingerprint,
-        packageFingerprint: isWhole ? quality.configSha256 : null,
-        storedBitsPerWeight,
-      },
-    };
-  } finally {
-    opened.close();
-  }
+function identify(stated: VerifyReport['stated'], isWhole: boolean) {
+  if (stated === null) return { recipe: null, activationBits: null, identity: null };
+  const { recipe, activationBits, sourceFingerprint, storedBitsPerWeight, configSha256 } = stated;
+  return {
+    recipe,
+    activationBits,
+    identity: { sourceFingerprint, packageFingerprint: isWhole ? configSha256 : null, storedBitsPerWeight },
+  };
 }

@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type WebSocket, WebSocketServer } from 'ws';
+import { DBellError } from '../../contract/errors.ts';
 import { greetingSchema, refusedCloseCode, webSocketPath } from '../../contract/greeting.ts';
 import { serveConnection } from '../connection.ts';
 import type { Service } from '../service.ts';
@@ -59,7 +60,7 @@ export async function startWebServer(options: WebServerOptions): Promise<WebServ
   const pings = setInterval(() => ping(sockets.clients), webLimits.pingIntervalMs);
   pings.unref();
   await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
+    server.once('error', (cause) => reject(listenError(cause, host, port ?? 0)));
     server.listen({ host, port, exclusive: true }, () => resolve());
   });
   const { port: boundPort } = server.address() as AddressInfo;
@@ -160,4 +161,19 @@ function ping(clients: Iterable<WebSocket>): void {
     if (answered.delete(socket)) socket.ping();
     else socket.terminate();
   }
+}
+
+/** Why an address cannot be listened on, and what to do. */
+function listenError(cause: Error, host: string, port: number): Error {
+  const { code } = cause as NodeJS.ErrnoException;
+  const refuse = (message: string) => new DBellError('invalid-input', message, { cause });
+  if (code === 'EADDRINUSE')
+    return refuse(
+      `port ${port} of ${host} is taken by another program, maybe another DBell Studio; choose another with --port, or leave it out for any free one`,
+    );
+  if (code === 'EACCES')
+    return refuse(`port ${port} may not be used by you (${code}); choose one from 1024 to 65535 with --port`);
+  if (code === 'EADDRNOTAVAIL')
+    return refuse(`${host} is no address of this computer (${code}); choose one of its own with --host`);
+  return cause;
 }
