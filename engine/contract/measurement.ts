@@ -103,6 +103,16 @@ export const memoryBandwidthSchema = z.object({
 });
 export type MemoryBandwidth = z.infer<typeof memoryBandwidthSchema>;
 
+/** Of a device with memory of its own. Times of kernels are by its own clock, medians; empty where it has none that tells. */
+export const deviceTimesSchema = z.object({
+  /** From the first weight handed over to the last one there. */
+  uploadMs: durationMsSchema,
+  /** By prompt length: all kernels of a prefill. */
+  prefillKernelMs: z.record(z.string(), durationMsSchema),
+  /** By depth: all kernels of one decoded token. */
+  decodeKernelMs: z.record(z.string(), durationMsSchema),
+});
+
 /** Figures of one subject. Speeds are medians over the repetitions, keys are token counts. */
 export const benchmarkSubjectSchema = z.object({
   model: pathSchema,
@@ -122,6 +132,8 @@ export const benchmarkSubjectSchema = z.object({
   memoryBandwidth: memoryBandwidthSchema.nullable().default(null),
   /** By depth: decode speed · bytes read per token / bandwidth. A depth is left out where what is read fits the last cache. */
   memoryBandwidthShare: z.record(z.string(), z.number().nonnegative()).default({}),
+  /** Null for the processor. */
+  deviceTimes: deviceTimesSchema.nullable().default(null),
   device: z.string(),
   kernelPath: z.string(),
   activationBits: activationBitsSchema,

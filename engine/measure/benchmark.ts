@@ -1,9 +1,11 @@
 import type { JsonObject } from '../contract/common.ts';
 import { DBellError } from '../contract/errors.ts';
-import type { BenchmarkSubject } from '../contract/measurement.ts';
+import { sumOfBytes } from '../contract/itemised-bytes.ts';
+import type { BenchmarkSubject, MemoryBandwidth } from '../contract/measurement.ts';
 import { greedyToken } from '../model/sampling.ts';
 import { SeededRandom } from '../model/seeded-random.ts';
 import type { TextModel, TextSession } from '../model/text-model.ts';
+import { bandwidthShare } from './bandwidth-share.ts';
 import { machineConditions, momentaryConditions } from './conditions.ts';
 import { processMemory } from './memory.ts';
 import { judgeStability } from './stability.ts';
@@ -35,6 +37,9 @@ interface Measurements {
   decode: Map<number, number[]>;
   /** Of every decoded token, by depth. */
   latencies: Map<number, number[]>;
+  /** By the device's clock, where it tells. */
+  prefillKernels: Map<number, number[]>;
+  decodeKernels: Map<number, number[]>;
 }
 
 /**
@@ -63,6 +68,7 @@ export async function runBenchmark(
       ...plan.promptTokens,
       ...plan.decodeDepths.map((depth) => depth + settings.generateTokens),
     );
+    const bandwidth = await deviceBandwidth(model);
     const session = await model.createSession({ contextLength });
     let measurements: Measurements;
     let cacheBytes: number;
@@ -102,6 +108,9 @@ export async function runBenchmark(
       tokenLatencyMs: byKey(measurements.latencies, percentiles),
       processMemory: memory,
     };
+    const bytesReadPerToken = Object.fromEntries(
+      plan.decodeDepths.map((depth) => [depth, meanBytesRead(model, depth, settings.generateTokens)]),
+    );
     return {
       prefillTokensPerSecond: byKey(measurements.prefill, median),
       decodeTokensPerSecond: byKey(measurements.decode, median),
@@ -111,11 +120,17 @@ export async function runBenchmark(
       peakRssBytes: memory.peakRssBytes,
       memoryBytes: { processBeforeLoad: memoryBefore.rssBytes, ...model.memoryBytes, kvCache: cacheBytes },
       modelBytes,
-      bytesReadPerToken: Object.fromEntries(
-        plan.decodeDepths.map((depth) => [depth, meanBytesRead(model, depth, settings.generateTokens)]),
-      ),
-      memoryBandwidth: null,
-      memoryBandwidthShare: {},
+      bytesReadPerToken,
+      memoryBandwidth: bandwidth,
+      memoryBandwidthShare: bandwidth ? sharesOf(measurements.decode, bytesReadPerToken, bandwidth) : {},
+      deviceTimes:
+        model.uploadMs === undefined
+          ? null
+          : {
+              uploadMs: model.uploadMs,
+              prefillKernelMs: mediansOf(measurements.prefillKernels),
+              decodeKernelMs: mediansOf(measurements.decodeKernels),
+            },
       device: model.device,
       kernelPath: model.kernelPath,
       activationBits: model.activationBits,
@@ -136,6 +151,36 @@ function meanBytesRead(model: TextModel, depth: number, generateTokens: number):
     for (const [name, bytes] of Object.entries(model.bytesReadPerToken(depth + token)))
       sums[name] = (sums[name] ?? 0) + bytes / generateTokens;
   return Object.fromEntries(Object.entries(sums).map(([name, bytes]) => [name, Math.round(bytes)]));
+}
+
+/** How fast a device moves its own memory, for the share that decoding reaches; null for the processor, whose memory is measured in a process of its own. */
+async function deviceBandwidth(model: TextModel): Promise<MemoryBandwidth | null> {
+  const measured = await model.measureBandwidth?.();
+  if (!measured) return null;
+  return {
+    ...measured,
+    method: `a buffer of the device copied to another, bytes read and written together, the shortest of ${measured.passes} passes`,
+    threads: 0,
+    lastLevelCacheBytes: null,
+  };
+}
+
+function sharesOf(
+  speeds: ReadonlyMap<number, number[]>,
+  bytesReadPerToken: Readonly<Record<string, Record<string, number>>>,
+  bandwidth: MemoryBandwidth,
+): Record<string, number> {
+  const shares: Record<string, number> = {};
+  for (const [depth, values] of speeds) {
+    const share = bandwidthShare(median(values), sumOfBytes(bytesReadPerToken[depth]!), bandwidth);
+    if (share !== null) shares[depth] = share;
+  }
+  return shares;
+}
+
+/** Of what was told at all. */
+function mediansOf(lists: ReadonlyMap<number, number[]>): Record<string, number> {
+  return byKey(new Map([...lists].filter(([, values]) => values.length > 0)), median);
 }
 
 interface Plan {
@@ -194,6 +239,8 @@ async function measure(
     firstToken: emptyLists(plan.promptTokens),
     decode: emptyLists(plan.decodeDepths),
     latencies: emptyLists(plan.decodeDepths),
+    prefillKernels: emptyLists(plan.promptTokens),
+    decodeKernels: emptyLists(plan.decodeDepths),
   };
   const stepCount = settings.repetitions * (plan.promptTokens.length + plan.decodeDepths.length);
   let step = 0;
@@ -204,13 +251,15 @@ async function measure(
       const { prefillMs, firstTokenMs } = await timePrefill(session, randomIds(length));
       measurements.prefill.get(length)?.push((length / prefillMs) * 1000);
       measurements.firstToken.get(length)?.push(firstTokenMs);
+      if (session.kernelMs != null) measurements.prefillKernels.get(length)?.push(session.kernelMs);
     }
     for (const depth of plan.decodeDepths) {
       await control.border?.();
       control.onProgress?.({ stage: `decode at ${depth}`, step: step++, stepCount });
       session.reset();
       if (depth > 0) await session.feed(randomIds(depth));
-      const latencies = await decodeTokens(session, randomIds(1), settings.generateTokens);
+      const kernels = measurements.decodeKernels.get(depth) as number[];
+      const latencies = await decodeTokens(session, randomIds(1), settings.generateTokens, kernels);
       const totalMs = latencies.reduce((sum, latency) => sum + latency, 0);
       measurements.decode.get(depth)?.push((latencies.length / totalMs) * 1000);
       measurements.latencies.get(depth)?.push(...latencies);
@@ -237,8 +286,13 @@ async function timeDecode(session: TextSession, first: Int32Array, count: number
   return decodeTokens(session, first, count);
 }
 
-/** Milliseconds of each of `count` tokens: one pass and choosing the next token. */
-async function decodeTokens(session: TextSession, first: Int32Array, count: number): Promise<number[]> {
+/** Milliseconds of each of `count` tokens: one pass and choosing the next token. What the device's clock says of each goes to `kernels`. */
+async function decodeTokens(
+  session: TextSession,
+  first: Int32Array,
+  count: number,
+  kernels: number[] = [],
+): Promise<number[]> {
   const latencies: number[] = [];
   let next = first;
   for (let token = 0; token < count; token++) {
@@ -246,6 +300,7 @@ async function decodeTokens(session: TextSession, first: Int32Array, count: numb
     const logits = await session.feed(next);
     next = Int32Array.of(greedyToken(logits));
     latencies.push(performance.now() - startedAt);
+    if (session.kernelMs != null) kernels.push(session.kernelMs);
   }
   return latencies;
 }

@@ -22,6 +22,10 @@ export interface TextModel {
    * `others`, `kvCache` (docs/method.md).
    */
   bytesReadPerToken(depth: number): BytesReadPerToken;
+  /** Of a device with memory of its own: how long the weights took to get there. */
+  readonly uploadMs?: number;
+  /** Of such a device: how fast it moves its memory, bytes read and written together. */
+  measureBandwidth?(): Promise<{ bytesPerSecond: number; bufferBytes: number; passes: number }>;
   createSession(options?: { contextLength?: number }): Promise<TextSession>;
   close(): Promise<void>;
 }
@@ -32,6 +36,8 @@ export interface TextSession {
   readonly position: number;
   readonly contextLength: number;
   readonly cacheBytes: number;
+  /** Of the kernels of the last `feed`, all its chunks together, by the device's own clock; null or absent where there is none that tells. */
+  readonly kernelMs?: number | null;
   /**
    * Appends tokens and returns the logits after the last one, `[vocabularySize]` (valid until the next call). Throws DBellError `invalid-input`
    * when the tokens do not fit the context length, naming both.

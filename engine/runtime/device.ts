@@ -12,7 +12,19 @@ export interface Device {
   load(source: PackageSource, options: { activationBits: ActivationBits }): Promise<DeviceModel>;
 }
 
+/** How fast a device moves its own memory, bytes read and written together. */
+export interface DeviceBandwidth {
+  bytesPerSecond: number;
+  bufferBytes: number;
+  passes: number;
+}
+
 export interface DeviceModel {
+  /** Of a device with memory of its own: how long the weights took to get there. */
+  readonly uploadMs?: number;
+  /** Of such a device. Throws DBellError. */
+  measureBandwidth?(): Promise<DeviceBandwidth>;
+
   /** What computes, such as `avx512vnni`, `generic`, `float-avx2`. */
   readonly kernelPath: string;
   readonly tokensPerChunk: number;
@@ -27,6 +39,8 @@ export interface DeviceSession {
   readonly cacheBytes: number;
   /** Bytes of the buffers of a chunk. */
   readonly scratchBytes: number;
+  /** Of the kernels of the last `feed`, by the device's own clock; null where it has none that tells. */
+  readonly kernelMs?: number | null;
   /** Appends 1 … tokensPerChunk ids; with `logits` `[vocabularySize]` fills it after the last one. */
   feed(ids: Int32Array, logits: Float32Array | null): Promise<void>;
   /** Appends as many ids; natural-log losses of targets[i] after ids[0 … i]. */

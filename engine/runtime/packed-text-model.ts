@@ -68,6 +68,8 @@ class PackedTextModel implements TextModel {
   readonly kind = 'packed';
   readonly device: string;
   readonly kernelPath: string;
+  readonly uploadMs?: number;
+  readonly measureBandwidth?: TextModel['measureBandwidth'];
   readonly activationBits: ActivationBits;
   readonly vocabularySize: number;
   readonly contextLength: number;
@@ -88,6 +90,8 @@ class PackedTextModel implements TextModel {
     this.#properties = properties;
     this.device = device;
     this.kernelPath = model.kernelPath;
+    this.uploadMs = model.uploadMs;
+    if (model.measureBandwidth) this.measureBandwidth = () => model.measureBandwidth!();
     this.activationBits = properties.activationBits;
     this.vocabularySize = properties.vocabularySize;
     this.contextLength = properties.contextLength;
@@ -137,6 +141,7 @@ class PackedTextSession implements TextSession {
   readonly #properties: PackedProperties;
   readonly #onClose: () => void;
   readonly #logits: Float32Array;
+  #kernelMs: number | null = null;
   #isClosed = false;
 
   constructor(
@@ -158,6 +163,10 @@ class PackedTextSession implements TextSession {
     return this.#session.position;
   }
 
+  get kernelMs(): number | null {
+    return this.#kernelMs;
+  }
+
   get cacheBytes(): number {
     return this.#session.cacheBytes;
   }
@@ -171,11 +180,15 @@ class PackedTextSession implements TextSession {
       throw new DBellError('invalid-input', 'at least one token is needed to predict the next one');
     this.#checkIds(ids);
     this.#checkRoom(ids.length);
+    let kernelMs: number | null = 0;
     for (let begin = 0; begin < ids.length; begin += this.#tokensPerChunk) {
       if (begin > 0) await this.#pause();
       const end = Math.min(begin + this.#tokensPerChunk, ids.length);
       await this.#session.feed(ids.subarray(begin, end), end === ids.length ? this.#logits : null);
+      const chunkMs = this.#session.kernelMs ?? null;
+      kernelMs = kernelMs === null || chunkMs === null ? null : kernelMs + chunkMs;
     }
+    this.#kernelMs = kernelMs;
     return this.#logits;
   }
 

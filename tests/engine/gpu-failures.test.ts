@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { BenchmarkResult } from '../../engine/contract/measurement.ts';
 import { openPackage } from '../../engine/package/open.ts';
 import { parseDeviceChoice, resolveDevice } from '../../engine/runtime/devices.ts';
 import { createPackedTextModel } from '../../engine/runtime/packed-text-model.ts';
@@ -283,6 +284,45 @@ describe('the command line', () => {
       if (!adapters[number]!.isSoftware) return;
       expect(got.device).toContain('software adapter');
       expect(onDevice.stderr).toContain('times say nothing about a GPU');
+    },
+  );
+
+  test.skipIf(adapter === null)(
+    'a benchmark tells what the device does besides the time on the wall',
+    async () => {
+      const environment = { ...home, ...softwareAdapterEnvironment };
+      const lengths = [
+        '--prompt-tokens',
+        '4',
+        '--depths',
+        '0',
+        '--generate-tokens',
+        '4',
+        '--repetitions',
+        '1',
+      ];
+      const run = await runCli(
+        ['benchmark', packed, ...lengths, '--device', `gpu:${adapter}`, '--json'],
+        environment,
+      );
+      const result = onlyJson(run) as unknown as BenchmarkResult;
+      expect(result.deviceTimes!.uploadMs).toBeGreaterThan(0);
+      const { bytesPerSecond, method } = result.memoryBandwidth!;
+      expect(bytesPerSecond).toBeGreaterThan(1e6);
+      expect(method).toContain('copied to another');
+      const readPerToken = Object.values(result.bytesReadPerToken[0]!).reduce((sum, bytes) => sum + bytes, 0);
+      expect(result.memoryBandwidthShare[0]).toBeCloseTo(
+        (result.decodeTokensPerSecond[0]! * readPerToken) / bytesPerSecond,
+        6,
+      );
+      expect(result.memoryBytes).toMatchObject({ weights: expect.any(Number), scratch: expect.any(Number) });
+      const { prefillKernelMs, decodeKernelMs } = result.deviceTimes!;
+      // SwiftShader has a clock for kernels; they cannot take longer than the wall says.
+      expect(decodeKernelMs[0]).toBeGreaterThan(0);
+      expect(decodeKernelMs[0]).toBeLessThan(result.tokenLatencyMs.p99);
+      expect(prefillKernelMs[4]).toBeGreaterThan(0);
+      const onCpu = onlyJson(await runCli(['benchmark', packed, ...lengths, '--json'], environment));
+      expect(onCpu.deviceTimes).toBeNull();
     },
   );
 

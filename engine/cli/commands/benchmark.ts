@@ -99,6 +99,7 @@ export function describeBenchmark(result: BenchmarkResult): string {
       (a, b) => Number(a) - Number(b),
     );
   const speed = (value: number | undefined) => (value === undefined ? '–' : formatSpeed(value));
+  const time = (value: number | undefined) => (value === undefined ? '–' : formatDuration(value));
   const rows = [
     row('weight files', ({ modelBytes }) => formatBytes(modelBytes)),
     row('load', ({ loadMs }) => formatDuration(loadMs)),
@@ -122,6 +123,15 @@ export function describeBenchmark(result: BenchmarkResult): string {
           : `${(100 * memoryBandwidthShare[depth]).toFixed(0)}%`,
       ),
     ),
+    ...(subjects.some(({ deviceTimes }) => deviceTimes)
+      ? [row('upload', ({ deviceTimes }) => (deviceTimes ? formatDuration(deviceTimes.uploadMs) : '–'))]
+      : []),
+    ...lengths(({ deviceTimes }) => deviceTimes?.prefillKernelMs ?? {}).map((length) =>
+      row(`kernels of prefill ${length}`, ({ deviceTimes }) => time(deviceTimes?.prefillKernelMs[length])),
+    ),
+    ...lengths(({ deviceTimes }) => deviceTimes?.decodeKernelMs ?? {}).map((depth) =>
+      row(`kernels of a token at ${depth}`, ({ deviceTimes }) => time(deviceTimes?.decodeKernelMs[depth])),
+    ),
     row('first token', ({ timeToFirstTokenMs }) => formatDuration(timeToFirstTokenMs)),
     row('token p50', ({ tokenLatencyMs }) => formatDuration(tokenLatencyMs.p50)),
     row('token p95', ({ tokenLatencyMs }) => formatDuration(tokenLatencyMs.p95)),
@@ -138,7 +148,9 @@ export function describeBenchmark(result: BenchmarkResult): string {
   if (result.baselineProblem) notes.push(`the baseline was not measured: ${result.baselineProblem.message}`);
   if (result.memoryBandwidth)
     notes.push(
-      `memory: read at ${formatBytes(result.memoryBandwidth.bytesPerSecond)}/s in order by ${result.memoryBandwidth.threads} threads`,
+      result.memoryBandwidth.threads === 0
+        ? `memory of the device: copied at ${formatBytes(result.memoryBandwidth.bytesPerSecond)}/s, bytes read and written together`
+        : `memory: read at ${formatBytes(result.memoryBandwidth.bytesPerSecond)}/s in order by ${result.memoryBandwidth.threads} threads`,
     );
   return [
     table(

@@ -1,7 +1,7 @@
 import { ProtobufWriter } from './protobuf-writer.ts';
 
 /** Element types used here, with their numbers in onnx.proto's TensorProto.DataType. */
-const elementTypes = { float32: 1, int32: 6, int64: 7 } as const;
+const elementTypes = { float32: 1, uint8: 2, int32: 6, int64: 7 } as const;
 export type ElementType = keyof typeof elementTypes;
 
 /** A fixed extent, or the name of one that each run decides. */
@@ -79,7 +79,7 @@ export class GraphBuilder {
   constant(
     type: ElementType,
     shape: readonly number[],
-    data: Float32Array | Int32Array | BigInt64Array,
+    data: Float32Array | Int32Array | BigInt64Array | Uint8Array,
   ): string {
     const name = this.newValue('constant');
     const tensor = new ProtobufWriter();

@@ -4,7 +4,14 @@ import { chunkFields, type Kernel } from './kernels/kernel.ts';
 import { gpuLimits, neededLimits } from './limits.ts';
 
 /** Bits of GPUBufferUsage and GPUMapMode (WebGPU, sections 5.1 and 5.2): Dawn's Node package has them in no global. */
-export const usage = { mapRead: 1, copySource: 4, copyTarget: 8, uniform: 64, storage: 128 } as const;
+export const usage = {
+  mapRead: 1,
+  copySource: 4,
+  copyTarget: 8,
+  uniform: 64,
+  storage: 128,
+  queryResolve: 512,
+} as const;
 const mapRead = 1;
 
 /** What device memory is taken for. */
@@ -21,7 +28,11 @@ interface Pipeline {
 export class GpuContext {
   readonly device: GPUDevice;
   readonly label: string;
+  /** Computes on the processor. */
+  readonly isSoftware: boolean;
   readonly hasPackedDot: boolean;
+  /** The adapter tells when kernels began and ended. */
+  readonly hasTimestamps: boolean;
   /** Largest buffer that can be bound whole. */
   readonly maximumBindingBytes: number;
   /** Weights that are larger are cut by rows. */
@@ -39,6 +50,8 @@ export class GpuContext {
     this.#adapter = adapter;
     this.device = device;
     this.label = adapterLabel(adapter.description);
+    this.isSoftware = adapter.description.isSoftware;
+    this.hasTimestamps = device.features.has('timestamp-query');
     this.hasPackedDot = adapter.hasPackedDot && options.packedDot !== false;
     this.maximumBindingBytes = Math.min(
       device.limits.maxStorageBufferBindingSize,
@@ -70,9 +83,12 @@ export class GpuContext {
     const requiredLimits: Record<string, number> = {};
     for (const name of ['maxStorageBufferBindingSize', 'maxBufferSize'] as const)
       requiredLimits[name] = adapter.adapter.limits[name];
+    const requiredFeatures = (['timestamp-query'] as const).filter((name) =>
+      adapter.adapter.features.has(name),
+    );
     let device: GPUDevice;
     try {
-      device = await adapter.adapter.requestDevice({ requiredLimits });
+      device = await adapter.adapter.requestDevice({ requiredLimits, requiredFeatures });
     } catch (cause) {
       throw new DBellError('gpu-unavailable', `${label} gives no device: ${(cause as Error).message}`, {
         cause,

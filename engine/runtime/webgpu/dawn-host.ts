@@ -15,6 +15,8 @@ interface Dawn {
 /** A name that no adapter has: asked for it, Dawn answers with those that there are. */
 const noSuchAdapter = 'dbell: list adapters';
 const listed = /backend: '([^']+)', name: '([^']*)'/g;
+/** Times of kernels are else rounded to 0.1 ms, so that web pages cannot tell much from them. */
+const exactTimes = 'disable-dawn-features=timestamp_quantization';
 /** Dawn's backend that computes nothing. */
 const nullBackend = 'null';
 
@@ -67,7 +69,11 @@ async function list(dawn: Dawn): Promise<GpuAdapterDescription[]> {
 }
 
 async function open(dawn: Dawn, description: GpuAdapterDescription): Promise<OpenedAdapter> {
-  let gpu: GPU | null = dawn.create([`backend=${description.backend}`, `adapter=${description.name}`]);
+  let gpu: GPU | null = dawn.create([
+    `backend=${description.backend}`,
+    `adapter=${description.name}`,
+    exactTimes,
+  ]);
   const adapter = await gpu.requestAdapter();
   if (!adapter)
     throw new DBellError(

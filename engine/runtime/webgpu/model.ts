@@ -1,8 +1,9 @@
 import { DBellError } from '../../contract/errors.ts';
 import type { Activation } from '../../model/architecture.ts';
 import type { NativeBlock, NativeModelDescription } from '../../native/runtime.ts';
-import type { ActivationBits, DeviceModel, DeviceSession } from '../device.ts';
+import type { ActivationBits, DeviceBandwidth, DeviceModel, DeviceSession } from '../device.ts';
 import type { GpuContext } from './context.ts';
+import { measureCopyBandwidth } from './copy-bandwidth.ts';
 import type { GpuPackage } from './gpu-package.ts';
 import { gpuLimits } from './limits.ts';
 import { GpuSession } from './session.ts';
@@ -13,6 +14,7 @@ export class GpuModel implements DeviceModel {
   readonly kernelPath: string;
   readonly tokensPerChunk = gpuLimits.tokensPerChunk;
   readonly memoryBytes: Readonly<Record<string, number>>;
+  readonly uploadMs: number;
   readonly #context: GpuContext;
   readonly #weights: GpuWeights;
   readonly #activationBits: ActivationBits;
@@ -26,6 +28,7 @@ export class GpuModel implements DeviceModel {
     uploader: WeightUploader,
     weights: GpuWeights,
     activationBits: ActivationBits,
+    uploadMs: number,
     onClose: () => void,
   ) {
     this.#context = context;
@@ -33,6 +36,7 @@ export class GpuModel implements DeviceModel {
     this.#uploader = uploader;
     this.#onClose = onClose;
     this.#activationBits = activationBits;
+    this.uploadMs = uploadMs;
     this.kernelPath = kernelPathOf(context, activationBits);
     this.memoryBytes = { weights: uploader.bytes };
   }
@@ -48,9 +52,12 @@ export class GpuModel implements DeviceModel {
   ): Promise<GpuModel> {
     refuseUnsupported(source);
     const uploader = new WeightUploader(context, source);
+    const startedAt = performance.now();
     try {
       const weights = await context.checked('the weights', () => upload(uploader, source));
-      const model = new GpuModel(context, uploader, weights, activationBits, onClose);
+      await context.orLost(context.device.queue.onSubmittedWorkDone());
+      const uploadMs = performance.now() - startedAt;
+      const model = new GpuModel(context, uploader, weights, activationBits, uploadMs, onClose);
       // Compiles every kernel, so that the first token does not pay for it.
       const session = await model.createSession(1);
       session.close();
@@ -59,6 +66,10 @@ export class GpuModel implements DeviceModel {
       uploader.destroy();
       throw error;
     }
+  }
+
+  measureBandwidth(): Promise<DeviceBandwidth> {
+    return measureCopyBandwidth(this.#context);
   }
 
   createSession(contextLength: number): Promise<DeviceSession> {

@@ -2,6 +2,7 @@ import { DBellError } from '../../contract/errors.ts';
 import type { ActivationBits, DeviceSession } from '../device.ts';
 import { type BlockCache, blockSteps, embeddingSteps, headSteps, lossSteps } from './block-steps.ts';
 import { type GpuContext, readBack, UniformPages } from './context.ts';
+import { clockBytes, clockMs, KernelClock } from './kernel-clock.ts';
 import { gpuLimits } from './limits.ts';
 import { Program } from './program.ts';
 import { createScratch, type Scratch } from './scratch.ts';
@@ -21,6 +22,8 @@ export class GpuSession implements DeviceSession {
   readonly #activationBits: ActivationBits;
   readonly #scratch: Scratch;
   readonly #staging: GPUBuffer;
+  readonly #clock: KernelClock | null;
+  #kernelMs: number | null = null;
   #uniforms: UniformPages;
   #cache: BlockCache[] = [];
   #capacity = 0;
@@ -40,6 +43,7 @@ export class GpuSession implements DeviceSession {
     this.#uniforms = new UniformPages(context);
     this.#scratch = createScratch(context, weights, activationBits !== 16);
     const { logits, logitRows } = this.#scratch;
+    this.#clock = KernelClock.create(context);
     this.#staging = context.createStaging(stagingBytes(logits.stride, logitRows));
   }
 
@@ -66,7 +70,11 @@ export class GpuSession implements DeviceSession {
   }
 
   get scratchBytes(): number {
-    return this.#scratch.bytes + this.#staging.size + this.#uniforms.bytes;
+    return this.#scratch.bytes + this.#staging.size + this.#uniforms.bytes + (this.#clock?.bytes ?? 0);
+  }
+
+  get kernelMs(): number | null {
+    return this.#kernelMs;
   }
 
   async feed(ids: Int32Array, logits: Float32Array | null): Promise<void> {
@@ -122,6 +130,7 @@ export class GpuSession implements DeviceSession {
     this.#uniforms.destroy();
     this.#scratch.destroy();
     this.#context.destroyBuffer('scratch', this.#staging);
+    this.#clock?.destroy();
   }
 
   /** Submits a chunk through the blocks, and `headRows` of its rows through the head. */
@@ -136,10 +145,11 @@ export class GpuSession implements DeviceSession {
       this.#writeChunk(ids.length, headFirst, headRows);
       const encoder = device.createCommandEncoder();
       encoder.clearBuffer(scratch.inputs.status);
-      const pass = encoder.beginComputePass();
+      const pass = encoder.beginComputePass(this.#clock?.passDescriptor);
       programs.blocks.encode(pass, ids.length);
       if (headRows > 0) programs.head.encode(pass, headRows);
       pass.end();
+      this.#clock?.resolve(encoder);
       device.queue.submit([encoder.finish()]);
     });
   }
@@ -165,16 +175,18 @@ export class GpuSession implements DeviceSession {
   async #read(words: number, from: GPUBuffer = this.#scratch.logits.buffer): Promise<Float32Array> {
     const { device } = this.#context;
     const encoder = device.createCommandEncoder();
-    encoder.copyBufferToBuffer(this.#scratch.inputs.status, 0, this.#staging, 0, 4);
-    if (words > 0) encoder.copyBufferToBuffer(from, 0, this.#staging, 4, 4 * words);
+    encoder.copyBufferToBuffer(this.#scratch.inputs.status, 0, this.#staging, statusAt, 4);
+    this.#clock?.copyTo(encoder, this.#staging, 0);
+    if (words > 0) encoder.copyBufferToBuffer(from, 0, this.#staging, valuesAt, 4 * words);
     device.queue.submit([encoder.finish()]);
-    const bytes = await readBack(this.#context, this.#staging, 4 + 4 * words);
-    if (new Uint32Array(bytes, 0, 1)[0] !== 0)
+    const bytes = await readBack(this.#context, this.#staging, valuesAt + 4 * words);
+    this.#kernelMs = this.#clock ? clockMs(bytes) : null;
+    if (new Uint32Array(bytes, statusAt, 1)[0] !== 0)
       throw new DBellError(
         'invalid-package',
         'an input of a linear is not finite; the package is damaged (--device cpu names the linear)',
       );
-    return new Float32Array(bytes, 4, words);
+    return new Float32Array(bytes, valuesAt, words);
   }
 
   #built(): { scratch: Scratch; programs: Programs } {
@@ -250,9 +262,12 @@ export class GpuSession implements DeviceSession {
   }
 }
 
-/** Status, then logits or losses. */
+/** In what is read back: the clock's times, the status, then logits or losses. */
+const statusAt = clockBytes;
+const valuesAt = clockBytes + 4;
+
 function stagingBytes(vocabulary: number, logitRows: number): number {
-  return 4 + 4 * Math.max(logitRows * vocabulary, gpuLimits.tokensPerChunk);
+  return valuesAt + 4 * Math.max(logitRows * vocabulary, gpuLimits.tokensPerChunk);
 }
 
 function takeFinite(values: Float32Array, target: Float32Array): void {

@@ -15,7 +15,7 @@ const gpuLimits = { perplexityDifference: 0.002, beyondWeightsAndCacheBytes: 128
 
 /** Models, the windows that their perplexity takes on an adapter that computes on the processor, and tokens chosen greedily. */
 const compared: Readonly<Record<string, { windows: number; greedyTokens: number }>> = {
-  'stories260k-hf': { windows: 32, greedyTokens: 64 },
+  'stories260k-hf': { windows: 12, greedyTokens: 48 },
   'dbell-stories-7m': { windows: 4, greedyTokens: 24 },
 };
 const promptTokens = 12;

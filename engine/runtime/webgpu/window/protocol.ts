@@ -1,5 +1,5 @@
 import type { ErrorPayload } from '../../../contract/error-payload.ts';
-import type { ActivationBits } from '../../device.ts';
+import type { ActivationBits, DeviceBandwidth } from '../../device.ts';
 import type { GpuAdapterDescription, ListedAdapter } from '../adapters.ts';
 import type { GpuPackage } from '../gpu-package.ts';
 
@@ -14,6 +14,7 @@ export interface SessionState {
   position: number;
   cacheBytes: number;
   scratchBytes: number;
+  kernelMs: number | null;
 }
 
 export interface WindowCalls {
@@ -26,6 +27,7 @@ export interface WindowCalls {
       kernelPath: string;
       tokensPerChunk: number;
       memoryBytes: Record<string, number>;
+      uploadMs: number;
     };
   };
   'create-session': {
@@ -44,6 +46,7 @@ export interface WindowCalls {
     input: { session: number; chunkRows: number; firstRow: number; count: number };
     result: Float32Array;
   };
+  'measure-bandwidth': { input: { model: number }; result: DeviceBandwidth };
   reset: { input: { session: number }; result: null };
   'close-session': { input: { session: number }; result: null };
   'close-model': { input: { model: number }; result: null };

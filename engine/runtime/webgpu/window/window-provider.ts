@@ -27,7 +27,12 @@ const fromWindowSchema = z.union([
 
 const floats = z.instanceof(Float32Array);
 const itemised = z.record(z.string(), z.number().nonnegative());
-const state = z.object({ position: id, cacheBytes: id, scratchBytes: id });
+const state = z.object({
+  position: id,
+  cacheBytes: id,
+  scratchBytes: id,
+  kernelMs: z.number().nonnegative().nullable(),
+});
 const adapter = z.object({ name: z.string(), backend: z.string(), isSoftware: z.boolean() });
 /** What the window may answer: its page shows nothing of others, but a renderer is trusted less than this process. */
 const results: { [N in keyof WindowCalls]: z.ZodType<WindowCalls[N]['result']> } = {
@@ -38,11 +43,13 @@ const results: { [N in keyof WindowCalls]: z.ZodType<WindowCalls[N]['result']> }
     kernelPath: z.string(),
     tokensPerChunk: z.int().positive(),
     memoryBytes: itemised,
+    uploadMs: z.number().nonnegative(),
   }),
   'create-session': z.object({ session: id, state }),
   feed: z.object({ logits: floats.nullable(), state }),
   losses: z.object({ losses: floats, state }),
   'chunk-logits': floats,
+  'measure-bandwidth': z.object({ bytesPerSecond: z.number().positive(), bufferBytes: id, passes: id }),
   reset: z.null(),
   'close-session': z.null(),
   'close-model': z.null(),
@@ -174,6 +181,7 @@ async function loadInWindow(
       const created = await connection.call('create-session', { model, contextLength });
       return new WindowSession(connection, created.session, vocabularySize, created.state);
     },
+    measureBandwidth: () => connection.call('measure-bandwidth', { model }),
     close: () => forget(connection.call('close-model', { model })),
   };
 }
@@ -201,6 +209,10 @@ class WindowSession implements DeviceSession {
 
   get scratchBytes(): number {
     return this.#state.scratchBytes;
+  }
+
+  get kernelMs(): number | null {
+    return this.#state.kernelMs;
   }
 
   async feed(ids: Int32Array, logits: Float32Array | null): Promise<void> {

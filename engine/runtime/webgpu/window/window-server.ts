@@ -41,9 +41,15 @@ export function serveWindow(port: Port, host: GpuHost, more: Record<string, Wind
     'describe-adapters': () => provider.describeAdapters(),
     async load({ adapter, package: sent, activationBits }, tools) {
       const model = await provider.load(adapter, tools.open(sent), activationBits);
-      const { kernelPath, tokensPerChunk, memoryBytes } = model;
+      const { kernelPath, tokensPerChunk, memoryBytes, uploadMs = 0 } = model;
       const { vocabularySize } = sent.description;
-      return { model: keep(models, { model, vocabularySize }), kernelPath, tokensPerChunk, memoryBytes };
+      return {
+        model: keep(models, { model, vocabularySize }),
+        kernelPath,
+        tokensPerChunk,
+        memoryBytes,
+        uploadMs,
+      };
     },
     async 'create-session'({ model, contextLength }) {
       const { model: loaded, vocabularySize } = of(models, model);
@@ -65,6 +71,11 @@ export function serveWindow(port: Port, host: GpuHost, more: Record<string, Wind
       const logits = new Float32Array(count * vocabularySize);
       await session.chunkLogits(chunkRows, firstRow, logits);
       return logits;
+    },
+    async 'measure-bandwidth'({ model }) {
+      const measured = await of(models, model).model.measureBandwidth?.();
+      if (!measured) throw new DBellError('internal', 'this device measures no memory');
+      return measured;
     },
     async reset({ session }) {
       of(sessions, session).session.reset();
@@ -134,6 +145,6 @@ function of<T>(map: Map<number, T>, id: number): T {
   return found;
 }
 
-function stateOf({ position, cacheBytes, scratchBytes }: DeviceSession): SessionState {
-  return { position, cacheBytes, scratchBytes };
+function stateOf({ position, cacheBytes, scratchBytes, kernelMs = null }: DeviceSession): SessionState {
+  return { position, cacheBytes, scratchBytes, kernelMs };
 }
