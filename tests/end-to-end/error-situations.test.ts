@@ -95,35 +95,40 @@ describe.skipIf(browserPath === null)(
         await new Wizard(page).next();
       }, workTimeoutMs);
 
-      test('a size that no recipe reaches', async () => {
-        const wizard = new Wizard(page);
-        await wizard.start();
-        await page
-          .getByRole('button', { name: /dbell-stories-7m/ })
-          .first()
-          .click();
-        await wizard.next();
-        await wizard.chooseGoal('Fits in a given size');
-        await page.getByLabel('Largest weight file').fill('1');
-        const field = page.getByLabel('Largest weight file');
-        const problem = () => new CalibrationPage(page).problemOf(field);
-        const next = page.getByRole('button', { name: 'Continue' });
-        await expect
-          .poll(problem, { timeout: workTimeoutMs })
-          .toMatch(/^No recipe makes this model that small; the smallest weight file has [\d.]+\sMB\.$/);
-        expect(await next.isDisabled()).toBe(true);
-        // No way around the button either: there is no recipe that would be taken instead.
-        await page.goto(`${studio.origin}/#/new/calibration`);
-        await page.getByRole('heading', { name: 'What do you need?' }).waitFor();
-        await field.fill('0');
-        await expect.poll(problem).toBe('0 is too small; give a whole number from 1 to 1,000,000.');
-        expect(await next.isDisabled()).toBe(true);
-        expect(await field.inputValue()).toBe('0');
-        expect(await checkScreen(page, 'goal-refused', 'light-1280')).toEqual([]);
-        await field.fill('8');
-        await expect.poll(() => next.isEnabled(), { timeout: workTimeoutMs }).toBe(true);
-        expect(await problem()).toBe('');
-      });
+      test(
+        'a size that no recipe reaches',
+        async () => {
+          const wizard = new Wizard(page);
+          await wizard.start();
+          await page
+            .getByRole('button', { name: /dbell-stories-7m/ })
+            .first()
+            .click();
+          await wizard.next();
+          await wizard.chooseGoal('Fits in a given size');
+          await page.getByLabel('Largest weight file').fill('1');
+          const field = page.getByLabel('Largest weight file');
+          const problem = () => new CalibrationPage(page).problemOf(field);
+          const next = page.getByRole('button', { name: 'Continue' });
+          await expect
+            .poll(problem, { timeout: workTimeoutMs })
+            .toMatch(/^No recipe makes this model that small; the smallest weight file has [\d.]+\sMB\.$/);
+          expect(await next.isDisabled()).toBe(true);
+          // No way around the button either: there is no recipe that would be taken instead.
+          await page.goto(`${studio.origin}/#/new/calibration`);
+          await page.getByRole('heading', { name: 'What do you need?' }).waitFor();
+          await page.waitForURL(/#\/new\/goal$/);
+          await field.fill('0');
+          await expect.poll(problem).toBe('0 is too small; give a whole number from 1 to 1,000,000.');
+          expect(await next.isDisabled()).toBe(true);
+          expect(await field.inputValue()).toBe('0');
+          expect(await checkScreen(page, 'goal-refused', 'light-1280')).toEqual([]);
+          await field.fill('8');
+          await expect.poll(() => next.isEnabled(), { timeout: workTimeoutMs }).toBe(true);
+          expect(await problem()).toBe('');
+        },
+        workTimeoutMs,
+      );
 
       test('a field of the recipe out of its range', async () => {
         const wizard = new Wizard(page);

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { browserPath } from './browser.ts';
 import { CalibrationPage } from './calibration-page.ts';
 import { RunsPage, Wizard, workTimeoutMs } from './pages.ts';
-import { checkScreen } from './screen-check.ts';
+import { checkScreen, screenVariants } from './screen-check.ts';
 import { fillHistory, runOf } from './seeded-history.ts';
 import { windowsForTests } from './windows.ts';
 
@@ -15,11 +15,59 @@ const timed = (recipe: string, decodeTokensPerSecond: number, benchmarkStable: n
     metrics: { storedBitsPerWeight: 4, decodeTokensPerSecond, benchmarkStable },
   });
 
+/** Figures of one subject of a benchmark, as the engine writes them. */
+const subject = (speed: number, stable: boolean, recipe: string | null) => ({
+  ...{ model: '/models/dbell-stories-7m', recipe, device: 'cpu', kernelPath: 'avx2', activationBits: 8 },
+  prefillTokensPerSecond: { 128: 12 * speed, 512: 9 * speed },
+  decodeTokensPerSecond: { 0: speed, 256: 0.8 * speed },
+  ...{ timeToFirstTokenMs: 12, tokenLatencyMs: { p50: 2, p95: 3, p99: 9 }, loadMs: 30 },
+  ...{ peakRssBytes: 9e7, modelBytes: 7e6, memoryBytes: { weights: 7e6, kvCache: 1e6 } },
+  ...{ stable, stabilityNotes: stable ? [] : ['decode at 0: repetitions differ by 31%'] },
+  conditions: {
+    prefillRepetitionsTokensPerSecond: {
+      128: [10 * speed, 12 * speed, 13 * speed],
+      512: [8 * speed, 9 * speed, 10 * speed],
+    },
+    decodeRepetitionsTokensPerSecond: {
+      0: [0.7 * speed, speed, 1.3 * speed],
+      256: [0.75 * speed, 0.8 * speed, 0.9 * speed],
+    },
+  },
+});
+
 /** What is shown belongs to what is chosen, covers what it says, and is marked where it cannot be relied on. */
 describe.skipIf(browserPath === null)('what is told', () => {
   const studio = windowsForTests((opened) => {
-    fillHistory(opened.home, [timed('gptq-4', 300, 1), timed('rtn-4', 900, 0)]);
+    const { metrics, ...run } = timed('rtn-4', 900, 0);
+    const benchmark = {
+      ...subject(900, false, 'rtn-4'),
+      baseline: subject(310, true, null),
+      runId: run.runId,
+    };
+    fillHistory(opened.home, [timed('gptq-4', 300, 1), { ...run, metrics, results: { benchmark } }]);
   });
+
+  test.each(screenVariants)(
+    'an unstable benchmark is marked in its report: $theme, $width × $height',
+    async ({ theme, width, height }) => {
+      const page = await studio.open({ theme, width, height });
+      await page.goto(`${studio.origin}/#/runs/run-rtn-4`);
+      const charts = page.getByRole('heading', { name: 'Decode', exact: true });
+      await charts.waitFor({ timeout: workTimeoutMs });
+      await page.getByText(/^≈900\stok\/s$/).waitFor();
+      await page.getByText(/^≈2\.90× the baseline$/).waitFor();
+      await page.getByRole('columnheader', { name: 'dbell-stories-7m (full precision)' }).waitFor();
+      await page.getByText(/^Decode: writing, one token after the other\./).waitFor();
+      await charts.scrollIntoViewIfNeeded();
+      await charts.evaluate((heading) => heading.scrollIntoView({ block: 'start' }));
+      // Only what is beside the places and above the strip has moved.
+      expect(await page.evaluate(() => document.documentElement.scrollTop + document.body.scrollTop)).toBe(0);
+      expect(await checkScreen(page, 'benchmark-report', `${theme}-${width}`)).toEqual([]);
+      expect(studio.faults()).toEqual([]);
+      await page.close();
+    },
+    workTimeoutMs,
+  );
 
   test(
     'an unstable speed is marked wherever it stands, and is not called the fastest while there is a stable one',

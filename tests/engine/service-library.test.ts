@@ -1,9 +1,20 @@
-import { cpSync, mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Client, createClient } from '../../engine/contract/client.ts';
+import { quantizeInputSchema } from '../../engine/contract/quantization.ts';
 import { childProcessHost } from '../../engine/service/process-host.ts';
+import { createRunFile } from '../../engine/service/run-file.ts';
 import { createService, type Service } from '../../engine/service/service.ts';
 import { bundled } from '../assets.ts';
 
@@ -88,6 +99,38 @@ test('a place is suggested that neither a package nor unfinished work has', asyn
     path.join(models, 'My-Model-v2-grid-4+residual-5'),
   );
   rmSync(models, { recursive: true });
+});
+
+test('whether a package can appear at a place is told beforehand, as an error of the field', async () => {
+  const check = (out: string, model: string = bundled.model) =>
+    client.call('outputs.check', { model, recipe: 'rtn-8', calibration: { bundled: 'general' }, out });
+  const free = path.join(folder, 'free');
+  expect(await check(free)).toEqual({ isUnfinished: false });
+  // Nothing was begun by asking.
+  expect(existsSync(`${free}.partial`)).toBe(false);
+  const taken = path.join(folder, 'taken');
+  mkdirSync(taken);
+  await expect(check(taken)).rejects.toMatchObject({ code: 'output-exists', field: 'output' });
+  await expect(check(path.join(bundled.model, 'inside'))).rejects.toMatchObject({
+    code: 'invalid-input',
+    field: 'output',
+  });
+  await expect(check('/'.padEnd(5000, 'x'))).rejects.toMatchObject({
+    code: 'invalid-input',
+    field: 'output',
+  });
+  await expect(check(free, '')).rejects.not.toHaveProperty('field', 'output');
+  const input = quantizeInputSchema.parse({
+    ...{ model: bundled.model, recipe: 'rtn-8', calibration: { bundled: 'general' }, out: free },
+  });
+  mkdirSync(`${free}.partial`);
+  createRunFile(`${free}.partial`, {
+    ...{ version: 1, runId: 'begun', createdAt: new Date().toISOString(), attempts: 0, peakRssBytes: 0 },
+    input,
+  });
+  expect(await check(free)).toEqual({ isUnfinished: true });
+  rmSync(`${free}.partial`, { recursive: true });
+  rmSync(taken, { recursive: true });
 });
 
 test('packages are found by the history and in their folder, with what is wrong with them', async () => {
