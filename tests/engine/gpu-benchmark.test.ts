@@ -45,7 +45,7 @@ test.skipIf(adapter === null)(
     ])
       expect(speed).toBeGreaterThan(0);
     expect(session.cacheBytes).toBeGreaterThan(0);
-  expect(context.memoryBytes.cache).toBe(0);
+    expect(context.memoryBytes.cache).toBe(0);
     expect(model.memoryBytes.weights).toBeGreaterThanOrEqual(bytesPerToken(source));
     expect(model.memoryBytes.weights).toBeLessThan(2 * bytesPerToken(source));
     model.close();
