@@ -5,9 +5,11 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Client, createClient } from '../../engine/contract/client.ts';
 import type { ServiceEvent } from '../../engine/contract/events.ts';
 import { limits } from '../../engine/contract/limits.ts';
+import { SeededRandom } from '../../engine/model/seeded-random.ts';
 import { childProcessHost } from '../../engine/service/process-host.ts';
 import { createService, type Service } from '../../engine/service/service.ts';
 import { bundled } from '../assets.ts';
+import { lowBitGguf } from './model-low-bit-support.ts';
 
 /** What a window needs beyond what a terminal does. */
 
@@ -130,6 +132,27 @@ test('who comes late hears of a job what its events told', async () => {
   expect(query?.channelMaxima?.after).not.toEqual(query?.channelMaxima?.before);
   expect(Math.max(...(query?.channelMaxima?.before ?? []))).toBeGreaterThan(0);
 }, 60_000);
+
+test('a package that will be larger than its model is told of beforehand', async () => {
+  const model = path.join(mkdtempSync(path.join(os.tmpdir(), 'dbell-larger-')), 'ternary.gguf');
+  writeFileSync(model, lowBitGguf('TQ1_0', new SeededRandom(5)));
+  const problemsOf = async (recipe: string) => {
+    const { problems } = await client.call('estimate', { model, recipe, measureSpeed: false });
+    return problems.filter(({ code }) => code === 'larger-than-original');
+  };
+  // Of 1.7 bits a weight, written with 8.
+  expect(await problemsOf('rtn-8')).toEqual([
+    {
+      severity: 'warning',
+      code: 'larger-than-original',
+      message: expect.stringMatching(
+        /^the weight file will be larger than the model’s own: [\d.]+ kB, not [\d.]+ kB;/,
+      ),
+    },
+  ]);
+  expect(await problemsOf('rtn-1')).toEqual([]);
+  rmSync(path.dirname(model), { recursive: true });
+});
 
 test('the sizes of all recipes are those of their estimates', async () => {
   const { sizes } = await client.call('recipeSizes', { model: bundled.model });

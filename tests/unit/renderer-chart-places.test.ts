@@ -55,14 +55,15 @@ test('no value covers another, nor anything that is drawn of another bar', () =>
 
 test('the axis of ratios ends where the points do, and no further than matters', () => {
   expect(ratioAxisEnd([1.02, 1.4, 1.9], 2)).toBeCloseTo(2.76);
-  expect(ratioAxisEnd([1.02, 5], 2)).toBeCloseTo(5.75);
+  expect(ratioAxisEnd([1.02, 3], 2)).toBeCloseTo(3.45);
   // One recipe that is all broken does not press the others to the bottom.
-  expect(ratioAxisEnd([1.02, 1425], 2)).toBe(10);
+  expect(ratioAxisEnd([1.02, 1425], 2)).toBe(7);
   expect(ratioAxisEnd([], 2)).toBeCloseTo(2.76);
 });
 
 test('its ticks are ratios that verdicts are about, with room between them', () => {
   expect(ratioTicks(2.76)).toEqual([1, 1.25, 1.5, 2]);
+  expect(ratioTicks(4)).toEqual([1, 1.25, 1.5, 2, 3]);
   expect(ratioTicks(10)).toEqual([1, 1.25, 2, 3, 5, 10]);
   expect(ratioTicks(100)).toEqual([1, 1.5, 3, 5, 10, 20, 50, 100]);
 });

@@ -4,7 +4,7 @@
 export const leastRatio = 0.9;
 
 /** How many times the worst ratio that is still degraded: beyond it one kind of broken text is like another, and would take the room of those that are not broken. */
-const reachOfDegraded = 5;
+const reachOfDegraded = 3.5;
 
 /** Above the highest point, for its mark. */
 const roomAbove = 1.15;
