@@ -3,7 +3,7 @@ import { didYouMean } from '../contract/nearest-names.ts';
 
 /**
  * Commander's command with the project's own answer to a mistyped name. What was mistyped is told before what is missing: a required option that was meant by it
- * is no news. The four methods are those that Commander calls for these cases; `cli-usage.test.ts` notices when it stops.
+ * is no news. The methods without `override` are those that Commander calls for these cases; `cli-usage.test.ts` notices when it stops.
  */
 export class DBellCommand extends Command {
   override createCommand(name?: string): Command {
@@ -29,6 +29,15 @@ export class DBellCommand extends Command {
     return this.error(`error: required option '${option.flags}' not specified`, {
       code: 'commander.missingMandatoryOptionValue',
     });
+  }
+
+  /** `help COMMAND`. */
+  _dispatchHelpCommand(name?: string): never {
+    if (name === undefined) return this.help();
+    const found = this.commands.find((command) => command.name() === name);
+    if (found) return found.help();
+    this.args = [name];
+    return this.unknownCommand();
   }
 
   #refuse(kind: 'option' | 'command', name: string, proposal: string): never {

@@ -6,6 +6,7 @@ const readOnlyCodes = new Set(['EROFS', 'EACCES', 'EPERM']);
 
 /** What is wrong with a path itself. */
 const pathProblems: Readonly<Record<string, string>> = {
+  EEXIST: 'something of that name, but of another kind, stands there; choose another path',
   ENOTDIR: 'a part of the path is a file, not a folder; choose another path',
   EISDIR: 'it is a folder, not a file; choose another path',
   ENAMETOOLONG: 'the name is too long; choose a shorter one',
@@ -41,7 +42,10 @@ export function fileError(cause: unknown, action: string, path: string): DBellEr
     );
   }
   if (code === 'ENOENT') {
-    return new DBellError('not-found', `${path}: could not ${action}: it does not exist`, { cause });
+    const reason = action.startsWith('create')
+      ? 'the folder above it does not exist, or its file system keeps no files of yours (ENOENT)'
+      : 'it does not exist';
+    return new DBellError('not-found', `${path}: could not ${action}: ${reason}`, { cause });
   }
   const known = code === null ? undefined : pathProblems[code];
   if (known !== undefined)

@@ -3,6 +3,7 @@ import path from 'node:path';
 import type { TokenWindows } from '../calibration/windows.ts';
 import type { EmbeddingBits } from '../contract/common.ts';
 import { DBellError } from '../contract/errors.ts';
+import { formatBytes } from '../contract/number-format.ts';
 import { fileError } from '../files/errors.ts';
 import { freeBytes, nearestExistingFolder } from '../files/free-space.ts';
 import type { ModelSource } from '../model/source.ts';
@@ -107,7 +108,7 @@ function checkDisk(
   if (needed > free) {
     throw new DBellError(
       'disk-full',
-      `${folder} has ${megabytes(free)} free, the job needs ${megabytes(needed)} (hidden states ${megabytes(diskBytes.hiddenStates)}, ` +
+      `${folder} has ${formatBytes(free)} free, the job needs ${megabytes(needed)} (hidden states ${megabytes(diskBytes.hiddenStates)}, ` +
         `states between stages ${megabytes(diskBytes.stageStates)}, package ${megabytes(diskBytes.package)}); make room, use fewer windows, or choose another volume`,
     );
   }

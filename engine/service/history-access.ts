@@ -40,18 +40,24 @@ export function createHistoryAccess(
       return otherwise;
     }
   };
-  const change = (action: (history: History) => void) => {
-    attempt(undefined, (opened) => {
+  const change = (action: (history: History) => void): boolean =>
+    attempt(false, (opened) => {
       action(opened);
       callbacks.changed();
+      return true;
     });
-  };
   return {
     open,
     runs: {
-      begin: (run) => change((opened) => opened.begin(run)),
-      finish: (runId, outcome) => change((opened) => opened.finish(runId, outcome)),
-      fail: (runId, error) => change((opened) => opened.fail(runId, error)),
+      begin: (run) => {
+        change((opened) => opened.begin(run));
+      },
+      finish: (runId, outcome) => {
+        change((opened) => opened.finish(runId, outcome));
+      },
+      fail: (runId, error) => {
+        change((opened) => opened.fail(runId, error));
+      },
       record: (run, facts) => change((opened) => opened.record(run, facts)),
       unfinishedFor: (out) => attempt(null, (opened) => opened.unfinishedFor(out)),
     },

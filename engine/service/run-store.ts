@@ -8,8 +8,8 @@ export interface RunStore {
   finish(runId: string, outcome: RunOutcome): void;
   /** `stopped` for that code, else `failed`. */
   fail(runId: string, error: ErrorPayload): void;
-  /** A measurement, whole at once. */
-  record(run: RunBeginning, facts: RunFacts): void;
+  /** A measurement, whole at once. Whether the history has it now. */
+  record(run: RunBeginning, facts: RunFacts): boolean;
   /** A quantization into this folder that never reported its end; null where there is none. */
   unfinishedFor(out: string): UnfinishedRun | null;
 }

@@ -59,7 +59,9 @@ test('a run that is interrupted while its text is written, and again while it qu
   const writing = startCli([...args(parts), '--events'], environment);
   await writing.until('"stage":"write text"');
   writing.child.kill('SIGINT');
-  expect((await writing.done).exitCode).toBe(130);
+  const stopped = await writing.done;
+  expect(stopped.exitCode).toBe(130);
+  expect(stopped.stderr).toContain(`Go on with: npx dbell resume ${parts}`);
   const quantizing = startCli(['resume', parts, '--events'], environment);
   await quantizing.until('"type":"job-layer"');
   // The text is complete by now, and is not written once more.

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
@@ -194,6 +194,31 @@ describe('perplexity', () => {
       environment,
     );
     expect(stdout).toMatch(/^perplexity +\d+\.\d+ \(126 tokens, context 64\)$/m);
+  });
+
+  test('stands without a run where the history cannot be kept, with the reason', async () => {
+    const home = path.join(folder, 'a-file');
+    writeFileSync(home, 'precious');
+    const result = await runCli(
+      [
+        'perplexity',
+        bundled.model,
+        '--text',
+        'bundled:stories-validation',
+        '--context',
+        '32',
+        '--windows',
+        '1',
+        '--json',
+      ],
+      { DBELL_HOME: home },
+    );
+    expect(result.exitCode).toBe(0);
+    expect(onlyJson(result)).toMatchObject({ tokens: 31, runId: null });
+    expect(result.stderr).toMatch(
+      /^warning: this run is missing in the history: .*a-file.*of another kind, stands there/m,
+    );
+    expect(readFileSync(home, 'utf8')).toBe('precious');
   });
 
   test.each([

@@ -41,6 +41,16 @@ test.each([
   expect(result.stderr).toContain(expected);
 });
 
+test('help explains a command, and an unknown one is no success', async () => {
+  expect(await runCli(['help', 'verify'])).toMatchObject({
+    exitCode: 0,
+    stdout: expect.stringContaining('Usage: dbell verify'),
+  });
+  const unknown = await runCli(['help', 'verifi']);
+  expect(unknown).toMatchObject({ exitCode: 2, stdout: '' });
+  expect(unknown.stderr).toContain("unknown command 'verifi'; did you mean verify?");
+});
+
 test('what is missing is told where nothing was mistyped', async () => {
   const result = await runCli(['quantize', 'model', '--out', 'x']);
   expect(result.stderr).toMatch(/^error: required option '--recipe <name>' not specified/);

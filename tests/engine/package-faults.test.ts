@@ -236,7 +236,7 @@ describe('the file layer', () => {
 
   test('a missing folder is named', () => {
     expect(() => writeFileAtomically(path.join(folder, 'none', 'x'), '')).toThrow(
-      /could not create: it does not exist/,
+      /could not create: the folder above it does not exist/,
     );
   });
 

@@ -11,8 +11,9 @@ import {
   benchmarkSettingsSchema,
   type MemoryBandwidth,
   type PerplexityInput,
+  type PerplexityResult,
 } from '../../contract/measurement.ts';
-import type { QualityInput } from '../../contract/quality.ts';
+import type { QualityInput, QualityResult } from '../../contract/quality.ts';
 import { bandwidthShare } from '../../measure/bandwidth-share.ts';
 import type { RunStore } from '../run-store.ts';
 import {
@@ -38,9 +39,10 @@ export function perplexityJob(runs: RunStore, input: PerplexityInput): JobDefini
     subject: readOnlySubject(input.model),
     async run({ runTask }) {
       const { identity, ...measured } = await runTask('perplexity', input);
-      const result = { ...measured, runId };
+      const result: PerplexityResult = { ...measured, runId };
+      // A run that the history could not take has no id to be asked for.
       if (runId !== null) {
-        runs.record(
+        const isKept = runs.record(
           {
             runId,
             kind: 'perplexity',
@@ -56,6 +58,7 @@ export function perplexityJob(runs: RunStore, input: PerplexityInput): JobDefini
             results: toJson({ perplexity: result }),
           },
         );
+        if (!isKept) result.runId = null;
       }
       return result;
     },
@@ -73,9 +76,10 @@ export function qualityJob(runs: RunStore, input: QualityInput): JobDefinition<'
     subject: readOnlySubject(input.model, input.against),
     async run({ runTask }) {
       const { identity, ...measured } = await runTask('quality', input);
-      const result = { ...measured, runId };
+      const result: QualityResult = { ...measured, runId };
+      // A run that the history could not take has no id to be asked for.
       if (runId !== null) {
-        runs.record(
+        const isKept = runs.record(
           {
             runId,
             kind: 'quality',
@@ -91,6 +95,7 @@ export function qualityJob(runs: RunStore, input: QualityInput): JobDefinition<'
             results: toJson({ quality: result }),
           },
         );
+        if (!isKept) result.runId = null;
       }
       return result;
     },
@@ -120,8 +125,9 @@ export function benchmarkJob(
         baseline === undefined ? undefined : { model: baseline, isOptional: false },
         runId,
       );
+      // A run that the history could not take has no id to be asked for.
       if (runId !== null) {
-        runs.record(
+        const isKept = runs.record(
           {
             runId,
             kind: 'benchmark',
@@ -137,11 +143,12 @@ export function benchmarkJob(
             results: toJson({ benchmark: result }),
           },
         );
+        if (!isKept) result.runId = null;
       }
       if (stopped)
         throw new DBellError(
           'stopped',
-          `stopped before ${baseline} was measured${runId === null ? '' : `; what was measured of ${result.model} is kept as run ${runId}`}`,
+          `stopped before ${baseline} was measured${result.runId === null ? '' : `; what was measured of ${result.model} is kept as run ${result.runId}`}`,
         );
       return result;
     },

@@ -110,12 +110,23 @@ export function quantizeJob(runs: RunStore, request: QuantizeJobInput): JobDefin
         return result;
       } catch (error) {
         if (runId !== null) runs.fail(runId, toErrorPayload(error));
+        // Ended before the history knew of it, as while the model wrote its own calibration text: what is written is kept.
+        else if (hasRunFileOf(request)) job.setResumable(input.out);
         const isGone = !existsSync(workFolderOf(input.out)) && !existsSync(input.out);
         if (isGone || toErrorPayload(error).code === 'invalid-checkpoint') job.setResumable(null);
         throw error;
       }
     },
   };
+}
+
+/** Whether the work folder is that of this very run. */
+function hasRunFileOf({ input, runId }: QuantizeJobInput): boolean {
+  try {
+    return readRunFile(workFolderOf(input.out))?.runId === runId;
+  } catch {
+    return false;
+  }
 }
 
 /** In the order in which `run` and `followUp` do them. */

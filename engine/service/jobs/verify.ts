@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import path from 'node:path';
-import type { VerifyInput } from '../../contract/quantization.ts';
+import type { VerifyInput, VerifyResult } from '../../contract/quantization.ts';
 import type { RunStore } from '../run-store.ts';
 import { fingerprintsOf, identityMetrics, toJson } from '../runs.ts';
 import { type JobDefinition, readOnlySubject } from './job.ts';
@@ -16,9 +16,10 @@ export function verifyJob(runs: RunStore, { remember, ...input }: VerifyInput): 
     subject: readOnlySubject(input.package, ...(input.against === undefined ? [] : [input.against])),
     async run({ runTask }) {
       const { identity, recipe, activationBits, ...found } = await runTask('verify', input);
-      const result = { ...found, runId };
+      const result: VerifyResult = { ...found, runId };
+      // A run that the history could not take has no id to be asked for.
       if (runId !== null) {
-        runs.record(
+        const isKept = runs.record(
           {
             runId,
             kind: 'verify',
@@ -36,6 +37,7 @@ export function verifyJob(runs: RunStore, { remember, ...input }: VerifyInput): 
             results: toJson({ verify: result }),
           },
         );
+        if (!isKept) result.runId = null;
       }
       return result;
     },
