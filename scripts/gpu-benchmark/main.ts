@@ -101,7 +101,7 @@ interface Measured extends ModelFigures {
 }
 
 const correctness = await part('correctness', () =>
-  checkCorrectness(context, device, ['rtn-1', 'gptq-2', 'rtn-4', 'grid-3'], values.software ? 1 : 8),
+  checkCorrectness(context, device, ['rtn-1', 'gptq-2', 'rtn-4', 'grid-3'], values.software ? 1 : 32),
 );
 const copy = await part('copy bandwidth', () => measureCopyBandwidth(context));
 const kernels: { bits: number; bytesPerSecond: number; shareOfCopy: number | null }[] = [];
@@ -215,7 +215,7 @@ function describe(): string {
       : 'copy bandwidth not measured',
     ...(correctness ?? []).map(
       (each) =>
-        `${each.recipe}: ${each.integersThatDiffer} of ${each.integers} integers differ, ${each.greedyIdsThatDiffer} of ${each.greedyIds} greedy ids, perplexity by ${share(each.perplexityDifference[16])} at A16, ${share(each.perplexityDifference[8])} at A8${each.passed ? '' : ' FAILED'}`,
+        `${each.recipe}: ${each.integersThatDiffer} of ${each.integers} integers differ, ${each.greedyIdsThatDiffer} of ${each.greedyIds} greedy ids at A16 (${each.greedyIdsThatDifferAt8} at A8), perplexity over ${each.tokens} tokens by ${share(each.perplexityDifference[16])} at A16, ${share(each.perplexityDifference[8])} at A8${each.passed ? '' : ' FAILED'}`,
     ),
     ...kernels.map(
       (kernel) =>
