@@ -39,6 +39,11 @@ const sections: [prefix: string, heading: string, introduction: string][] = [
     'Packages beside full precision on held-out stories: what the studio recommends by.',
   ],
   [
+    'gpu/',
+    'WebGPU beside the CPU',
+    'On an adapter that computes on the processor: greedy ids, perplexity and device memory of the same packages.',
+  ],
+  [
     'agreement/',
     'The packed runtime against the float path',
     'Rounded activations make mean losses random where a value lies on the border between two integers: either side of it is right, and a model with massive activations carries the choice through whole windows. Where all windows together do not make a difference sure to 0.0005 nats, two more figures stand beside it: what the float path differs from itself by, once its embeddings are moved by one unit in the last place; and what packed runtime and float path differ by, end to end, when both take the same rounded activations.',
