@@ -94,6 +94,11 @@ describe.skipIf(browserPath === null)('what is told', () => {
       await page.goto(`${studio.origin}/#/new/goal`);
       await expect.poll(() => fastest.textContent(), { timeout: workTimeoutMs }).toContain('rtn-4');
       expect(await fastest.textContent()).toContain('≈ measured unstable');
+      // The estimate is dimmed until it is of what is chosen.
+      await page.getByText('Weight file of the package').waitFor({ timeout: workTimeoutMs });
+      await expect
+        .poll(() => page.locator('aside [aria-busy=true]').count(), { timeout: workTimeoutMs })
+        .toBe(0);
       expect(await checkScreen(page, 'goal-fastest', 'light-1280')).toEqual([]);
       expect(studio.faults()).toEqual([]);
       await page.close();
@@ -133,7 +138,7 @@ describe.skipIf(browserPath === null)('what is told', () => {
       const summary = page.locator('main footer');
       await expect
         .poll(() => summary.textContent())
-        .toMatch(/quantizing: (< )?[\d.–]+\s(s|min); then verify and judge quality/);
+        .toMatch(/quantizing: (<\s)?[\d.–]+\s(s|min); then verify and judge quality/);
       await wizard.run();
       const said = () =>
         page.evaluate(() => {
