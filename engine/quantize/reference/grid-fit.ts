@@ -274,6 +274,9 @@ export function descend(layer: GridLayer, sweeps: number): number {
   return loss;
 }
 
+/** Factor of the price of activation rounding in the first round. */
+const firstPrice = 8;
+
 export function fitGrid(
   target: Float32Array,
   metric: GridMetric,
@@ -285,11 +288,11 @@ export function fitGrid(
   const losses: number[] = [];
   for (let round = 0; round < options.rounds; round++) {
     solveRowScales(layer, options.rowRidge);
-    // The price of activation rounding in this round: 16, 4, then 1 times the true one, since c otherwise stays near its start.
-    const price = 4 ** Math.max(0, Math.min(2, options.rounds - 2) - round);
+    // While the codes have not settled around a c, the price of activation rounding counts more: they follow c only slowly afterwards.
+    const price = round === 0 ? firstPrice : 1;
     const sample = options.activations && {
       ...options.activations,
-      weights: options.activations.weights.map((weight) => float(weight / metric.lossScale) * price),
+      weights: options.activations.weights.map((weight) => float((price * weight) / metric.lossScale)),
     };
     if (options.columnScale === 'free') {
       solveColumnScale(layer, options.columnRidge, sample);

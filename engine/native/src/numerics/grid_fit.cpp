@@ -33,12 +33,9 @@ void check_activations(const ActivationSample& sample, std::size_t in_features) 
   }
 }
 
-/// Factor of the price of activation rounding in a round: 16, 4, then 1 (at least two rounds have the true price). Codes follow c only slowly, so that c
-/// has to leave its start in the first rounds or stays near it.
-float early_price(int round, int rounds) {
-  const int steps = std::max(0, std::min(2, rounds - 2) - round);
-  return static_cast<float>(1 << (2 * steps));
-}
+/// Factor of the price of activation rounding in the first round, while the codes have not settled around a c: they follow it only slowly afterwards. Kept up
+/// longer it costs the weights more than rounding gains (docs/method.md, section 8).
+constexpr double first_price = 8;
 
 /// r as it is stored, which is what the last sweep works with; `[out, blocks]` fp16 bits.
 std::vector<std::uint16_t> round_row_scales(GridLayer& layer, std::int64_t& saturated) {
@@ -96,8 +93,8 @@ GridFit fit_grid(const float* target, const double* hessian, std::size_t out_fea
   for (int round = 0; round < options.rounds; ++round) {
     solve_row_scales(layer, options.row_ridge);
     for (std::size_t t = 0; t < token_weights.size(); ++t)
-      token_weights[t] = static_cast<float>(static_cast<double>(options.activations.weights[t]) / metric.loss_scale) *
-                         early_price(round, options.rounds);
+      token_weights[t] = static_cast<float>((round == 0 ? first_price : 1.0) * static_cast<double>(options.activations.weights[t]) /
+                                            metric.loss_scale);
     if (options.column_scale) {
       solve_column_scale(layer, options.column_ridge, activations);
       solve_row_scales(layer, options.row_ridge);

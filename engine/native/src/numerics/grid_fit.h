@@ -36,7 +36,7 @@ struct GridFit {
   std::vector<std::int32_t> residual_columns;
   std::vector<std::uint8_t> residual_codes;
   std::vector<std::uint16_t> residual_scales;
-  /// tr((W̃ − Ŵ) H (W̃ − Ŵ)ᵀ), with the cost of activation rounding (at the round's price) where there is a sample, under the damped H of the start, of each round, and of what is stored.
+  /// tr((W̃ − Ŵ) H (W̃ − Ŵ)ᵀ), with the cost of activation rounding (in the first round at its price there) where there is a sample, under the damped H of the start, of each round, and of what is stored.
   double start_loss = 0;
   std::vector<double> losses;
   double loss = 0;
