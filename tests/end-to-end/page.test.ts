@@ -25,6 +25,15 @@ test('the page’s scripts are at most 250 KiB gzipped', () => {
   expect(bytes).toBeLessThan(pageLimits.scriptBytesGzipped);
 });
 
+test('the page is built for people, not for its developers', () => {
+  const scripts = readdirSync(pageFolder, { recursive: true, encoding: 'utf8' }).filter((file) =>
+    file.endsWith('.js'),
+  );
+  expect(scripts.length).toBeGreaterThan(0);
+  for (const file of scripts)
+    expect(readFileSync(path.join(pageFolder, file), 'utf8')).not.toContain('renderer/src/');
+});
+
 describe.skipIf(browserPath === null)('in a browser', () => {
   let browser: Browser;
   let studio: Studio;

@@ -29,6 +29,7 @@ export const measurementStrings = {
     model: 'Package or model',
     baseline: 'Beside it',
     noBaseline: 'Nothing',
+    baselineProblem: 'What should have stood beside it was not measured',
     baselineHint: 'Measured the same way afterwards: usually the model in full precision.',
     promptTokens: 'Prompt lengths',
     promptTokensHint: 'Tokens, separated by commas. Lengths beyond the context are left out, visibly.',
