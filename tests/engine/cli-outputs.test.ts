@@ -29,10 +29,13 @@ const quantize = (out: string, ...more: string[]) =>
   runCli(['quantize', tiny, '--recipe', 'rtn-4', '--out', out, '--json', ...more], environment);
 
 /** What the command said where it refused. */
-async function refusal(out: string, ...more: string[]): Promise<{ code: string; message: string }> {
+async function refusal(
+  out: string,
+  ...more: string[]
+): Promise<{ code: string; field?: string; message: string }> {
   const result = await quantize(out, ...more);
   expect(result.exitCode).not.toBe(0);
-  return onlyJson(result).error as { code: string; message: string };
+  return onlyJson(result).error as { code: string; field?: string; message: string };
 }
 
 describe('the work folder of an output', () => {
@@ -42,6 +45,7 @@ describe('the work folder of an output', () => {
     writeFileSync(`${out}.partial/notes.txt`, 'precious');
     expect(await refusal(out)).toEqual({
       code: 'output-exists',
+      field: 'output',
       message: `${out}.partial holds files but no unfinished run, so that the work folder of ${out} cannot be made; move it away or choose another output`,
     });
     expect(readFileSync(`${out}.partial/notes.txt`, 'utf8')).toBe('precious');

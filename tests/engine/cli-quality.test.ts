@@ -111,7 +111,7 @@ describe('quality', () => {
       ],
     });
     expect((await runCli(maker, environment)).stdout).toMatch(
-      /measured later\n {2}\S{8} .* verify {2}ok\n {2}\S{8} .* quality {2}perplexity .* × the original's: broken \(bundled:stories-validation, 508 tokens, context 128\)/,
+      /measured later\n {2}\S{8} .* verify {2}ok\n {2}\S{8} .* quality {2}perplexity .* × the original's: broken\n {4}on bundled:stories-validation, 508 tokens, context 128\n/,
     );
   });
 
