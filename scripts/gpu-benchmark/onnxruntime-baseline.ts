@@ -1,3 +1,4 @@
+import '../../engine/float/no-telemetry.ts';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { float, GraphBuilder, int } from '../../engine/float/onnx/graph-builder.ts';
 import { median } from '../../engine/measure/statistics.ts';
