@@ -1,11 +1,10 @@
 import type { JsonObject } from '../contract/common.ts';
 import { DBellError } from '../contract/errors.ts';
-import { sumOfBytes } from '../contract/itemised-bytes.ts';
 import type { BenchmarkSubject, MemoryBandwidth } from '../contract/measurement.ts';
 import { greedyToken } from '../model/sampling.ts';
 import { SeededRandom } from '../model/seeded-random.ts';
 import type { TextModel, TextSession } from '../model/text-model.ts';
-import { bandwidthShare } from './bandwidth-share.ts';
+import { bandwidthShares } from './bandwidth-share.ts';
 import { machineConditions, momentaryConditions } from './conditions.ts';
 import { processMemory } from './memory.ts';
 import { judgeStability } from './stability.ts';
@@ -111,9 +110,10 @@ export async function runBenchmark(
     const bytesReadPerToken = Object.fromEntries(
       plan.decodeDepths.map((depth) => [depth, meanBytesRead(model, depth, settings.generateTokens)]),
     );
+    const decodeTokensPerSecond = byKey(measurements.decode, median);
     return {
       prefillTokensPerSecond: byKey(measurements.prefill, median),
-      decodeTokensPerSecond: byKey(measurements.decode, median),
+      decodeTokensPerSecond,
       timeToFirstTokenMs: median(measurements.firstToken.get(plan.promptTokens[0] as number) as number[]),
       tokenLatencyMs: percentiles(latencies),
       loadMs,
@@ -122,7 +122,9 @@ export async function runBenchmark(
       modelBytes,
       bytesReadPerToken,
       memoryBandwidth: bandwidth,
-      memoryBandwidthShare: bandwidth ? sharesOf(measurements.decode, bytesReadPerToken, bandwidth) : {},
+      memoryBandwidthShare: bandwidth
+        ? bandwidthShares({ decodeTokensPerSecond, bytesReadPerToken }, bandwidth)
+        : {},
       deviceTimes:
         model.uploadMs === undefined
           ? null
@@ -163,19 +165,6 @@ async function deviceBandwidth(model: TextModel): Promise<MemoryBandwidth | null
     threads: 0,
     lastLevelCacheBytes: null,
   };
-}
-
-function sharesOf(
-  speeds: ReadonlyMap<number, number[]>,
-  bytesReadPerToken: Readonly<Record<string, Record<string, number>>>,
-  bandwidth: MemoryBandwidth,
-): Record<string, number> {
-  const shares: Record<string, number> = {};
-  for (const [depth, values] of speeds) {
-    const share = bandwidthShare(median(values), sumOfBytes(bytesReadPerToken[depth]!), bandwidth);
-    if (share !== null) shares[depth] = share;
-  }
-  return shares;
 }
 
 /** Of what was told at all. */

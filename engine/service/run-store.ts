@@ -13,3 +13,16 @@ export interface RunStore {
   /** A quantization into this folder that never reported its end; null where there is none. */
   unfinishedFor(out: string): UnfinishedRun | null;
 }
+
+/**
+ * Adds the measurement `result` where it is to be remembered (`result.runId` not null). What the history could not take has no id to be asked for: it is null then.
+ */
+export function recordMeasurement(
+  runs: RunStore,
+  result: { runId: string | null },
+  run: Omit<RunBeginning, 'runId'>,
+  facts: RunFacts,
+): void {
+  const { runId } = result;
+  if (runId !== null && !runs.record({ runId, ...run }, facts)) result.runId = null;
+}

@@ -2,33 +2,16 @@ import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:f
 import path from 'node:path';
 import { byteToCharacter } from '../../engine/model/tokenizer-bytes.ts';
 import { randomSource } from '../fuzz/mutate.ts';
-
-export interface RandomModelShape {
-  hiddenSize: number;
-  intermediateSize: number;
-  blockCount: number;
-  headCount: number;
-  keyValueHeadCount: number;
-  vocabularySize: number;
-  contextLength: number;
-}
+import { type ModelShape, modelShapes } from '../model-shapes.ts';
 
 /** The shape of TinyLlama-1.1B with its first two blocks only. */
-export const tinyLlamaTwoBlocks: RandomModelShape = {
-  hiddenSize: 2048,
-  intermediateSize: 5632,
-  blockCount: 2,
-  headCount: 32,
-  keyValueHeadCount: 4,
-  vocabularySize: 32_000,
-  contextLength: 2048,
-};
+export const tinyLlamaTwoBlocks: ModelShape = { ...modelShapes.tinyllama, blockCount: 2 };
 
 /**
  * Writes a LLaMA-type Hugging Face folder with seeded random BF16 weights (standard deviation 0.02) and a byte-level tokenizer, for measuring cost where
  * no real model of that shape is at hand.
  */
-export function writeRandomModel(folder: string, shape: RandomModelShape, seed = 1): void {
+export function writeRandomModel(folder: string, shape: ModelShape, seed = 1): void {
   mkdirSync(folder, { recursive: true });
   const { hiddenSize, intermediateSize, headCount, keyValueHeadCount, vocabularySize } = shape;
   const keyValueSize = (hiddenSize / headCount) * keyValueHeadCount;

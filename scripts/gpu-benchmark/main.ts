@@ -11,10 +11,11 @@ import { dawnHost } from '../../engine/runtime/webgpu/dawn-host.ts';
 import { gpuDevice } from '../../engine/runtime/webgpu/gpu-device.ts';
 import { GpuModel } from '../../engine/runtime/webgpu/model.ts';
 import { findSoftwareAdapter, softwareAdapter } from '../acceptance/software-adapter.ts';
+import { type ModelShape, modelShapes } from '../model-shapes.ts';
 import { checkCorrectness } from './correctness.ts';
 import { type Lengths, type ModelFigures, measureModel } from './measure-model.ts';
 import { type BaselineFigures, type BaselineKind, measureBaseline } from './onnxruntime-baseline.ts';
-import { bytesPerToken, randomPackage, type Shape, shapes } from './random-package.ts';
+import { bytesPerToken, randomPackage } from './random-package.ts';
 import { measureWeightKernel } from './weight-kernel.ts';
 
 const usage = `npm run bench:gpu -- [options]
@@ -26,7 +27,7 @@ with float32 and 4-bit weights (MatMulNBits). Prints tables and a line of JSON.
 What five minutes leave no time for is left out and named.
 
   --device N      number of the adapter (dbell devices); default: the first GPU
-  --shape NAMES   of ${Object.keys(shapes).join(', ')}; default: tinyllama,smollm2
+  --shape NAMES   of ${Object.keys(modelShapes).join(', ')}; default: tinyllama,smollm2
   --software      on an adapter that computes on the processor, tiny by default
   --out FILE      write the JSON there too
   --help          show this
@@ -74,8 +75,9 @@ const lengths: Lengths = values.software
 const wantedShapes = (values.shape ?? (values.software ? 'tiny' : 'tinyllama,smollm2'))
   .split(',')
   .map((name) => {
-    const shape = shapes[name as keyof typeof shapes];
-    if (!shape) throw new Error(`there is no shape ${name}; ${Object.keys(shapes).join(', ')} are possible`);
+    const shape = modelShapes[name as keyof typeof modelShapes];
+    if (!shape)
+      throw new Error(`there is no shape ${name}; ${Object.keys(modelShapes).join(', ')} are possible`);
     return shape;
   });
 const bits = [1, 2, 4] as const;
@@ -132,7 +134,7 @@ for (const shape of wantedShapes) {
 }
 context.close();
 
-async function measureShape(shape: Shape, planes: number): Promise<Measured> {
+async function measureShape(shape: ModelShape, planes: number): Promise<Measured> {
   const source = randomPackage(shape, planes);
   const model = await GpuModel.load(context, source, 8, () => {});
   try {

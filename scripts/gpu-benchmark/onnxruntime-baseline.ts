@@ -3,8 +3,9 @@ import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { float, GraphBuilder, int } from '../../engine/float/onnx/graph-builder.ts';
 import { median } from '../../engine/measure/statistics.ts';
 import { greedyToken } from '../../engine/model/sampling.ts';
+import type { ModelShape } from '../model-shapes.ts';
 import { type Lengths, timed } from './measure-model.ts';
-import { randomBytes, type Shape } from './random-package.ts';
+import { randomBytes } from './random-package.ts';
 
 export type BaselineKind = 'float32' | 'MatMulNBits 4 bits';
 
@@ -26,7 +27,7 @@ const blockSize = 32;
  * and no cache, which favours it. Throws what onnxruntime says.
  */
 export async function measureBaseline(
-  shape: Shape,
+  shape: ModelShape,
   kind: BaselineKind,
   lengths: Lengths,
   provider = 'webgpu',
@@ -73,7 +74,7 @@ export async function measureBaseline(
   }
 }
 
-function buildGraph(shape: Shape, kind: BaselineKind): Uint8Array {
+function buildGraph(shape: ModelShape, kind: BaselineKind): Uint8Array {
   const { hiddenSize, intermediateSize, blockCount, headCount, keyValueHeadCount, vocabularySize } = shape;
   const keySize = (hiddenSize / headCount) * keyValueHeadCount;
   const graph = new GraphBuilder('baseline');

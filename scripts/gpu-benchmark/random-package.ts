@@ -1,36 +1,6 @@
 import type { NativeLinear, NativeNorm, NativeRange, NativeTable } from '../../engine/native/runtime.ts';
 import type { GpuPackage } from '../../engine/runtime/webgpu/gpu-package.ts';
-
-/** Geometry of a model in the LLaMA family. */
-export interface Shape {
-  name: string;
-  hiddenSize: number;
-  intermediateSize: number;
-  blockCount: number;
-  headCount: number;
-  keyValueHeadCount: number;
-  vocabularySize: number;
-  contextLength: number;
-}
-
-/** Shapes by the names of their models; speed does not depend on what the weights are. */
-export const shapes: Readonly<Record<'tinyllama' | 'smollm2' | 'tiny', Shape>> = {
-  tinyllama: {
-    name: 'TinyLlama-1.1B shape',
-    ...{ hiddenSize: 2048, intermediateSize: 5632, blockCount: 22, headCount: 32, keyValueHeadCount: 4 },
-    ...{ vocabularySize: 32_000, contextLength: 2048 },
-  },
-  smollm2: {
-    name: 'SmolLM2-135M shape',
-    ...{ hiddenSize: 576, intermediateSize: 1536, blockCount: 30, headCount: 9, keyValueHeadCount: 3 },
-    ...{ vocabularySize: 49_152, contextLength: 2048 },
-  },
-  tiny: {
-    name: 'tiny shape',
-    ...{ hiddenSize: 256, intermediateSize: 704, blockCount: 2, headCount: 4, keyValueHeadCount: 2 },
-    ...{ vocabularySize: 1024, contextLength: 1024 },
-  },
-};
+import type { ModelShape } from '../model-shapes.ts';
 
 const groups = (value: number, size: number): number => Math.ceil(value / size);
 /** Small enough that no sum leaves float32, in every fp16 scale. */
@@ -58,7 +28,7 @@ export function randomLinear(name: string, rows: number, columns: number, planes
 }
 
 /** A model of random codes in memory: 2 to the power of `planes` levels in the linears, 4 bits in the table of embedding and head. */
-export function randomPackage(shape: Shape, planes: number): GpuPackage {
+export function randomPackage(shape: ModelShape, planes: number): GpuPackage {
   const { hiddenSize, intermediateSize, headCount, keyValueHeadCount, vocabularySize } = shape;
   const headDimension = hiddenSize / headCount;
   const keySize = keyValueHeadCount * headDimension;

@@ -1,9 +1,9 @@
-import { AxeBuilder } from '@axe-core/playwright';
 import type { Page } from '@playwright/test';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { softwareAdapterEnvironment } from '../../scripts/acceptance/software-adapter.ts';
 import { browserPath } from './browser.ts';
 import { workTimeoutMs } from './pages.ts';
+import { seriousViolations } from './screen-check.ts';
 import { openWindows, type Windows } from './windows.ts';
 
 /** What the studio's screens say of what can run a package. The service inherits where Vulkan's loader looks for drivers. */
@@ -59,9 +59,7 @@ describe.skipIf(browserPath === null).each([
         expect(names).toHaveLength(1);
         await page.keyboard.press('Escape');
       }
-      const { violations } = await new AxeBuilder({ page }).analyze();
-      const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
-      expect(serious.map(({ id }) => id)).toEqual([]);
+      expect((await seriousViolations(page)).map(({ id }) => id)).toEqual([]);
       expect(studio.faults()).toEqual([]);
       await page.close();
     },

@@ -14,24 +14,21 @@ import { openPage, type Studio, startStudio } from './studio.ts';
 
 const pageLimits = { firstPaintMs: 500, scriptBytesGzipped: 250 * 1024 };
 
+function pageScripts(): Buffer[] {
+  return readdirSync(pageFolder, { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.js'))
+    .map((file) => readFileSync(path.join(pageFolder, file)));
+}
+
 test('the page’s scripts are at most 250 KiB gzipped', () => {
-  const scripts = readdirSync(pageFolder, { recursive: true, encoding: 'utf8' }).filter((file) =>
-    file.endsWith('.js'),
-  );
-  const bytes = scripts.reduce(
-    (sum, file) => sum + gzipSync(readFileSync(path.join(pageFolder, file))).length,
-    0,
-  );
+  const bytes = pageScripts().reduce((sum, script) => sum + gzipSync(script).length, 0);
   expect(bytes).toBeLessThan(pageLimits.scriptBytesGzipped);
 });
 
 test('the page is built for people, not for its developers', () => {
-  const scripts = readdirSync(pageFolder, { recursive: true, encoding: 'utf8' }).filter((file) =>
-    file.endsWith('.js'),
-  );
+  const scripts = pageScripts();
   expect(scripts.length).toBeGreaterThan(0);
-  for (const file of scripts)
-    expect(readFileSync(path.join(pageFolder, file), 'utf8')).not.toContain('renderer/src/');
+  for (const script of scripts) expect(script.toString()).not.toContain('renderer/src/');
 });
 
 describe.skipIf(browserPath === null)('in a browser', () => {

@@ -1,7 +1,7 @@
-import { AxeBuilder } from '@axe-core/playwright';
 import { describe, expect, test } from 'vitest';
 import { browserPath } from './browser.ts';
 import { PlaygroundPage, workTimeoutMs } from './pages.ts';
+import { seriousViolations } from './screen-check.ts';
 import { windowsForTests } from './windows.ts';
 
 describe.skipIf(browserPath === null)('the playground', () => {
@@ -40,9 +40,7 @@ describe.skipIf(browserPath === null)('the playground', () => {
       expect(await page.evaluate(() => document.activeElement?.nextElementSibling)).toBeNull();
       expect(await page.locator('[role=option][tabindex="0"]').count()).toBe(1);
 
-      const { violations } = await new AxeBuilder({ page }).analyze();
-      const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
-      expect(serious.map(({ id }) => id)).toEqual([]);
+      expect((await seriousViolations(page)).map(({ id }) => id)).toEqual([]);
       expect(studio.faults()).toEqual([]);
       await page.close();
     },

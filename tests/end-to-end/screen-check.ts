@@ -14,17 +14,20 @@ export const screenVariants = [
   { theme: 'dark', width: 900, height: 600 },
 ] as const;
 
+/** Serious violations of accessibility on what the page shows. */
+export async function seriousViolations(page: Page) {
+  const { violations } = await new AxeBuilder({ page }).analyze();
+  return violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
+}
+
 /** Takes a picture and returns what is wrong with the screen: serious violations of accessibility, and what does not fit. */
 export async function checkScreen(page: Page, name: string, variant: string): Promise<string[]> {
   mkdirSync(pictures, { recursive: true });
   await page.screenshot({ path: path.join(pictures, `${name}-${variant}.png`) });
-  const { violations } = await new AxeBuilder({ page }).analyze();
-  const found = violations
-    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
-    .map(({ id, nodes }) => {
-      const places = nodes.map(({ target }) => target.join(' ')).slice(0, 4);
-      return `${name}: ${id}: ${places.join(' | ')}`;
-    });
+  const found = (await seriousViolations(page)).map(({ id, nodes }) => {
+    const places = nodes.map(({ target }) => target.join(' ')).slice(0, 4);
+    return `${name}: ${id}: ${places.join(' | ')}`;
+  });
   const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
   return overflow > 0 ? [...found, `${name}: ${overflow} px wider than the window`] : found;
 }

@@ -3,14 +3,21 @@ import { measureCopyBandwidth } from '../../engine/runtime/webgpu/copy-bandwidth
 import { GpuModel } from '../../engine/runtime/webgpu/model.ts';
 import { measureModel } from '../../scripts/gpu-benchmark/measure-model.ts';
 import { measureBaseline } from '../../scripts/gpu-benchmark/onnxruntime-baseline.ts';
-import { bytesPerToken, randomPackage, shapes } from '../../scripts/gpu-benchmark/random-package.ts';
+import { bytesPerToken, randomPackage } from '../../scripts/gpu-benchmark/random-package.ts';
 import { measureWeightKernel } from '../../scripts/gpu-benchmark/weight-kernel.ts';
+import { modelShapes } from '../../scripts/model-shapes.ts';
 import { openTestContext, testAdapter } from './gpu-support.ts';
 
 /** The parts of `npm run bench:gpu`, on sizes at which nothing is measured. */
 
 const adapter = await testAdapter();
-const shape = { ...shapes.tiny, hiddenSize: 128, intermediateSize: 160, vocabularySize: 64, blockCount: 1 };
+const shape = {
+  ...modelShapes.tiny,
+  hiddenSize: 128,
+  intermediateSize: 160,
+  vocabularySize: 64,
+  blockCount: 1,
+};
 const lengths = { prefill: 5, firstToken: 3, decode: 2, repetitions: 1 };
 
 test.each(['float32', 'MatMulNBits 4 bits'] as const)(
@@ -24,8 +31,8 @@ test.each(['float32', 'MatMulNBits 4 bits'] as const)(
 );
 
 test('random packages have the sizes of their bits', () => {
-  const [one, two] = [randomPackage(shapes.tinyllama, 1), randomPackage(shapes.tinyllama, 2)];
-  const { blockCount, hiddenSize, intermediateSize } = shapes.tinyllama;
+  const [one, two] = [randomPackage(modelShapes.tinyllama, 1), randomPackage(modelShapes.tinyllama, 2)];
+  const { blockCount, hiddenSize, intermediateSize } = modelShapes.tinyllama;
   const keySize = 256;
   const weights = blockCount * (2 * hiddenSize * (hiddenSize + keySize) + 3 * hiddenSize * intermediateSize);
   expect(bytesPerToken(two) - bytesPerToken(one)).toBe(weights / 8);

@@ -1,14 +1,13 @@
 import path from 'node:path';
 import { beforeAll, expect, test, vi } from 'vitest';
-import { type Client, createClient } from '../../engine/contract/client.ts';
+import type { Client } from '../../engine/contract/client.ts';
 import { DBellError } from '../../engine/contract/errors.ts';
-import { createPortTransport } from '../../engine/contract/port.ts';
 import type { GpuHost } from '../../engine/runtime/webgpu/adapters.ts';
 import { serveWindow } from '../../engine/runtime/webgpu/window/window-server.ts';
 import { computePortMessage } from '../../engine/service/desktop/compute-port-message.ts';
 import { type MessagePortLike, messagePort } from '../../engine/service/message-port.ts';
 import { contentSecurityPolicy } from '../../engine/service/web-server/security-headers.ts';
-import { type Desktop, startFakeDesktop } from './desktop-support.ts';
+import { type Desktop, openEngine, startFakeDesktop } from './desktop-support.ts';
 
 /**
  * The desktop's way to a GPU: a work process asks the main process, which opens a hidden window and hands both a port. The window's page is the real one in
@@ -19,15 +18,7 @@ let desktop: Desktop;
 let client: Client;
 beforeAll(async () => {
   desktop = await startFakeDesktop();
-  const port = await vi.waitFor(
-    async () => {
-      const opened = await desktop.api.openEngine();
-      if (opened === null) throw new Error('not yet');
-      return opened;
-    },
-    { timeout: 60_000, interval: 50 },
-  );
-  client = createClient(createPortTransport(port));
+  ({ client } = await openEngine(desktop));
 });
 
 const hidden = () => desktop.fake.windows.filter(({ loaded }) => loaded[0] === 'app://compute/');

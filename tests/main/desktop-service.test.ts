@@ -1,10 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { beforeAll, expect, test, vi } from 'vitest';
-import { type Client, createClient } from '../../engine/contract/client.ts';
-import { createPortTransport, type Port } from '../../engine/contract/port.ts';
 import { bundled } from '../assets.ts';
-import { type Desktop, startFakeDesktop } from './desktop-support.ts';
+import { type Desktop, openEngine, startFakeDesktop } from './desktop-support.ts';
 
 /** The way of a page's call in the desktop: preload, main, the service's process, a work process, and back. */
 
@@ -13,21 +11,8 @@ beforeAll(async () => {
   desktop = await startFakeDesktop();
 });
 
-async function openEngine(): Promise<{ client: Client; port: Port }> {
-  // As the page does: the service may not be there yet.
-  const port = await vi.waitFor(
-    async () => {
-      const opened = await desktop.api.openEngine();
-      if (opened === null) throw new Error('not yet');
-      return opened;
-    },
-    { timeout: 60_000, interval: 50 },
-  );
-  return { client: createClient(createPortTransport(port)), port };
-}
-
 test('a call of the page is answered by a work process', async () => {
-  const { client, port } = await openEngine();
+  const { client, port } = await openEngine(desktop);
   const found = await client.call('inspect', { model: bundled.model });
   expect(found).toMatchObject({ usable: true, family: expect.any(String) });
   const entries = desktop.fake.processes.map(({ entry }) => path.basename(entry));
@@ -40,8 +25,8 @@ test('a call of the page is answered by a work process', async () => {
 });
 
 test('two windows hear the same events', async () => {
-  const first = await openEngine();
-  const second = await openEngine();
+  const first = await openEngine(desktop);
+  const second = await openEngine(desktop);
   const heard = new Promise((resolve) => second.client.onEvent(resolve));
   await first.client.call('settings.set', { theme: 'dark' });
   expect(await heard).toMatchObject({ type: 'settings-changed', settings: { theme: 'dark' } });
@@ -50,7 +35,7 @@ test('two windows hear the same events', async () => {
 });
 
 test('the Hugging Face token goes from the key store to the service', async () => {
-  const { client, port } = await openEngine();
+  const { client, port } = await openEngine(desktop);
   expect((await client.call('hub.status', {})).token).toBe('none');
   await desktop.api.setHubToken('hf_secret');
   await expect.poll(async () => (await client.call('hub.status', {})).token).toBe('given');
@@ -60,7 +45,7 @@ test('the Hugging Face token goes from the key store to the service', async () =
 });
 
 test('while a job works the computer stays awake and the taskbar shows it', async () => {
-  const { client, port } = await openEngine();
+  const { client, port } = await openEngine(desktop);
   const { jobId } = await client.call('verify', { package: '/nothing/there' });
   await client.call('jobs.wait', { jobId });
   const { windows, blockers, notifications } = desktop.fake;
@@ -74,7 +59,7 @@ test('while a job works the computer stays awake and the taskbar shows it', asyn
 });
 
 test('a service that dies is started again, and the page is told that its port is dead', async () => {
-  const { client, port } = await openEngine();
+  const { client, port } = await openEngine(desktop);
   const closed = new Promise<void>((resolve) => port.onClose(resolve));
   await desktop.api.setHubToken('hf_secret');
   const service = desktop.fake.processes.findLast(({ entry }) => entry.endsWith('desktop-process.ts'))!;
@@ -82,7 +67,7 @@ test('a service that dies is started again, and the page is told that its port i
   await closed;
   await expect(client.call('jobs.list', {})).rejects.toMatchObject({ code: 'connection-lost' });
   await vi.waitFor(() => expect(desktop.fake.windows[0]!.webContents.sent).toContainEqual(['engine:lost']));
-  const again = await openEngine();
+  const again = await openEngine(desktop);
   await expect(again.client.call('jobs.list', {})).resolves.toEqual({ jobs: [] });
   await expect.poll(async () => (await again.client.call('hub.status', {})).token).toBe('given');
   again.port.close();

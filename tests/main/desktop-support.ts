@@ -2,6 +2,9 @@ import { EventEmitter } from 'node:events';
 import { mkdirSync, mkdtempSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { vi } from 'vitest';
+import { type Client, createClient } from '../../engine/contract/client.ts';
+import { createPortTransport, type Port } from '../../engine/contract/port.ts';
 import { loadStaticFiles } from '../../engine/service/web-server/static-files.ts';
 import { appOrigin } from '../../main/desktop/app-protocol.ts';
 import { type DesktopLayout, startDesktop } from '../../main/desktop/desktop.ts';
@@ -56,4 +59,17 @@ export async function startFakeDesktop(prepare: (fake: ElectronFake) => void = (
     pushChannels,
   );
   return { fake, folder, api, push: (channel, ...rest) => pushed.emit(channel, {}, ...rest) };
+}
+
+/** Opens the engine as the page does: the service may not be there yet. */
+export async function openEngine({ api }: Desktop): Promise<{ client: Client; port: Port }> {
+  const port = await vi.waitFor(
+    async () => {
+      const opened = await api.openEngine();
+      if (opened === null) throw new Error('not yet');
+      return opened;
+    },
+    { timeout: 60_000, interval: 50 },
+  );
+  return { client: createClient(createPortTransport(port)), port };
 }

@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto';
 import type { z } from 'zod';
 import { toErrorPayload } from '../../contract/error-payload.ts';
 import { DBellError } from '../../contract/errors.ts';
-import { sumOfBytes } from '../../contract/itemised-bytes.ts';
 import {
   type BenchmarkInput,
   type BenchmarkResult,
@@ -14,8 +13,8 @@ import {
   type PerplexityResult,
 } from '../../contract/measurement.ts';
 import type { QualityInput, QualityResult } from '../../contract/quality.ts';
-import { bandwidthShare } from '../../measure/bandwidth-share.ts';
-import type { RunStore } from '../run-store.ts';
+import { bandwidthShares } from '../../measure/bandwidth-share.ts';
+import { type RunStore, recordMeasurement } from '../run-store.ts';
 import {
   benchmarkMetrics,
   fingerprintsOf,
@@ -40,26 +39,23 @@ export function perplexityJob(runs: RunStore, input: PerplexityInput): JobDefini
     async run({ runTask }) {
       const { identity, ...measured } = await runTask('perplexity', input);
       const result: PerplexityResult = { ...measured, runId };
-      // A run that the history could not take has no id to be asked for.
-      if (runId !== null) {
-        const isKept = runs.record(
-          {
-            runId,
-            kind: 'perplexity',
-            createdAt,
-            modelPath: result.model,
-            ...fingerprintsOf(identity),
-            recipe: result.recipe ?? null,
-            activationBits: result.activationBits,
-            settings: toJson(input),
-          },
-          {
-            metrics: { ...identityMetrics(identity), ...perplexityMetrics(result) },
-            results: toJson({ perplexity: result }),
-          },
-        );
-        if (!isKept) result.runId = null;
-      }
+      recordMeasurement(
+        runs,
+        result,
+        {
+          kind: 'perplexity',
+          createdAt,
+          modelPath: result.model,
+          ...fingerprintsOf(identity),
+          recipe: result.recipe ?? null,
+          activationBits: result.activationBits,
+          settings: toJson(input),
+        },
+        {
+          metrics: { ...identityMetrics(identity), ...perplexityMetrics(result) },
+          results: toJson({ perplexity: result }),
+        },
+      );
       return result;
     },
   };
@@ -77,26 +73,23 @@ export function qualityJob(runs: RunStore, input: QualityInput): JobDefinition<'
     async run({ runTask }) {
       const { identity, ...measured } = await runTask('quality', input);
       const result: QualityResult = { ...measured, runId };
-      // A run that the history could not take has no id to be asked for.
-      if (runId !== null) {
-        const isKept = runs.record(
-          {
-            runId,
-            kind: 'quality',
-            createdAt,
-            modelPath: result.model,
-            ...fingerprintsOf(identity),
-            recipe: result.recipe,
-            activationBits: result.activationBits,
-            settings: toJson(input),
-          },
-          {
-            metrics: { ...identityMetrics(identity), ...qualityMetrics(result) },
-            results: toJson({ quality: result }),
-          },
-        );
-        if (!isKept) result.runId = null;
-      }
+      recordMeasurement(
+        runs,
+        result,
+        {
+          kind: 'quality',
+          createdAt,
+          modelPath: result.model,
+          ...fingerprintsOf(identity),
+          recipe: result.recipe,
+          activationBits: result.activationBits,
+          settings: toJson(input),
+        },
+        {
+          metrics: { ...identityMetrics(identity), ...qualityMetrics(result) },
+          results: toJson({ quality: result }),
+        },
+      );
       return result;
     },
   };
@@ -125,26 +118,23 @@ export function benchmarkJob(
         baseline === undefined ? undefined : { model: baseline, isOptional: false },
         runId,
       );
-      // A run that the history could not take has no id to be asked for.
-      if (runId !== null) {
-        const isKept = runs.record(
-          {
-            runId,
-            kind: 'benchmark',
-            createdAt,
-            modelPath: result.model,
-            ...fingerprintsOf(identity),
-            recipe: result.recipe ?? null,
-            activationBits: result.activationBits,
-            settings: toJson({ ...settings, baseline }),
-          },
-          {
-            metrics: { ...identityMetrics(identity), ...benchmarkMetrics(result) },
-            results: toJson({ benchmark: result }),
-          },
-        );
-        if (!isKept) result.runId = null;
-      }
+      recordMeasurement(
+        runs,
+        result,
+        {
+          kind: 'benchmark',
+          createdAt,
+          modelPath: result.model,
+          ...fingerprintsOf(identity),
+          recipe: result.recipe ?? null,
+          activationBits: result.activationBits,
+          settings: toJson({ ...settings, baseline }),
+        },
+        {
+          metrics: { ...identityMetrics(identity), ...benchmarkMetrics(result) },
+          results: toJson({ benchmark: result }),
+        },
+      );
       if (stopped)
         throw new DBellError(
           'stopped',
@@ -207,16 +197,10 @@ export async function benchmarkSubjects(
 function besideBandwidth(subject: BenchmarkSubject, bandwidth: MemoryBandwidth | null): BenchmarkSubject {
   // Of this machine's memory, which a graphics card does not read from.
   if (bandwidth === null || subject.device !== 'cpu') return subject;
-  const memoryBandwidthShare: Record<string, number> = {};
-  for (const [depth, items] of Object.entries(subject.bytesReadPerToken)) {
-    const speed = subject.decodeTokensPerSecond[depth] ?? 0;
-    const share = bandwidthShare(speed, sumOfBytes(items), bandwidth);
-    if (share !== null) memoryBandwidthShare[depth] = share;
-  }
   return {
     ...subject,
     memoryBandwidth: bandwidth,
-    memoryBandwidthShare,
+    memoryBandwidthShare: bandwidthShares(subject, bandwidth),
     conditions: { ...subject.conditions, memoryBandwidth: { ...bandwidth } },
   };
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import path from 'node:path';
 import type { VerifyInput, VerifyResult } from '../../contract/quantization.ts';
-import type { RunStore } from '../run-store.ts';
+import { type RunStore, recordMeasurement } from '../run-store.ts';
 import { fingerprintsOf, identityMetrics, toJson } from '../runs.ts';
 import { type JobDefinition, readOnlySubject } from './job.ts';
 
@@ -17,28 +17,25 @@ export function verifyJob(runs: RunStore, { remember, ...input }: VerifyInput): 
     async run({ runTask }) {
       const { identity, recipe, activationBits, ...found } = await runTask('verify', input);
       const result: VerifyResult = { ...found, runId };
-      // A run that the history could not take has no id to be asked for.
-      if (runId !== null) {
-        const isKept = runs.record(
-          {
-            runId,
-            kind: 'verify',
-            createdAt,
-            modelPath: path.resolve(result.package),
-            ...(identity === null
-              ? { modelFingerprint: null, packageFingerprint: null }
-              : fingerprintsOf(identity)),
-            recipe,
-            activationBits,
-            settings: toJson(input),
-          },
-          {
-            metrics: identity === null ? {} : identityMetrics(identity),
-            results: toJson({ verify: result }),
-          },
-        );
-        if (!isKept) result.runId = null;
-      }
+      recordMeasurement(
+        runs,
+        result,
+        {
+          kind: 'verify',
+          createdAt,
+          modelPath: path.resolve(result.package),
+          ...(identity === null
+            ? { modelFingerprint: null, packageFingerprint: null }
+            : fingerprintsOf(identity)),
+          recipe,
+          activationBits,
+          settings: toJson(input),
+        },
+        {
+          metrics: identity === null ? {} : identityMetrics(identity),
+          results: toJson({ verify: result }),
+        },
+      );
       return result;
     },
   };

@@ -86,14 +86,13 @@ export async function openSubject(
  * `openSubject` would throw for the same reason.
  */
 export async function checkSubject(location: string, device = 'cpu'): Promise<Architecture> {
-  if (!isPackage(location)) checkFloatDevice(location, device);
-  const source = isPackage(location)
-    ? await openPackage(location, { checkValues: false })
-    : await openModel(location);
+  const isPacked = isPackage(location);
+  if (!isPacked) checkFloatDevice(location, device);
+  const source = isPacked ? await openPackage(location, { checkValues: false }) : await openModel(location);
   try {
     const { architecture, tokenizer } = source;
     createTokenizer(tokenizer, { modelVocabularySize: architecture.vocabularySize });
-    if (isPackage(location)) await resolveDevice(device);
+    if (isPacked) await resolveDevice(device);
     return architecture;
   } finally {
     source.close();
