@@ -1,13 +1,34 @@
 import { defineConfig } from 'vitest/config';
 
+/** What these measure is time; a test beside them would be measured along. They come last, one by one. */
+const timed = [
+  'tests/end-to-end/live.test.ts',
+  'tests/end-to-end/many-runs.test.ts',
+  'tests/end-to-end/page.test.ts',
+];
+
 export default defineConfig({
   test: {
-    include: ['tests/**/*.test.ts'],
     globalSetup: ['tests/build-page.ts'],
     // onnxruntime and the addon block the thread they run on, so each file gets a process of its own.
     pool: 'forks',
-    maxWorkers: 2,
     testTimeout: 120_000,
     hookTimeout: 120_000,
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'tests',
+          include: ['tests/**/*.test.ts'],
+          exclude: timed,
+          maxWorkers: 2,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        extends: true,
+        test: { name: 'timed', include: timed, maxWorkers: 1, sequence: { groupOrder: 1 } },
+      },
+    ],
   },
 });

@@ -59,7 +59,7 @@ export const jobSubjectSchema = z.object({
 });
 export type JobSubject = z.infer<typeof jobSubjectSchema>;
 
-/** Where a job stands. Comes about ten times a second at most; the newest replaces the ones before. */
+/** Where a job stands. Comes about twenty times a second at most; the newest replaces the ones before. */
 export const jobProgressSchema = z.object({
   /** Which of the job's tasks this is. */
   task: jobTaskSchema,

@@ -265,7 +265,7 @@ export class JobQueue {
     });
   }
 
-  /** Passes on how far a job is: ten times a second, and once a second while a benchmark is timed. */
+  /** Passes on how far a job is: twenty times a second, and once a second while a benchmark is timed. */
   #progress(jobId: string): Pick<Coalescer<JobProgress>, 'push' | 'flush'> {
     const tell = (progress: JobProgress) => this.#emit({ type: 'job-progress', jobId, progress });
     const usual = coalesce<JobProgress>(serviceLimits.progressIntervalMs, tell);
