@@ -52,7 +52,7 @@ function writeResults(items: Results): void {
   renameSync(temporary, resultsPath);
 }
 
-function commit(): string {
+export function commit(): string {
   try {
     const hash = execFileSync('git', ['rev-parse', '--short=12', 'HEAD'], {
       cwd: root,

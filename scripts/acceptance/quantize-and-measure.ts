@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { dbell, numberAt } from './command.ts';
-import type { Figure } from './harness.ts';
+import { commit, type Figure } from './harness.ts';
 
 export interface QuantizeAndMeasure {
   /** Where packages and the history go. */
@@ -60,12 +60,21 @@ function keptQuality(folder: string): KeptQuality {
   return JSON.parse(readFileSync(path.join(folder, 'quality.json'), 'utf8')) as KeptQuality;
 }
 
-/** Makes the package unless it is there already; returns its folder and the peak memory if it was made now. */
+/**
+ * Makes the package unless it is there already. Returns its folder and the peak memory if it was made now, else the commit that made it: figures of a package
+ * are of the code that made it, not of the code that measures it.
+ */
 export async function packageOf(m: QuantizeAndMeasure): Promise<{ out: string; figures: Figure[] }> {
   const out = packagePath(m.scratch, m.name, m.recipe, m.activationBits, m.embeddingBits);
-  if (existsSync(out)) return { out, figures: [] };
+  const stamp = `${out}.commit`;
+  if (existsSync(out)) {
+    const made = existsSync(stamp) ? readFileSync(stamp, 'utf8') : 'unknown';
+    return { out, figures: [{ name: 'package made before, at commit', measured: made }] };
+  }
   rmSync(`${out}.partial`, { recursive: true, force: true });
+  const madeAt = commit();
   const made = await dbell(quantizeArguments(m, out), { home: path.join(m.scratch, 'home') });
+  writeFileSync(stamp, madeAt);
   return {
     out,
     figures: [{ name: 'peak RSS bytes of quantize', measured: numberAt(made, 'peakRssBytes') }],
