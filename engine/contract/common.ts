@@ -11,6 +11,9 @@ export type ActivationBits = z.infer<typeof activationBitsSchema>;
 export const embeddingBitsSchema = z.union([z.literal(16), z.literal(8), z.literal(6), z.literal(4)]);
 export type EmbeddingBits = z.infer<typeof embeddingBitsSchema>;
 
+/** What a package may hold: 2 and 1 are grids, which `quantize` makes of linears only. */
+export const storedEmbeddingBitsSchema = z.union([embeddingBitsSchema, z.literal(2), z.literal(1)]);
+
 /** A path of the file system on which the service runs. */
 export const pathSchema = z
   .string()
@@ -100,7 +103,7 @@ export type Setting = z.infer<typeof settingSchema>;
 /** Embedding or LM head of a package; one entry where they are one table. */
 export const storedTableSchema = z.object({
   name: z.string(),
-  bits: embeddingBitsSchema,
+  bits: storedEmbeddingBitsSchema,
   /** `compensated`: fitted to the inputs of the head (docs/method.md, section 9). */
   method: z.enum(['rounded', 'compensated']),
   /** Relative error in the metric of the fit; null where nothing was fitted. */

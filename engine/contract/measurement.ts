@@ -8,6 +8,7 @@ import {
   deviceSchema,
   documentSeparatorSchema,
   durationMsSchema,
+  embeddingBitsSchema,
   identifierSchema,
   itemisedBytesSchema,
   jsonObjectSchema,
@@ -81,6 +82,15 @@ export const benchmarkSettingsSchema = z.strictObject({
   activationBits: activationBitsSchema.optional(),
 });
 export type BenchmarkSettings = z.infer<typeof benchmarkSettingsSchema>;
+
+/** How the random weights of a shape are stored. */
+export const syntheticStorageSchema = z.strictObject({
+  /** Of every linear: 1 bit, base 3, 2 bits, 4 bits. */
+  levels: z.literal([2, 3, 4, 16]).default(2),
+  /** Embedding and head: the same grid as the linears, or a table of so many bits. */
+  tables: z.union([z.literal('grid'), embeddingBitsSchema]).default('grid'),
+});
+export type SyntheticStorage = z.infer<typeof syntheticStorageSchema>;
 
 export const benchmarkInputSchema = benchmarkSettingsSchema.extend({
   /** A second subject, measured the same way in a process of its own: usually the model in full precision. */

@@ -4,9 +4,9 @@ import {
   bytesSchema,
   calibrationTextMarkSchema,
   countSchema,
-  embeddingBitsSchema,
   pathSchema,
   problemSchema,
+  storedEmbeddingBitsSchema,
   storedTableSchema,
   timeSchema,
 } from './common.ts';
@@ -71,7 +71,7 @@ export const modelDescriptionSchema = z.object({
       /** All files: the weight file, tokenizer, config, quality and card. */
       bytes: bytesSchema,
       activationBits: activationBitsSchema,
-      embeddingBits: embeddingBitsSchema,
+      embeddingBits: storedEmbeddingBitsSchema,
       tables: z.array(storedTableSchema),
       storedBitsPerWeight: z.number(),
       nominalBitsPerWeight: z.number().nullable(),

@@ -3,11 +3,11 @@ import {
   activationBitsSchema,
   bytesSchema,
   countSchema,
-  embeddingBitsSchema,
   identifierSchema,
   jsonObjectSchema,
   nameSchema,
   pathSchema,
+  storedEmbeddingBitsSchema,
   timeSchema,
 } from './common.ts';
 import { layerReportSchema, quantizeInputSchema, weightHistogramSchema } from './quantization.ts';
@@ -20,7 +20,7 @@ export const knownPackageSchema = z.object({
   recipe: z.string().nullable(),
   storedBitsPerWeight: z.number().nullable(),
   activationBits: activationBitsSchema.nullable(),
-  embeddingBits: embeddingBitsSchema.nullable(),
+  embeddingBits: storedEmbeddingBitsSchema.nullable(),
   /** All files of it: the weight file, tokenizer, config, quality and card. */
   bytes: bytesSchema.nullable(),
   problem: z.string().nullable(),

@@ -15,6 +15,7 @@ import {
   seedSchema,
   settingSchema,
   sha256Schema,
+  storedEmbeddingBitsSchema,
   storedTableSchema,
   textSourceSchema,
   threadsSchema,
@@ -211,7 +212,7 @@ export const quantizedSchema = z.object({
   runId: identifierSchema,
   recipe: nameSchema,
   activationBits: activationBitsSchema,
-  embeddingBits: embeddingBitsSchema,
+  embeddingBits: storedEmbeddingBitsSchema,
   tables: z.array(storedTableSchema),
   /** 8 · stored bytes of the quantized linears / their weights. */
   storedBitsPerWeight: z.number(),

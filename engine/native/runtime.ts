@@ -51,6 +51,12 @@ export interface NativeTable {
   scales: NativeRange | null;
 }
 
+/** A table that is stored as a grid linear with codes and scales alone. */
+export interface NativeGridTable {
+  type: 'grid';
+  grid: NativeLinear;
+}
+
 export interface NativeBlock {
   attentionNorm: NativeNorm;
   mlpNorm: NativeNorm;
@@ -68,7 +74,7 @@ export interface NativeBlock {
 }
 
 /** All that the addon needs to know to run a package (src/runtime/description.h). */
-export interface NativeModelDescription {
+export interface NativeModelDescription<VocabularyTable = NativeTable> {
   path: string;
   hiddenSize: number;
   intermediateSize: number;
@@ -86,8 +92,8 @@ export interface NativeModelDescription {
   inverseFrequencies: Float32Array | null;
   positions: NativeTable | null;
   positionOffset: number;
-  embedding: NativeTable;
-  head: NativeTable;
+  embedding: VocabularyTable;
+  head: VocabularyTable;
   headBias: NativeRange | null;
   projectIn: NativeTable | null;
   projectOut: NativeTable | null;
@@ -103,7 +109,7 @@ export type KernelName = 'generic' | 'avx2' | 'avx512vnni';
  */
 export interface NativeRuntime {
   /** Maps and checks the file; the kernels are the fastest of this machine or what DBELL_FORCE_ISA names. */
-  packedOpen(description: NativeModelDescription): {
+  packedOpen(description: NativeModelDescription<NativeTable | NativeGridTable>): {
     handle: PackedModelHandle;
     kernels: KernelName;
     mappedBytes: number;

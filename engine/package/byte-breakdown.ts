@@ -37,7 +37,7 @@ export function bytesByPart(source: PackageSource): BytePart[] {
       const bytes = padded(valueBytesOf(tensor));
       tensorBytes += bytes;
       if (entry.layout === 'float') add(/norm/.test(name) ? 'norms' : 'other tensors', bytes);
-      else if (entry.layout === 'table')
+      else if (entry.layout === 'table' || entry.layout === 'grid-table')
         add(name !== embedding.table ? 'head' : head.tied ? 'embedding and head' : 'embedding', bytes);
       else {
         const part = tensor.name.slice(tensor.name.lastIndexOf('.') + 1);

@@ -201,6 +201,11 @@ function planLinear(
 /** Tables of 8 and 6 bits are Q8_0 and those of 4 bits Q4_0 as they are (groups of 32, fp16 scales); a 16-bit one is F16. */
 function planTable(table: PackedTable, source: PackageSource, name: string): PlannedTensor {
   const { rows, columns } = table;
+  if (table.bits === 'grid')
+    throw new DBellError(
+      'unsupported-model',
+      `${table.name} cannot be exported: it is stored as a grid, which exports have for linears only`,
+    );
   const shape = [rows, columns];
   const isBlocks = table.bits !== 16 && columns % exportTypes.Q8_0.elements === 0;
   const blockType = table.bits === 4 ? 'Q4_0' : 'Q8_0';
@@ -223,7 +228,7 @@ function planTable(table: PackedTable, source: PackageSource, name: string): Pla
 }
 
 /** Scales of a table in groups of 32 columns, fp16 bits, `[rows, groups]`. */
-function tableScales(table: Exclude<PackedTable, { bits: 16 }>, source: PackageSource): Uint16Array {
+function tableScales(table: Exclude<PackedTable, { bits: 16 | 'grid' }>, source: PackageSource): Uint16Array {
   const stored = halfsOf(source.readBytes(table.scales));
   if (table.bits === 8) return stored;
   const { rows, groups } = table;

@@ -94,14 +94,15 @@ export function plannedTensors(name: string, entry: TensorEntry): PlannedTensor[
   }
   const rowGroups = rowGroupCount(rows);
   const blocks = blockCount(columns);
+  const isGrid = entry.layout === 'grid' || entry.layout === 'grid-table';
   const planned: PlannedTensor[] = [];
   const add = (part: string, dtype: PackedDtype, ...shape: number[]) =>
     planned.push({ name: linearPart(name, part), dtype, shape });
-  if (entry.layout === 'grid' && entry.codes === 'base-3')
-    add('base3', 'U8', rowGroups, base3GroupBytes(columns));
+  if (isGrid && entry.codes === 'base-3') add('base3', 'U8', rowGroups, base3GroupBytes(columns));
   else add('planes', 'U8', rowGroups, lineCount(columns), entry.planes, bytesPerLine);
+  if (isGrid) add('scales', 'F16', rowGroups, blocks, rowsPerGroup);
+  if (entry.layout === 'grid-table') return planned;
   if (entry.layout === 'grid') {
-    add('scales', 'F16', rowGroups, blocks, rowsPerGroup);
     if (entry.offsets) add('offsets', 'F16', rowGroups, blocks, rowsPerGroup);
     const count = entry.residual_columns;
     if (count !== undefined) {

@@ -73,6 +73,8 @@ function inspect(
     const checker = new ValueChecker(parts.file, problems);
     if (checkValues === 'codes') {
       for (const linear of opened.linears.values()) checker.base3Bytes(linear);
+      for (const table of [opened.embedding, opened.head])
+        if (table.bits === 'grid') checker.base3Bytes(table.linear);
       return { opened, problems };
     }
     for (const linear of opened.linears.values()) checker.linear(linear);
@@ -217,7 +219,8 @@ function readQuality(
     const entry = Object.hasOwn(quantization.tensors, table.name)
       ? quantization.tensors[table.name]
       : undefined;
-    const storedBytes = entry?.layout === 'table' ? storedBytesOf(table.name, entry) : null;
+    const isTable = entry?.layout === 'table' || entry?.layout === 'grid-table';
+    const storedBytes = isTable ? storedBytesOf(table.name, entry) : null;
     if (storedBytes === table.storedBytes) continue;
     problems.error(
       'quality-damaged',

@@ -22,7 +22,7 @@ import {
 } from './layout.ts';
 import { float32Of, halfsOf, type LinearEntry, unpackLinear } from './pack-linear.ts';
 import type { PackageQuality, QuantizationConfig, TensorEntry } from './schema.ts';
-import type { PackageSource, PackedLinear, PackedTable, TensorLocation } from './types.ts';
+import type { PackageSource, PackedGridLinear, PackedLinear, PackedTable, TensorLocation } from './types.ts';
 
 /** What the reader hands over after its checks. */
 export interface PackageParts {
@@ -94,6 +94,8 @@ export class OpenedPackage implements PackageSource {
       if (entry.layout === 'float') floats.set(expected.name, locations[0]!);
       else if (entry.layout === 'table')
         tables.set(expected.name, packedTable(expected.name, entry, locations));
+      else if (entry.layout === 'grid-table')
+        tables.set(expected.name, gridTable(expected.name, entry, locations));
       else {
         this.#entries.set(expected.name, entry);
         linears.set(expected.name, packedLinear(expected.name, entry, locations));
@@ -160,6 +162,7 @@ export class OpenedPackage implements PackageSource {
     }
     const table = this.#table(name);
     if (table.bits === 16) return this.#floats(table.values, begin * columns * 2, count * columns * 2);
+    if (table.bits === 'grid') return this.#gridRows(table.linear, begin, count);
     if (table.bits !== 8) return this.#packedRows(table, begin, count);
     const codeBytes = table.groups * 32;
     const codes = this.#read(table.codes.offset + begin * codeBytes, count * codeBytes);
@@ -220,6 +223,32 @@ export class OpenedPackage implements PackageSource {
     const values = packing.dequantizePackedTable(lines, halfsOf(scales), rows, columns, bits);
     const skipped = (begin - firstGroup * rowsPerGroup) * columns;
     return values.slice(skipped, skipped + count * columns);
+  }
+
+  /** Rows of a grid table: the groups of 16 rows that they stand in are read whole. */
+  #gridRows(linear: PackedGridLinear, begin: number, count: number): Float32Array {
+    if (count === 0) return new Float32Array(0);
+    const { name, inFeatures, outFeatures, rowGroups, levels, planeCount, codeLayout } = linear;
+    const firstGroup = Math.floor(begin / rowsPerGroup);
+    const groups = Math.ceil((begin + count) / rowsPerGroup) - firstGroup;
+    const rows = Math.min(groups * rowsPerGroup, outFeatures - firstGroup * rowsPerGroup);
+    const bytes = [linear.codes, linear.scales].map((location) => {
+      const groupBytes = location.valueBytes / rowGroups;
+      return this.#read(location.offset + firstGroup * groupBytes, groups * groupBytes);
+    });
+    const entry: LinearEntry = {
+      layout: 'grid',
+      shape: [rows, inFeatures],
+      levels,
+      planes: planeCount,
+      ...(codeLayout === 'base-3' ? { codes: codeLayout } : {}),
+      offsets: false,
+      column_scale: false,
+      bias: false,
+    };
+    const values = dequantize(unpackLinear(name, entry, bytes));
+    const skipped = (begin - firstGroup * rowsPerGroup) * inFeatures;
+    return values.slice(skipped, skipped + count * inFeatures);
   }
 
   #table(name: string): PackedTable {
@@ -315,6 +344,23 @@ function packedLinear(name: string, entry: LinearEntry, locations: TensorLocatio
     levels: part('levels')!,
     salientMask: part('salient_mask')!,
   };
+}
+
+function gridTable(
+  name: string,
+  entry: Extract<TensorEntry, { layout: 'grid-table' }>,
+  locations: TensorLocation[],
+): PackedTable {
+  const { shape, levels, planes, codes } = entry;
+  const plain = { offsets: false, column_scale: false, bias: false };
+  const linear = packedLinear(
+    name,
+    { layout: 'grid', shape, levels, planes, ...(codes ? { codes } : {}), ...plain },
+    locations,
+  );
+  if (linear.layout !== 'grid') throw new DBellError('internal', `${name} is no grid`);
+  const [rows, columns] = shape;
+  return { bits: 'grid', name, rows, columns, linear, storedBytes: linear.storedBytes };
 }
 
 function packedTable(

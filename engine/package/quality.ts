@@ -36,7 +36,7 @@ export function summariseQuality(inputs: {
     inputs;
   const tables = inputs.tableReports.map((report): TableQuality => {
     const entry = tensors[report.name];
-    if (entry === undefined || entry.layout !== 'table')
+    if (entry === undefined || (entry.layout !== 'table' && entry.layout !== 'grid-table'))
       throw new DBellError('internal', `${report.name} is no table`);
     const weights = entry.shape[0] * entry.shape[1];
     const storedBytes = storedBytesOf(report.name, entry);

@@ -1,5 +1,9 @@
 import { z } from 'zod';
-import { calibrationTextMarkSchema, embeddingBitsSchema } from '../contract/common.ts';
+import {
+  calibrationTextMarkSchema,
+  embeddingBitsSchema,
+  storedEmbeddingBitsSchema,
+} from '../contract/common.ts';
 import { qualityFiguresSchema } from '../contract/quality.ts';
 import { activationBitsSchema, recipeSchema } from '../quantize/recipe.ts';
 
@@ -39,6 +43,15 @@ const tableEntrySchema = z.strictObject({
   shape: z.tuple([extent, extent]),
   bits: embeddingBitsSchema,
 });
+/** The same as a grid of few levels, codes and scales as those of a grid linear. */
+const gridTableEntrySchema = z.strictObject({
+  layout: z.literal('grid-table'),
+  shape: z.tuple([extent, extent]),
+  levels: z.literal([2, 3, 4, 16]),
+  planes: z.int().min(1).max(4),
+  /** Absent: bit planes. */
+  codes: z.literal('base-3').optional(),
+});
 /** Everything else: norms, biases, learned positions, projections. */
 const floatEntrySchema = z.strictObject({
   layout: z.literal('float'),
@@ -51,6 +64,7 @@ export const tensorEntrySchema = z.discriminatedUnion('layout', [
   gridEntrySchema,
   structuredEntrySchema,
   tableEntrySchema,
+  gridTableEntrySchema,
   floatEntrySchema,
 ]);
 
@@ -62,7 +76,8 @@ export const quantizationConfigSchema = z.strictObject({
   /** Levels of the grid linears where they all agree, else null. */
   levels: z.int().min(2).max(256).nullable(),
   activation_bits: activationBitsSchema,
-  embedding_bits: embeddingBitsSchema,
+  /** Of grid tables: their planes. */
+  embedding_bits: storedEmbeddingBitsSchema,
   /** True where the LM head is the embedding table. */
   tied_head: z.boolean(),
   /** Columns that share a scale. */

@@ -143,6 +143,12 @@ export function fitEntries(
   return problems.errorCount > errorsBefore ? null : fitted;
 }
 
+const possibleLayouts: Readonly<Record<ExpectedEntry['kind'], readonly TensorEntry['layout'][]>> = {
+  linear: ['grid', 'structured'],
+  table: ['table', 'grid-table'],
+  float: ['float'],
+};
+
 function entryFault(
   expected: ExpectedEntry,
   entry: TensorEntry,
@@ -150,14 +156,15 @@ function entryFault(
 ): string | null {
   const wanted =
     expected.kind === 'linear' ? [expected.linear.outFeatures, expected.linear.inFeatures] : expected.shape;
-  const layouts = expected.kind === 'linear' ? ['grid', 'structured'] : [expected.kind];
+  const layouts = possibleLayouts[expected.kind];
   if (!layouts.includes(entry.layout))
     return `layout is ${quote(entry.layout)}, expected ${layouts.join(' or ')}`;
   if (entry.shape.join() !== wanted.join())
     return `shape is [${entry.shape.join(', ')}] but config.json implies [${wanted.join(', ')}]`;
-  if (entry.layout === 'grid' && entry.planes !== planeCountOf(entry.levels))
+  const isGrid = entry.layout === 'grid' || entry.layout === 'grid-table';
+  if (isGrid && entry.planes !== planeCountOf(entry.levels))
     return `${entry.levels} levels take ${planeCountOf(entry.levels)} planes, not ${entry.planes}`;
-  if (entry.layout === 'grid' && entry.codes === 'base-3' && entry.levels !== 3)
+  if (isGrid && entry.codes === 'base-3' && entry.levels !== 3)
     return `codes are in base 3 but there are ${entry.levels} levels`;
   if (entry.layout === 'grid' && (entry.residual_columns ?? 0) > entry.shape[1])
     return `residual_columns is ${entry.residual_columns} but there are ${entry.shape[1]} columns`;
@@ -169,6 +176,8 @@ function entryFault(
   }
   if (entry.layout === 'table' && entry.bits !== quantization.embedding_bits)
     return `bits is ${entry.bits} but embedding_bits is ${quantization.embedding_bits}`;
+  if (entry.layout === 'grid-table' && entry.planes !== quantization.embedding_bits)
+    return `planes is ${entry.planes} but embedding_bits is ${quantization.embedding_bits}`;
   if (expected.kind === 'float' && entry.layout === 'float' && entry.dtype !== expected.dtype)
     return `dtype is ${entry.dtype}, expected ${expected.dtype}`;
   return null;

@@ -120,6 +120,15 @@ export type PackedTable =
       /** F16 `[ceil(rows / 16), groups, 16]`; may be negative. */
       scales: TensorLocation;
       storedBytes: number;
+    }
+  | {
+      /** A grid of few levels; `linear` has no more than codes and scales. */
+      bits: 'grid';
+      name: string;
+      rows: number;
+      columns: number;
+      linear: PackedGridLinear;
+      storedBytes: number;
     };
 
 /**

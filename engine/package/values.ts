@@ -55,6 +55,10 @@ export class ValueChecker {
   }
 
   table(table: PackedTable): void {
+    if (table.bits === 'grid') {
+      this.linear(table.linear);
+      return;
+    }
     if (table.bits === 16) {
       this.float(table.values);
       return;

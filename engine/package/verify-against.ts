@@ -51,7 +51,10 @@ export async function compareWithSource(
   }
   for (const table of new Set([opened.embedding, opened.head])) {
     const quality = opened.quality.tables?.find(({ name }) => name === table.name);
-    if (quality?.method === 'compensated') await compareTableError(opened, source, table, quality, problems);
+    if (table.bits === 'grid')
+      problems.error('value-differs', `${quote(table.name)} is stored as a grid, which no source gives`);
+    else if (quality?.method === 'compensated')
+      await compareTableError(opened, source, table, quality, problems);
     else
       compareRows(opened, source, table.name, table.bits === 16 ? { halfs: table.values } : table, problems);
   }
@@ -101,7 +104,7 @@ function compareRows(
   opened: OpenedPackage,
   source: ModelSource,
   name: string,
-  tensors: { halfs: TensorLocation } | Exclude<PackedTable, { bits: 16 }>,
+  tensors: { halfs: TensorLocation } | Exclude<PackedTable, { bits: 16 | 'grid' }>,
   problems: ProblemList,
 ): void {
   const [rows = 0, columns = 0] = source.tensors.get(name)?.shape ?? [];

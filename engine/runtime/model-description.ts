@@ -4,16 +4,19 @@ import type { Block, LinearRole, Norm } from '../model/architecture.ts';
 import { linearsOf } from '../model/architecture.ts';
 import type {
   NativeBlock,
+  NativeGridTable,
   NativeLinear,
   NativeModelDescription,
   NativeNorm,
   NativeRange,
   NativeTable,
 } from '../native/runtime.ts';
-import type { PackageSource, PackedTable, TensorLocation } from '../package/types.ts';
+import type { PackageSource, PackedLinear, PackedTable, TensorLocation } from '../package/types.ts';
 
 /** What the addon needs to know about a package: geometry from the architecture, positions from the package's header. */
-export function describeForNative(source: PackageSource): NativeModelDescription {
+export function describeForNative(
+  source: PackageSource,
+): NativeModelDescription<NativeTable | NativeGridTable> {
   const { architecture } = source;
   const { position, embedding, head } = architecture;
   const learned = position.kind === 'learned' ? position : null;
@@ -33,8 +36,8 @@ export function describeForNative(source: PackageSource): NativeModelDescription
     inverseFrequencies: position.kind === 'rope' ? inverseFrequencies(position) : null,
     positions: learned ? floatTable(source, learned.table) : null,
     positionOffset: learned?.offset ?? 0,
-    embedding: packedTable(source.embedding),
-    head: packedTable(source.head),
+    embedding: vocabularyTable(source.embedding),
+    head: vocabularyTable(source.head),
     headBias: head.bias ? range(floatLocation(source, head.bias)) : null,
     projectIn: embedding.projectIn ? floatTable(source, embedding.projectIn) : null,
     projectOut: embedding.projectOut ? floatTable(source, embedding.projectOut) : null,
@@ -71,8 +74,12 @@ function describeBlock(source: PackageSource, block: Block): NativeBlock {
 function linear(source: PackageSource, name: string): NativeLinear {
   const packed = source.linears.get(name);
   if (!packed) throw new DBellError('invalid-package', `${source.path}: the linear ${name} is missing`);
+  return nativeLinear(packed);
+}
+
+function nativeLinear(packed: PackedLinear): NativeLinear {
   const common = {
-    name,
+    name: packed.name,
     outFeatures: packed.outFeatures,
     inFeatures: packed.inFeatures,
     planeCount: packed.planeCount,
@@ -145,7 +152,11 @@ function floatTable(source: PackageSource, name: string): NativeTable {
   return { type: location.dtype, rows: rows!, columns: columns!, values: range(location), scales: null };
 }
 
-function packedTable(table: PackedTable): NativeTable {
+function vocabularyTable(table: PackedTable): NativeTable | NativeGridTable {
+  return table.bits === 'grid' ? { type: 'grid', grid: nativeLinear(table.linear) } : packedTable(table);
+}
+
+function packedTable(table: Exclude<PackedTable, { bits: 'grid' }>): NativeTable {
   const { rows, columns } = table;
   return table.bits === 16
     ? { type: 'F16', rows, columns, values: range(table.values), scales: null }

@@ -1,11 +1,11 @@
 import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import path from 'node:path';
-import { byteToCharacter } from '../../engine/model/tokenizer-bytes.ts';
+import { type ModelShape, modelShapes } from '../../engine/model/model-shapes.ts';
+import { byteLevelTokenizer, shapeConfig } from '../../engine/package/synthetic/synthetic-config.ts';
 import { randomSource } from '../fuzz/mutate.ts';
-import { type ModelShape, modelShapes } from '../model-shapes.ts';
 
 /** The shape of TinyLlama-1.1B with its first two blocks only. */
-export const tinyLlamaTwoBlocks: ModelShape = { ...modelShapes.tinyllama, blockCount: 2 };
+export const tinyLlamaTwoBlocks: ModelShape = { ...modelShapes['tinyllama-1.1b'], blockCount: 2 };
 
 /**
  * Writes a LLaMA-type Hugging Face folder with seeded random BF16 weights (standard deviation 0.02) and a byte-level tokenizer, for measuring cost where
@@ -62,57 +62,11 @@ export function writeRandomModel(folder: string, shape: ModelShape, seed = 1): v
   closeSync(file);
   writeFileSync(
     path.join(folder, 'config.json'),
-    JSON.stringify({
-      architectures: ['LlamaForCausalLM'],
-      model_type: 'llama',
-      hidden_size: hiddenSize,
-      intermediate_size: intermediateSize,
-      num_hidden_layers: shape.blockCount,
-      num_attention_heads: headCount,
-      num_key_value_heads: keyValueHeadCount,
-      vocab_size: vocabularySize,
-      max_position_embeddings: shape.contextLength,
-      rms_norm_eps: 1e-5,
-      rope_theta: 10_000,
-      hidden_act: 'silu',
-      tie_word_embeddings: false,
-      bos_token_id: 1,
-      eos_token_id: 2,
-      torch_dtype: 'bfloat16',
-    }),
+    JSON.stringify({ ...shapeConfig(shape), torch_dtype: 'bfloat16' }),
   );
   writeFileSync(path.join(folder, 'tokenizer.json'), JSON.stringify(byteLevelTokenizer()));
   writeFileSync(
     path.join(folder, 'tokenizer_config.json'),
     JSON.stringify({ tokenizer_class: 'PreTrainedTokenizerFast' }),
   );
-}
-
-/** A byte-level BPE with the 256 byte tokens and one merge. */
-function byteLevelTokenizer(): Record<string, unknown> {
-  const vocabulary: Record<string, number> = {};
-  for (const [byte, character] of byteToCharacter.entries()) vocabulary[character] = byte;
-  vocabulary.th = 256;
-  return {
-    version: '1.0',
-    truncation: null,
-    padding: null,
-    added_tokens: [],
-    normalizer: null,
-    pre_tokenizer: { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true },
-    post_processor: null,
-    decoder: { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true },
-    model: {
-      type: 'BPE',
-      dropout: null,
-      unk_token: null,
-      continuing_subword_prefix: null,
-      end_of_word_suffix: null,
-      fuse_unk: false,
-      byte_fallback: false,
-      ignore_merges: false,
-      vocab: vocabulary,
-      merges: ['t h'],
-    },
-  };
 }

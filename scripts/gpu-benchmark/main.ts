@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 import { formatBytes, formatDuration } from '../../engine/cli/format.ts';
 import { table } from '../../engine/cli/table.ts';
 import { machineConditions, momentaryConditions } from '../../engine/measure/conditions.ts';
+import { type ModelShape, modelShapes } from '../../engine/model/model-shapes.ts';
 import { adapterLabel, chooseAdapter } from '../../engine/runtime/webgpu/adapters.ts';
 import { GpuContext } from '../../engine/runtime/webgpu/context.ts';
 import { measureCopyBandwidth } from '../../engine/runtime/webgpu/copy-bandwidth.ts';
@@ -11,7 +12,6 @@ import { dawnHost } from '../../engine/runtime/webgpu/dawn-host.ts';
 import { gpuDevice } from '../../engine/runtime/webgpu/gpu-device.ts';
 import { GpuModel } from '../../engine/runtime/webgpu/model.ts';
 import { findSoftwareAdapter, softwareAdapter } from '../acceptance/software-adapter.ts';
-import { type ModelShape, modelShapes } from '../model-shapes.ts';
 import { checkCorrectness } from './correctness.ts';
 import { type Lengths, type ModelFigures, measureModel } from './measure-model.ts';
 import { type BaselineFigures, type BaselineKind, measureBaseline } from './onnxruntime-baseline.ts';
@@ -27,7 +27,7 @@ with float32 and 4-bit weights (MatMulNBits). Prints tables and a line of JSON.
 What five minutes leave no time for is left out and named.
 
   --device N      number of the adapter (dbell devices); default: the first GPU
-  --shape NAMES   of ${Object.keys(modelShapes).join(', ')}; default: tinyllama,smollm2
+  --shape NAMES   of ${Object.keys(modelShapes).join(', ')}; default: tinyllama-1.1b,smollm2-135m
   --software      on an adapter that computes on the processor, tiny by default
   --out FILE      write the JSON there too
   --help          show this
@@ -72,7 +72,7 @@ async function part<T>(name: string, action: () => Promise<T>): Promise<T | null
 const lengths: Lengths = values.software
   ? { prefill: 128, firstToken: 32, decode: 8, repetitions: 1 }
   : { prefill: 512, firstToken: 128, decode: 64, repetitions: 3 };
-const wantedShapes = (values.shape ?? (values.software ? 'tiny' : 'tinyllama,smollm2'))
+const wantedShapes = (values.shape ?? (values.software ? 'tiny' : 'tinyllama-1.1b,smollm2-135m'))
   .split(',')
   .map((name) => {
     const shape = modelShapes[name as keyof typeof modelShapes];

@@ -2,8 +2,8 @@ import '../../engine/float/no-telemetry.ts';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { float, GraphBuilder, int } from '../../engine/float/onnx/graph-builder.ts';
 import { median } from '../../engine/measure/statistics.ts';
+import type { ModelShape } from '../../engine/model/model-shapes.ts';
 import { greedyToken } from '../../engine/model/sampling.ts';
-import type { ModelShape } from '../model-shapes.ts';
 import { type Lengths, timed } from './measure-model.ts';
 import { randomBytes } from './random-package.ts';
 

@@ -1,6 +1,6 @@
+import type { ModelShape } from '../../engine/model/model-shapes.ts';
 import type { NativeLinear, NativeNorm, NativeRange, NativeTable } from '../../engine/native/runtime.ts';
 import type { GpuPackage } from '../../engine/runtime/webgpu/gpu-package.ts';
-import type { ModelShape } from '../model-shapes.ts';
 
 const groups = (value: number, size: number): number => Math.ceil(value / size);
 /** Small enough that no sum leaves float32, in every fp16 scale. */

@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest';
+import { modelShapes } from '../../engine/model/model-shapes.ts';
 import { measureCopyBandwidth } from '../../engine/runtime/webgpu/copy-bandwidth.ts';
 import { GpuModel } from '../../engine/runtime/webgpu/model.ts';
 import { measureModel } from '../../scripts/gpu-benchmark/measure-model.ts';
 import { measureBaseline } from '../../scripts/gpu-benchmark/onnxruntime-baseline.ts';
 import { bytesPerToken, randomPackage } from '../../scripts/gpu-benchmark/random-package.ts';
 import { measureWeightKernel } from '../../scripts/gpu-benchmark/weight-kernel.ts';
-import { modelShapes } from '../../scripts/model-shapes.ts';
 import { openTestContext, testAdapter } from './gpu-support.ts';
 
 /** The parts of `npm run bench:gpu`, on sizes at which nothing is measured. */
@@ -31,8 +31,11 @@ test.each(['float32', 'MatMulNBits 4 bits'] as const)(
 );
 
 test('random packages have the sizes of their bits', () => {
-  const [one, two] = [randomPackage(modelShapes.tinyllama, 1), randomPackage(modelShapes.tinyllama, 2)];
-  const { blockCount, hiddenSize, intermediateSize } = modelShapes.tinyllama;
+  const [one, two] = [
+    randomPackage(modelShapes['tinyllama-1.1b'], 1),
+    randomPackage(modelShapes['tinyllama-1.1b'], 2),
+  ];
+  const { blockCount, hiddenSize, intermediateSize } = modelShapes['tinyllama-1.1b'];
   const keySize = 256;
   const weights = blockCount * (2 * hiddenSize * (hiddenSize + keySize) + 3 * hiddenSize * intermediateSize);
   expect(bytesPerToken(two) - bytesPerToken(one)).toBe(weights / 8);

@@ -45,7 +45,7 @@ export function describeGpuModels(isThere: boolean, folder: string, device: () =
       const ids = Int32Array.from(idsOf(name)).subarray(0, 80);
       for (const activationBits of roundedToo.includes(name) ? ([16, 8] as const) : ([16] as const)) {
         const tolerance =
-          activationBits === 16 && source.head.bits < 16 ? tolerances.head : tolerances[activationBits];
+          activationBits === 16 && source.head.bits !== 16 ? tolerances.head : tolerances[activationBits];
         const cpu = await createPackedTextModel(source, { threads: 1, activationBits });
         const gpu = await createPackedTextModel(source, { threads: 1, activationBits, device: device() });
         const [cpuSession, gpuSession] = [await cpu.createSession(), await gpu.createSession()];

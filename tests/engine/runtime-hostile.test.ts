@@ -17,7 +17,7 @@ beforeAll(async () => {
   const source = await openPackage(
     await packTinyModel('qwen3', path.join(folder, 'package'), { embeddingBits: 8 }),
   );
-  honest = describeForNative(source);
+  honest = describeForNative(source) as NativeModelDescription;
   fileBytes = source.modelBytes;
   source.close();
 });

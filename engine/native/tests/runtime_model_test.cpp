@@ -135,6 +135,26 @@ struct Builder {
     return table;
   }
 
+  /// Embedding or head as a grid linear.
+  TableDescription grid_table(std::size_t rows, std::size_t columns) {
+    const int levels_of[] = {2, 3, 4, 16};
+    TestLinear made = make_linear(random, LinearLayout::grid, rows, columns, levels_of[random.below(4)], false);
+    LinearDescription grid;
+    grid.name = "table";
+    grid.out_features = rows;
+    grid.in_features = columns;
+    grid.levels = made.packed.levels;
+    grid.plane_count = made.packed.plane_count;
+    grid.is_base3 = made.packed.levels == 3;
+    if (grid.is_base3) store_base3(made);
+    grid.planes = grid.is_base3 ? file.add(made.base3.values, made.base3.count, "table base 3")
+                                : file.add(made.planes.values, made.planes.count, "table planes");
+    grid.scales = file.add(made.scales.values, made.scales.count * 2, "table scales");
+    TableDescription table;
+    table.grid = grid;
+    return table;
+  }
+
   ModelDescription model(const Options& options) {
     ModelDescription model;
     model.hidden_size = options.learned ? 40 : 24 + random.below(20);
@@ -161,6 +181,8 @@ struct Builder {
     model.head = random.below(2) == 0
                      ? model.embedding
                      : table(model.vocabulary_size, model.embedding_size, options.quantized_tables ? kind : TableType::f32);
+    if (options.quantized_tables && random.below(2) == 0)
+      model.embedding = model.head = grid_table(model.vocabulary_size, model.embedding_size);
     if (random.below(2) == 0) model.head_bias = floats(model.vocabulary_size, 0.0f, 1.0f, "head bias");
     if (options.projected) {
       model.project_in = table(model.hidden_size, model.embedding_size, TableType::f16);
@@ -257,7 +279,9 @@ ByteRange* any_range(Random& random, ModelDescription& description) {
   BlockDescription& block = description.blocks[random.below(description.blocks.size())];
   LinearDescription* linears[] = {&block.q, &block.k, &block.v, &block.o, &block.up, &block.down};
   LinearDescription& linear = *linears[random.below(6)];
-  std::vector<ByteRange*> ranges = {&linear.planes, &description.embedding.values, &description.head.values};
+  std::vector<ByteRange*> ranges = {&linear.planes};
+  for (TableDescription* table : {&description.embedding, &description.head})
+    ranges.push_back(table->grid ? &table->grid->planes : &table->values);
   for (auto* optional :
        {&linear.residual_columns, &linear.residual_planes, &linear.residual_scales, &linear.scales, &linear.offsets,
         &linear.structured_values, &linear.salient_mask, &linear.column_scale, &linear.bias, &block.attention_norm.weight, &description.embedding.scales, &description.head_bias}) {

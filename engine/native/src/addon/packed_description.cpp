@@ -101,6 +101,10 @@ TableDescription table_of(const Napi::Object& parent, const char* key) {
   const Napi::Object object = object_of(parent, key);
   TableDescription table;
   const std::string type = text_of(object, "type");
+  if (type == "grid") {
+    table.grid = linear_of(object, "grid");
+    return table;
+  }
   if (type == "F32") table.type = TableType::f32;
   else if (type == "F16") table.type = TableType::f16;
   else if (type == "I8") table.type = TableType::q8;

@@ -34,6 +34,7 @@ struct NormDescription {
 };
 
 struct TableDescription {
+  std::optional<LinearDescription> grid;  ///< stored as a grid linear; then nothing else here counts
   TableType type = TableType::f16;
   std::uint64_t rows = 0, columns = 0;
   ByteRange values;

@@ -19,6 +19,18 @@ constexpr int kHeadActivationBits = 8;
 
 bool is_quantized(const Table& table) { return table.type != TableType::f32 && table.type != TableType::f16; }
 
+/// Row groups [begin, end) of a grid table as a linear of their own.
+PackedLinear row_groups_of(const PackedLinear& packed, std::size_t begin, std::size_t end) {
+  PackedLinear part = packed;
+  part.row_groups = end - begin;
+  part.out_features = std::min(end * kRowsPerGroup, packed.out_features) - begin * kRowsPerGroup;
+  if (packed.base3 != nullptr) part.base3 += begin * packed.base3_group_bytes;
+  else part.planes += begin * packed.lines * static_cast<std::size_t>(packed.plane_count) * kLineBytes;
+  part.scales += begin * packed.blocks * kRowsPerGroup;
+  part.bias += begin * kRowsPerGroup;
+  return part;
+}
+
 }  // namespace
 
 const float* Session::head_rows(std::size_t first_row, std::size_t count, std::size_t* stride) {
@@ -38,7 +50,10 @@ const float* Session::head_rows(std::size_t first_row, std::size_t count, std::s
     rows = workspace_.head_rows.data();
     *stride = width;
   }
-  if (is_quantized(model_.head)) {
+  if (model_.grid_head) {
+    quantize_stage_input(*model_.kernels, "head", rows, *stride, count, model_.embedding_size, nullptr,
+                         kHeadActivationBits, workspace_.grid_head_input);
+  } else if (is_quantized(model_.head)) {
     const std::size_t width = model_.head.groups * kColumnsPerTableGroup;
     workspace_.head_input.reserve(count * width);
     workspace_.head_scales.reserve(count);
@@ -62,7 +77,13 @@ const float* Session::head_rows(std::size_t first_row, std::size_t count, std::s
 
 void Session::head_tile(const float* rows, std::size_t stride, std::size_t count, std::size_t begin, std::size_t end,
                         float* out, std::size_t out_stride) const {
-  if (is_quantized(model_.head)) {
+  if (model_.grid_head) {
+    const StageInput& input = workspace_.grid_head_input;
+    const QuantizedActivations activations = {
+        count, input.values.data(), input.block_sums.data(), input.scales.data(), nullptr, nullptr, nullptr};
+    const PackedLinear tile = row_groups_of(model_.grid_head->packed, begin, end);
+    model_.kernels->grid(tile, activations, 0, end - begin, out, out_stride, nullptr);
+  } else if (is_quantized(model_.head)) {
     const TableActivations activations = {count, workspace_.head_input.data(), workspace_.head_scales.data(),
                                           workspace_.head_sums.data()};
     const auto kernel = model_.head.type == TableType::q8 ? model_.kernels->table_q8 : model_.kernels->table_packed;

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "common/base3_packing.h"
 #include "common/half.h"
 #include "common/table_packing.h"
 #include "runtime/error.h"
@@ -165,6 +166,15 @@ Linear open_linear(const MappedFile& file, const LinearDescription& description,
   return linear;
 }
 
+/// Embedding or head as a grid linear: planes or base 3 and scales, nothing else.
+std::unique_ptr<const Linear> open_grid_table(const MappedFile& file, const LinearDescription& description,
+                                              std::size_t rows, std::size_t columns) {
+  if (description.layout != LinearLayout::grid || description.offsets || description.row_scale ||
+      description.residual_columns || description.column_scale || description.bias)
+    refuse(description.name + ": a table has codes and scales only");
+  return std::make_unique<const Linear>(open_linear(file, description, rows, columns));
+}
+
 /// Linears that read the same input must quantize it the same way.
 void add_linear(Stage& stage, Linear linear) {
   if (stage.linears.empty()) {
@@ -306,9 +316,13 @@ std::unique_ptr<Model> open_model(const ModelDescription& description, const Ker
         std::make_unique<Table>(open_table(file, *description.positions, model->context_length + model->position_offset,
                                            model->hidden_size, "learned positions"));
   }
-  model->embedding =
-      open_table(file, description.embedding, model->vocabulary_size, model->embedding_size, "embedding");
-  model->head = open_table(file, description.head, model->vocabulary_size, model->embedding_size, "head");
+  const auto open_vocabulary = [&](const TableDescription& table, const std::string& what, Table& plain,
+                                   std::unique_ptr<const Linear>& grid) {
+    if (table.grid) grid = open_grid_table(file, *table.grid, model->vocabulary_size, model->embedding_size);
+    else plain = open_table(file, table, model->vocabulary_size, model->embedding_size, what);
+  };
+  open_vocabulary(description.embedding, "embedding", model->embedding, model->grid_embedding);
+  open_vocabulary(description.head, "head", model->head, model->grid_head);
   model->head_bias = floats(file, description.head_bias, model->vocabulary_size);
   check_finite(model->head_bias, model->vocabulary_size, "head bias");
   if (description.project_in) {
@@ -360,7 +374,35 @@ std::size_t Model::copied_bytes() const {
       }
     }
   }
+  for (const Linear* table : {grid_embedding.get(), grid_head.get()})
+    if (table != nullptr) bytes += table->bias.bytes();
   return bytes;
+}
+
+void read_grid_row(const PackedLinear& packed, std::size_t row, float* out) {
+  const std::size_t group = row / kRowsPerGroup, within = row % kRowsPerGroup;
+  const float centre = static_cast<float>(packed.levels - 1) / 2;
+  std::vector<std::uint8_t> codes;
+  if (packed.base3 != nullptr) {
+    codes.resize(kRowsPerGroup * packed.in_features);
+    unpack_base3(packed.base3 + group * packed.base3_group_bytes, kRowsPerGroup, packed.in_features, codes.data());
+  }
+  const std::size_t planes = static_cast<std::size_t>(packed.plane_count);
+  for (std::size_t j = 0; j < packed.in_features; ++j) {
+    int code = 0;
+    if (packed.base3 != nullptr) {
+      code = codes[within * packed.in_features + j];
+    } else {
+      const std::size_t line = j / kColumnsPerLine, column = j % kColumnsPerLine;
+      const std::uint8_t* bytes = packed.planes + (group * packed.lines + line) * planes * kLineBytes;
+      // Byte 4·row + j, bit b ↔ column 4b + j of the line.
+      const std::size_t at = 4 * within + column % 4, bit = column / 4;
+      for (std::size_t plane = 0; plane < planes; ++plane)
+        code |= ((bytes[plane * kLineBytes + at] >> bit) & 1) << plane;
+    }
+    const std::size_t scale = (group * packed.blocks + j / kColumnsPerBlock) * kRowsPerGroup + within;
+    out[j] = half_to_float(packed.scales[scale]) * (static_cast<float>(code) - centre);
+  }
 }
 
 void read_table_row(const Table& table, std::size_t row, float* out) {

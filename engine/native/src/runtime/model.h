@@ -65,6 +65,8 @@ struct Model {
   std::unique_ptr<Table> positions, project_in, project_out;
   std::size_t position_offset = 0;
   Table embedding{}, head{};
+  /// In place of the table where it is stored as a grid linear, else null.
+  std::unique_ptr<const Linear> grid_embedding, grid_head;
   const float* head_bias = nullptr;
   std::unique_ptr<Norm> final_norm;
   std::vector<Block> blocks;
@@ -80,5 +82,8 @@ std::unique_ptr<Model> open_model(const ModelDescription& description, const Ker
 
 /// A row of a table as float32, [columns].
 void read_table_row(const Table& table, std::size_t row, float* out);
+
+/// A row of a table that is stored as a grid linear, r·(q − (levels − 1)/2) as float32, [in_features].
+void read_grid_row(const PackedLinear& packed, std::size_t row, float* out);
 
 }  // namespace dbell

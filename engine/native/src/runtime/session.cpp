@@ -28,6 +28,8 @@ std::size_t Workspace::bytes() const {
     total += buffer->bytes();
   }
   total += head_input.bytes() + head_sums.bytes() + input.rows.bytes() + input.values.bytes() + input.block_sums.bytes();
+  total += grid_head_input.rows.bytes() + grid_head_input.values.bytes() + grid_head_input.block_sums.bytes() +
+           grid_head_input.scales.bytes();
   for (const StageInput::Gathered& gathered : input.gathered)
     total += gathered.values.bytes() + gathered.block_sums.bytes() + gathered.floats.bytes();
   for (const StageInput::Salient& salient : input.salient) total += salient.values.bytes() + salient.sums.bytes();
@@ -110,14 +112,16 @@ void Session::embed(const std::int32_t* ids, std::size_t count) {
     }
   }
   float* hidden = workspace_.hidden.data();
+  const auto read_row = [&](std::int32_t id, float* out) {
+    if (model_.grid_embedding) read_grid_row(model_.grid_embedding->packed, static_cast<std::size_t>(id), out);
+    else read_table_row(model_.embedding, static_cast<std::size_t>(id), out);
+  };
   if (model_.project_in == nullptr) {
-    for (std::size_t t = 0; t < count; ++t)
-      read_table_row(model_.embedding, static_cast<std::size_t>(ids[t]), hidden + t * stride);
+    for (std::size_t t = 0; t < count; ++t) read_row(ids[t], hidden + t * stride);
   } else {
     const std::size_t width = model_.embedding_size;
     workspace_.embedded.reserve(count * width);
-    for (std::size_t t = 0; t < count; ++t)
-      read_table_row(model_.embedding, static_cast<std::size_t>(ids[t]), workspace_.embedded.data() + t * width);
+    for (std::size_t t = 0; t < count; ++t) read_row(ids[t], workspace_.embedded.data() + t * width);
     multiply_table(*model_.kernels, *model_.project_in, workspace_.embedded.data(), width, count, 0,
                    stride / kRowsPerGroup, hidden, stride);
   }

@@ -25,6 +25,7 @@ struct Workspace {
   AlignedBuffer<float> cosine, sine;  ///< rotary embedding at the chunk's positions, [tokens, rotary dimensions / 2]
   AlignedBuffer<float> hidden, normed, query, key, value, attention, projected, gate, up, embedded;
   StageInput input;
+  StageInput grid_head_input;  ///< of a head that is stored as a grid linear
   AlignedBuffer<std::int8_t> head_input;
   AlignedBuffer<std::int32_t> head_sums;
   AlignedBuffer<float> head_scales, head_rows, logits;
