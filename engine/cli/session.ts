@@ -2,7 +2,7 @@ import type { Client } from '../contract/client.ts';
 import { toErrorPayload } from '../contract/error-payload.ts';
 import type { Job, JobKind, JobResult } from '../contract/jobs.ts';
 import { onLauncherGone } from '../files/launcher.ts';
-import { connect } from './connect.ts';
+import { type Connection, connect } from './connect.ts';
 import { exitCodeOf, exitCodes } from './exit-codes.ts';
 import { type NetworkFlags, Output, type OutputOptions, type Streams } from './output.ts';
 import { ProgressDisplay } from './progress.ts';
@@ -41,7 +41,14 @@ export async function runCommand(
   command: (session: CommandSession) => Promise<void>,
 ): Promise<number> {
   const output = new Output(streams, options);
-  const connection = connect({ allow: options.network, endpoint: options.endpoint });
+  let connection: Connection;
+  try {
+    connection = connect({ allow: options.network, endpoint: options.endpoint });
+  } catch (error) {
+    const payload = toErrorPayload(error);
+    output.failure(payload);
+    return exitCodeOf(payload.code);
+  }
   const display = new ProgressDisplay(output);
   let currentJob: string | null = null;
   let endedJob: Job | null = null;

@@ -27,3 +27,12 @@ export function makeFolders(folder: string): void {
 function isFolder(entry: string): boolean {
   return statSync(entry, { throwIfNoEntry: false })?.isDirectory() ?? false;
 }
+
+/** Whether a path is a folder or lies below it; both without links. A name such as `..packed` does not lead out. */
+export function isWithin(target: string, folder: string): boolean {
+  const relative = path.relative(folder, target);
+  return (
+    relative === '' ||
+    !(relative === '..' || relative.startsWith(`..${path.sep}`) || path.isAbsolute(relative))
+  );
+}

@@ -1,6 +1,7 @@
 import { existsSync, lstatSync, realpathSync } from 'node:fs';
 import path from 'node:path';
 import { DBellError } from '../contract/errors.ts';
+import { isWithin } from '../files/folders.ts';
 import { checkCreatable } from '../files/writable.ts';
 import { retiredSuffix, workDirectorySuffix } from './work-folder.ts';
 
@@ -26,8 +27,7 @@ export function checkOutput(modelPath: string, outputDirectory: string, packageM
   checkCreatable(outputDirectory);
   const output = resolveThroughLinks(outputDirectory);
   const model = resolveThroughLinks(modelPath);
-  const inside = path.relative(model, output);
-  if (inside === '' || (!inside.startsWith('..') && !path.isAbsolute(inside))) {
+  if (isWithin(output, model)) {
     throw new DBellError(
       'invalid-input',
       `output ${output} lies inside the model ${model}, which is never written to; choose another folder`,

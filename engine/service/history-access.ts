@@ -1,9 +1,14 @@
+import { statSync } from 'node:fs';
 import type { JsonObject } from '../contract/common.ts';
 import { toErrorPayload } from '../contract/error-payload.ts';
 import { type History, openHistory } from '../history/history.ts';
+import type { RunBeginning } from '../history/types.ts';
 import type { RunStore } from './run-store.ts';
 
-/** The history as the service uses it: opened when it is first needed, so that looking at a model leaves no database behind. */
+/**
+ * The history as the service uses it: opened when it is first needed, so that looking at a model leaves no database behind, and again where another file has taken
+ * its place (a backup brought back, a folder removed): what is written to a file without a name is lost.
+ */
 export interface HistoryAccess {
   /** For calls that are about the history. Throws DBellError `invalid-history` where it cannot be used. */
   open(): History;
@@ -24,9 +29,22 @@ export function createHistoryAccess(
     warned.add(message);
     callbacks.warn(message);
   };
+  /** Runs that have begun and not ended, and those of them whose beginning the history has not. */
+  const begun = new Map<string, RunBeginning>();
+  const unwritten = new Set<string>();
+  let openedFile: string | null = null;
   const open = () => {
+    if (history !== null && identityOf(file) !== openedFile) {
+      history.close();
+      history = null;
+      for (const runId of begun.keys()) unwritten.add(runId);
+      callbacks.warn(
+        `the history ${file} was removed or replaced while it was in use; what stands there now is used`,
+      );
+    }
     if (history === null) {
       history = openHistory(file, { environment });
+      openedFile = identityOf(file);
       for (const notice of history.notices) warn(notice);
     }
     return history;
@@ -46,18 +64,25 @@ export function createHistoryAccess(
       callbacks.changed();
       return true;
     });
+  /** Ends a run, one whose beginning could not be written as well: by now it may. */
+  const end = (runId: string, action: (history: History) => void) => {
+    change((opened) => {
+      const run = begun.get(runId);
+      if (run !== undefined && unwritten.has(runId)) opened.begin(run);
+      action(opened);
+    });
+    begun.delete(runId);
+    unwritten.delete(runId);
+  };
   return {
     open,
     runs: {
       begin: (run) => {
-        change((opened) => opened.begin(run));
+        begun.set(run.runId, run);
+        if (!change((opened) => opened.begin(run))) unwritten.add(run.runId);
       },
-      finish: (runId, outcome) => {
-        change((opened) => opened.finish(runId, outcome));
-      },
-      fail: (runId, error) => {
-        change((opened) => opened.fail(runId, error));
-      },
+      finish: (runId, outcome) => end(runId, (opened) => opened.finish(runId, outcome)),
+      fail: (runId, error) => end(runId, (opened) => opened.fail(runId, error)),
       record: (run, facts) => change((opened) => opened.record(run, facts)),
       unfinishedFor: (out) => attempt(null, (opened) => opened.unfinishedFor(out)),
     },
@@ -66,4 +91,10 @@ export function createHistoryAccess(
       history = null;
     },
   };
+}
+
+/** Which file it is, whatever its name; null where there is none. */
+function identityOf(file: string): string | null {
+  const stats = statSync(file, { bigint: true, throwIfNoEntry: false });
+  return stats === undefined ? null : `${stats.dev}/${stats.ino}`;
 }

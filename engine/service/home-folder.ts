@@ -1,13 +1,39 @@
 import os from 'node:os';
+import path from 'node:path';
 import { z } from 'zod';
 import { pathSchema } from '../contract/common.ts';
+import { DBellError } from '../contract/errors.ts';
 
 /** `~` and what lies below it as shells write it, on Windows with either bar. Names such as `~backup` are names. */
 const belowHome = process.platform === 'win32' ? /^~(?=[\\/]|$)/ : /^~(?=\/|$)/;
 
-/** A path with `~` for the person's own folder, written out. */
-export function expandHome(path: string): string {
-  return path.replace(belowHome, () => os.homedir());
+/**
+ * The person's own folder; null where the system names none, as in containers whose user has no account. An empty HOME counts as none at all: below it every path would begin at the
+ * root or the current folder.
+ */
+export function personFolder(): string | null {
+  for (const find of [os.homedir, () => os.userInfo().homedir]) {
+    try {
+      const folder = find();
+      if (path.isAbsolute(folder)) return folder;
+    } catch {
+      // No HOME, or no account.
+    }
+  }
+  return null;
+}
+
+/** A path with `~` for the person's own folder, written out. Throws DBellError `invalid-input` where that folder is not known. */
+export function expandHome(typed: string): string {
+  return typed.replace(belowHome, () => {
+    const folder = personFolder();
+    if (folder === null)
+      throw new DBellError(
+        'invalid-input',
+        `${typed}: "~" is your own folder, which this system does not name (HOME is not set); write the path out`,
+      );
+    return folder;
+  });
 }
 
 /**

@@ -1,25 +1,34 @@
-import os from 'node:os';
 import path from 'node:path';
+import { DBellError } from '../contract/errors.ts';
+import { expandHome, personFolder } from './home-folder.ts';
 
 const folderName = 'dbell-studio';
 
 /**
  * DBELL_HOME, or the system's folder for application data: XDG_DATA_HOME (~/.local/share) on Linux, ~/Library/Application Support on macOS,
- * %LOCALAPPDATA% on Windows. Nothing is created here.
+ * %LOCALAPPDATA% on Windows. Nothing is created here. Throws DBellError `invalid-input` where neither is known.
  */
 export function defaultHome(
   environment: NodeJS.ProcessEnv = process.env,
   platform: NodeJS.Platform = process.platform,
 ): string {
-  if (environment.DBELL_HOME) return path.resolve(environment.DBELL_HOME);
-  const home = os.homedir();
-  if (platform === 'win32') {
-    return path.join(environment.LOCALAPPDATA ?? path.join(home, 'AppData', 'Local'), folderName);
-  }
-  if (platform === 'darwin') return path.join(home, 'Library', 'Application Support', folderName);
+  // What sets it need not be a shell, which would write `~` out.
+  if (environment.DBELL_HOME) return path.resolve(expandHome(environment.DBELL_HOME));
+  const belowHome = (...names: string[]) => {
+    const home = personFolder();
+    if (home === null)
+      throw new DBellError(
+        'invalid-input',
+        'there is no folder for the history: HOME is not set and this user has no home folder; set DBELL_HOME to a folder',
+      );
+    return path.join(home, ...names);
+  };
+  if (platform === 'win32')
+    return path.join(environment.LOCALAPPDATA ?? belowHome('AppData', 'Local'), folderName);
+  if (platform === 'darwin') return belowHome('Library', 'Application Support', folderName);
   // The specification of XDG_DATA_HOME says that a relative path in it is to be ignored.
   const data = environment.XDG_DATA_HOME;
-  return path.join(data && path.isAbsolute(data) ? data : path.join(home, '.local', 'share'), folderName);
+  return path.join(data && path.isAbsolute(data) ? data : belowHome('.local', 'share'), folderName);
 }
 
 export function historyFile(home: string): string {

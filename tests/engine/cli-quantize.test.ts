@@ -148,9 +148,12 @@ describe('quantize', () => {
 
   test('an output inside the model is refused and nothing is written there', async () => {
     const before = readdirSync(bundled.model);
-    const result = await runCli(quantize(path.join(bundled.model, 'packed')), environment);
-    expect(result.exitCode).toBe(2);
-    expect(result.stderr).toContain('never written to');
+    // A name that begins as the way out does is one inside.
+    for (const name of ['packed', '..packed']) {
+      const result = await runCli(quantize(path.join(bundled.model, name)), environment);
+      expect(result.exitCode).toBe(2);
+      expect(result.stderr).toContain('never written to');
+    }
     expect(readdirSync(bundled.model)).toEqual(before);
   });
 

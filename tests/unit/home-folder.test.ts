@@ -1,10 +1,14 @@
 import os from 'node:os';
 import path from 'node:path';
-import { expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { type CallName, calls } from '../../engine/contract/calls.ts';
-import { expandHome, withHomeExpanded } from '../../engine/service/home-folder.ts';
+import { folderRoots } from '../../engine/service/folders/roots.ts';
+import { defaultHome } from '../../engine/service/home.ts';
+import { expandHome, personFolder, withHomeExpanded } from '../../engine/service/home-folder.ts';
 
 const home = os.homedir();
+
+afterEach(() => vi.restoreAllMocks());
 
 test.each([
   ['~', home],
@@ -54,4 +58,40 @@ test('paths inside of what a quantization is followed by are written out too', (
     ...{ model: `${home}/m`, calibration: { path: `${home}/c` }, out: `${home}/o` },
     followUp: { ...request.followUp, quality: { ...request.followUp?.quality, text: { path: `${home}/q` } } },
   });
+});
+
+/** As `os` answers a process without HOME whose user id belongs to no account, as containers start one. */
+function withoutAccount() {
+  const refuse = () => {
+    throw new Error('ENOENT');
+  };
+  vi.spyOn(os, 'homedir').mockImplementation(refuse);
+  vi.spyOn(os, 'userInfo').mockImplementation(refuse);
+}
+
+test('an empty HOME is none: the account says where its folder is', () => {
+  vi.spyOn(os, 'homedir').mockReturnValue('');
+  expect(personFolder()).toBe(os.userInfo().homedir);
+  expect(expandHome('~/models')).toBe(`${os.userInfo().homedir}/models`);
+  expect(path.isAbsolute(defaultHome({}, 'linux'))).toBe(true);
+});
+
+test('without HOME and account the folder of the history has to be named', () => {
+  withoutAccount();
+  const missing = expect.objectContaining({
+    code: 'invalid-input',
+    message: expect.stringContaining('set DBELL_HOME to a folder'),
+  });
+  expect(() => defaultHome({}, 'linux')).toThrow(missing);
+  expect(() => defaultHome({}, 'darwin')).toThrow(missing);
+  expect(defaultHome({ DBELL_HOME: '/h' }, 'linux')).toBe('/h');
+  expect(defaultHome({ XDG_DATA_HOME: '/d' }, 'linux')).toBe('/d/dbell-studio');
+  expect(() => expandHome('~/models')).toThrow('HOME is not set');
+  const roots = folderRoots({ packagesFolder: '/does/not/exist', allowedFolders: [] });
+  expect(roots.map(({ kind }) => kind)).toContain('samples');
+  expect(roots.map(({ kind }) => kind)).not.toContain('home');
+});
+
+test('~ in DBELL_HOME, which no shell has written out', () => {
+  expect(defaultHome({ DBELL_HOME: '~/h' }, 'linux')).toBe(`${home}/h`);
 });

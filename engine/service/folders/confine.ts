@@ -1,18 +1,11 @@
 import { realpath } from 'node:fs/promises';
 import path from 'node:path';
 import { DBellError } from '../../contract/errors.ts';
+import { isWithin } from '../../files/folders.ts';
 
 /** The root that holds a path without links; null where none does. */
 export function rootOf(realPath: string, roots: readonly string[]): string | null {
   return roots.find((root) => isWithin(realPath, root)) ?? null;
-}
-
-function isWithin(target: string, root: string): boolean {
-  const relative = path.relative(root, target);
-  return (
-    relative === '' ||
-    !(relative === '..' || relative.startsWith(`..${path.sep}`) || path.isAbsolute(relative))
-  );
 }
 
 /**

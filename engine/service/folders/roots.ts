@@ -2,15 +2,24 @@ import { existsSync, readdirSync, realpathSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import type { FolderRoot } from '../../contract/folders.ts';
+import { personFolder } from '../home-folder.ts';
 import { samplesFolder } from '../samples.ts';
 
 /** Where systems mount disks; each folder in them is a root. */
 const volumeFolders = () => {
-  const user = os.userInfo().username;
-  return process.platform === 'darwin'
-    ? ['/Volumes']
-    : [path.join('/media', user), path.join('/run/media', user), '/mnt'];
+  if (process.platform === 'darwin') return ['/Volumes'];
+  const user = userName();
+  return user === null ? ['/mnt'] : [path.join('/media', user), path.join('/run/media', user), '/mnt'];
 };
+
+/** Null for a user without an account, as in containers. */
+function userName(): string | null {
+  try {
+    return os.userInfo().username;
+  } catch {
+    return null;
+  }
+}
 
 export interface RootSources {
   /** Where packages are made. */
@@ -24,8 +33,9 @@ export interface RootSources {
  * look at, as in the system's own dialogs.
  */
 export function folderRoots({ packagesFolder, allowedFolders }: RootSources): FolderRoot[] {
+  const home = personFolder();
   const candidates: Omit<FolderRoot, 'name'>[] = [
-    { path: os.homedir(), kind: 'home' },
+    ...(home === null ? [] : [{ path: home, kind: 'home' as const }]),
     { path: packagesFolder, kind: 'packages' },
     { path: samplesFolder, kind: 'samples' },
     ...volumes().map((volume) => ({ path: volume, kind: 'volume' as const })),
