@@ -2,7 +2,7 @@ import { realpathSync, statSync } from 'node:fs';
 import { DBellError } from '../contract/errors.ts';
 import { issueInWords } from '../contract/wording.ts';
 import type { FileSource } from '../model/byte-source.ts';
-import { readTokenizerFiles } from '../model/huggingface-tokenizer-files.ts';
+import { readTokenizerFiles, tokenizerFileNames } from '../model/huggingface-tokenizer-files.ts';
 import { MAX_CONFIG_BYTES } from '../model/limits.ts';
 import { ModelFolder } from '../model/model-folder.ts';
 import { count, ProblemList, quote } from '../model/problems.ts';
@@ -144,7 +144,10 @@ function readParts(folderPath: string, problems: ProblemList): PackageParts | nu
   return null;
 }
 
-/** Every file that config.json lists is there, a regular file within the folder, of the size it says. */
+/** What is read where it is there, and so must not be there unless it belongs to the package. */
+const optionalFileNames = [...tokenizerFileNames, 'generation_config.json'];
+
+/** Every file that config.json lists is there, a regular file within the folder, of the size it says; and no other that would be read. */
 function checkFiles(
   folder: ModelFolder,
   quantization: QuantizationConfig,
@@ -179,6 +182,12 @@ function checkFiles(
         `${name} has ${count(size)} bytes but config.json says ${count(bytes)}; it was cut or changed, copy the package again`,
       );
   }
+  for (const name of optionalFileNames)
+    if (!Object.hasOwn(quantization.files, name) && folder.exists(name))
+      problems.error(
+        'file-unlisted',
+        `${name} is there, but config.json does not list it: it came into the folder later; remove it`,
+      );
   for (const name of ['config.json', 'quality.json', 'README.md'])
     if (name !== 'README.md' || folder.exists(name)) packageBytes += sizeOf(name) ?? 0;
   return problems.errorCount > errorsBefore ? null : { packageBytes };

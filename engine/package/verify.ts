@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readFileSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import type { ActivationBits } from '../contract/common.ts';
 import { canonicalJson } from '../files/json.ts';
@@ -43,7 +43,7 @@ export interface VerifyReport {
 /**
  * Checks a package: structure and values (inspectPackage), the hashes of all files, and with `against` the numbers: tables, norms, biases and tokenizer
  * files are those of the source, and the weight error of every layer, recomputed with the folded scales, is the one that quality.json states. The model card is
- * for people, who may edit it: a difference is a warning. Throws DBellError `not-found` where there is no such folder, `disk-error` where a file cannot be read.
+ * for people, who may edit it: a difference is a warning, as is whatever else lies in the folder, which nothing reads. Throws DBellError `not-found` where there is no such folder, `disk-error` where a file cannot be read.
  */
 export async function verifyPackage(packagePath: string, options: VerifyOptions = {}): Promise<VerifyReport> {
   const { against, onProgress } = options;
@@ -73,7 +73,7 @@ export async function verifyPackage(packagePath: string, options: VerifyOptions 
       for (const table of new Set([opened.embedding, opened.head]))
         report.checkedTensors += table.bits === 16 ? 1 : 2;
       report.checkedTensors += opened.floats.size;
-      report.warnings.push(...cardWarnings(opened));
+      report.warnings.push(...cardWarnings(opened), ...strangerWarnings(opened));
       if (against !== undefined)
         await compareWithSource(opened, against, problems, (share) =>
           onProgress?.(hashShare + share * (1 - hashShare)),
@@ -103,6 +103,23 @@ function cardWarnings({ path: folder, quantization, quality, architecture }: Ope
     : [
         'README.md is not the model card that follows from the package: it was edited, and its figures may be wrong',
       ];
+}
+
+/** Strangers named in a warning; the rest is counted. */
+const mostNamed = 5;
+
+/** What lies in the folder and is no part of the package; hidden files, such as those of version control, are passed over. */
+function strangerWarnings({ path: folder, quantization }: OpenedPackage): string[] {
+  const own = new Set([...Object.keys(quantization.files), 'config.json', 'quality.json', 'README.md']);
+  const strangers = readdirSync(folder)
+    .filter((name) => !own.has(name) && !name.startsWith('.'))
+    .sort();
+  if (strangers.length === 0) return [];
+  const rest = strangers.length - mostNamed;
+  const named = strangers.slice(0, mostNamed).map(quote).join(', ');
+  return [
+    `${named}${rest > 0 ? ` and ${rest} more` : ''} in the folder: no part of the package, not read and not checked`,
+  ];
 }
 
 /** What is wrong with the bytes of a package's files: those that differ from the SHA-256 that config.json and quality.json name. */

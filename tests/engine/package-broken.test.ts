@@ -114,7 +114,7 @@ const rows: Row[] = [
   {
     name: 'an unknown layout',
     make: entry(k, { layout: 'trellis' }),
-    message: `config.json: quantization_config: tensors.${k}.layout: expected one of grid, structured, table, float, got "trellis"`,
+    message: `config.json: quantization_config: tensors.${k}.layout: expected one of grid, structured, table, grid-table, float, got "trellis"`,
   },
   {
     name: 'too many levels',
@@ -364,6 +364,24 @@ const rows: Row[] = [
     make: (copy) =>
       editJson(path.join(copy, 'quality.json'), (value) => ((value.total as Json).parameters = -1)),
     message: 'quality.json: total.parameters: must be at least 0, got -1',
+  },
+  {
+    name: 'a chat template that was put in later',
+    make: (copy) => writeFileSync(path.join(copy, 'chat_template.jinja'), '{{ messages }}'),
+    message:
+      'chat_template.jinja is there, but config.json does not list it: it came into the folder later; remove it',
+  },
+  {
+    name: 'tokens that were added later',
+    make: (copy) => writeFileSync(path.join(copy, 'added_tokens.json'), '{"<x>": 5}'),
+    message:
+      'added_tokens.json is there, but config.json does not list it: it came into the folder later; remove it',
+  },
+  {
+    name: 'a generation_config.json that config.json does not list',
+    make: config((quantization) => delete (quantization.files as Json)['generation_config.json']),
+    message:
+      'generation_config.json is there, but config.json does not list it: it came into the folder later; remove it',
   },
   {
     name: 'no tokenizer',

@@ -1,4 +1,4 @@
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -58,6 +58,22 @@ test('an edited or missing model card is a warning, not damage', async () => {
     ok: true,
     warnings: ['README.md, the model card, is missing'],
   });
+});
+
+test('what else lies in the folder is told, not judged', async () => {
+  const out = await packTransformed('llama-plain', path.join(folder, 'strangers'));
+  for (const name of ['.gitattributes', 'notes.txt', 'pytorch_model.bin'])
+    writeFileSync(path.join(out, name), '');
+  expect(await verifyPackage(out)).toMatchObject({
+    ok: true,
+    warnings: [
+      '"notes.txt", "pytorch_model.bin" in the folder: no part of the package, not read and not checked',
+    ],
+  });
+  for (const number of [1, 2, 3, 4]) mkdirSync(path.join(out, `sub-${number}`));
+  expect((await verifyPackage(out)).warnings).toEqual([
+    expect.stringContaining('"sub-3" and 1 more in the folder'),
+  ]);
 });
 
 describe('a sound package', () => {
