@@ -105,7 +105,7 @@ export function judgeStability(input: StabilityInput): { stable: boolean; notes:
 }
 
 function written(value: number, unit: StabilityRule['unit']): string {
-  if (unit === 'percent') return `${(value * 100).toFixed(0)} %`;
+  if (unit === 'percent') return `${Math.round(value * 100).toLocaleString('en')}%`;
   if (unit === 'celsius') return `${value.toFixed(0)} °C`;
   return String(Number(value.toFixed(2)));
 }

@@ -154,7 +154,7 @@ describe.skipIf(browserPath === null)('what is told', () => {
         .poll(said, { timeout: workTimeoutMs, interval: 50 })
         .toMatchObject({ label: 'Left of “quantize”', value: expect.stringMatching(/\d+\s(s|min)$/) });
       const { eta, value, detail } = await said();
-      expect(eta).toBe(`${value} left, then 2 more`);
+      expect(eta).toBe(`${value} left, then 2 more tasks`);
       expect(detail).toBe('then verify and judge quality');
       expect(await checkScreen(page, 'run', 'light-1280')).toEqual([]);
       await page.setViewportSize({ width: 900, height: 600 });

@@ -229,12 +229,16 @@ describe('the verdict', () => {
     [{ repetitions: 1 }, '1 repetition cannot show a spread; at least 3 are needed'],
     [{ repetitions: 2 }, '2 repetitions cannot show a spread; at least 3 are needed'],
     [
-      { speeds: new Map([['decode at 0', [9, 10, 12]]]) },
-      'the repetitions of decode at 0 differ by 30 % (limit 10 %)',
+      { speeds: new Map([['decode at depth 0', [9, 10, 12]]]) },
+      'the repetitions of decode at depth 0 differ by 30% (limit 10%)',
+    ],
+    [
+      { speeds: new Map([['prefill of 512 tokens', [1, 10, 200]]]) },
+      'the repetitions of prefill of 512 tokens differ by 1,990% (limit 10%)',
     ],
     [
       { before: { ...quiet, loadAverage: [2, 0, 0] } },
-      'the machine was busy before the run: load average is 50 % of its cores (limit 25 %)',
+      'the machine was busy before the run: load average is 50% of its cores (limit 25%)',
     ],
     [{ threads: 6 }, 'there are 1.5 times as many threads as cores'],
     [{ machine: { ...machine, cpuQuotaCores: 1.6 } }, 'there are 2.5 times as many threads as cores'],

@@ -7,3 +7,8 @@ export function textTitle(textName: string): string {
   const name = /^bundled:(.*)$/.exec(textName)?.[1];
   return (name && strings.textSource.names[name]) ?? textName;
 }
+
+/** A message of the engine as a sentence that stands by itself. What begins with a name or a path is left as it is. */
+export function sentence(message: string): string {
+  return /^[a-z]+(?=[ ,;:])/.test(message) ? message.charAt(0).toUpperCase() + message.slice(1) : message;
+}

@@ -23,6 +23,7 @@ export const appStrings = {
     skipToContent: 'Skip to content',
     copyPath: 'Copy the path',
     copyPathOf: (path: string) => `Copy the path ${path}`,
+    why: 'Why',
     pathCopied: (path: string) => `Path copied: ${path}`,
   },
   connection: {
@@ -129,7 +130,9 @@ export const appStrings = {
     label: 'Status',
     idle: 'Ready',
     left: (time: string, tasksAfter: number) =>
-      tasksAfter === 0 ? `${time} left` : `${time} left, then ${tasksAfter} more`,
+      tasksAfter === 0
+        ? `${time} left`
+        : `${time} left, then ${tasksAfter} more ${plural(tasksAfter, 'task', 'tasks')}`,
     noEstimate: 'no estimate yet',
     remainingTip: (task: string, after: string) =>
       `Of this task (${task}), measured from the speed of its work so far.${after === '' ? '' : ` Then: ${after}; their time is not known yet.`}`,

@@ -80,7 +80,7 @@ export const chartStrings = {
     window: 'One window of text',
     hiddenStates: 'Hidden states',
     stageStates: 'States between stages',
-    package: 'Package',
+    package: 'Package, as blocks and put together',
     weights: 'Weights',
     copied: 'Weights, copied',
     cache: 'KV cache',

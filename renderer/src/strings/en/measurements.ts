@@ -43,6 +43,7 @@ export const measurementStrings = {
     threadsHint: '0: all',
     warmUp: 'Two rounds of warm-up come first. Prompts are seeded random tokens; decoding is greedy.',
     start: 'Start',
+    chooseFirst: 'Choose a package or a model first.',
     stop: 'Stop',
     emptyTitle: 'No measurement here yet',
     empty:
@@ -130,6 +131,7 @@ export const measurementStrings = {
     gone: (device: string) => `${device}, which is not there`,
     asking: 'Looking for graphics adapters…',
     hint: 'Packages run on either; a model in full precision runs on the processor.',
+    none: 'No GPU found; everything runs on the processor.',
     softwareHint: 'A software adapter computes on the processor: right results, no GPU’s speed.',
     onlySoftware: 'No GPU found: the adapters listed compute on the processor.',
   },

@@ -66,7 +66,7 @@ export const runStrings = {
       perplexity: 'Perplexity',
       ratio: 'Ratio',
       decode: 'Decode',
-      memory: 'Peak mem.',
+      memory: 'Work peak',
       created: 'Started',
     },
   },
@@ -209,7 +209,7 @@ export const runStrings = {
     embedding: 'Embedding',
     bits: (bits: number) => `${bits} bits`,
     duration: 'Work time',
-    peakMemory: 'Peak memory',
+    peakMemory: 'Peak memory of the work',
     resumed: 'Resumed, times',
     calibration: 'Calibration',
     calibrationValue: (text: string, windows: string, context: string) =>
