@@ -63,6 +63,8 @@ export const estimateSchema = z.object({
   packageBytes: z.number().nonnegative(),
   packageItems: z.array(estimateItemSchema),
   storedBitsPerWeight: z.number(),
+  /** The package exported as GGUF. Both null where that depends on the values that the quantization finds; `problem` says why there can be none. */
+  gguf: z.object({ bytes: bytesSchema.nullable(), problem: z.string().nullable() }),
   /** Most resident memory of the work process. */
   peakMemoryBytes: z.number().nonnegative(),
   memoryItems: z.array(estimateItemSchema),

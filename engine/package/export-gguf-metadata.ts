@@ -23,7 +23,7 @@ const quantizationVersion = 2;
  * @throws DBellError `unsupported-model` for models that llama.cpp would not run, or not as they are
  */
 export function modelMetadata(
-  source: PackageSource,
+  source: { architecture: Architecture; quality: Pick<PackageSource['quality'], 'license'> },
   name: string,
 ): { architecture: string; metadata: Map<string, GgufMetadataValue>; notes: string[] } {
   const a = source.architecture;

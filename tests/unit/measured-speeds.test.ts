@@ -14,6 +14,7 @@ const estimate = (operationsPerSecond: number | null) => {
       context: 128,
       packageBytes: 1,
       packageItems: [],
+      gguf: { bytes: null, problem: null },
       storedBitsPerWeight: 4,
     },
     ...{ peakMemoryBytes: 1, memoryItems: [], diskBytes: 1, diskItems: [], problems: [], notes: [] },

@@ -73,6 +73,9 @@ function describe(estimate: Estimate): string {
       estimate.packageItems,
       `${significant(estimate.storedBitsPerWeight, 3)} stored bits per weight`,
     ),
+    ...(estimate.gguf.bytes === null
+      ? []
+      : [['exported as GGUF', formatBytes(estimate.gguf.bytes), 'tokenizer included']]),
     ...section(
       'peak memory',
       estimate.peakMemoryBytes,
@@ -98,6 +101,10 @@ function describe(estimate: Estimate): string {
     head,
     '',
     table([{ title: 'WHAT' }, { title: 'ESTIMATE', align: 'right' }, { title: '' }], rows),
+    // The notes say it in other words where the recipe itself is the reason.
+    ...(estimate.gguf.problem === null || estimate.notes.length > 0
+      ? []
+      : [wrap(`note: a package of this recipe cannot be exported to GGUF: ${estimate.gguf.problem}`, 78)]),
     ...estimate.notes.map(({ message }) => wrap(`note: ${message}`, 78)),
     ...problemLines(estimate.problems),
   ].join('\n');

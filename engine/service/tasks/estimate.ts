@@ -5,6 +5,7 @@ import { freeBytes } from '../../files/free-space.ts';
 import { createFloatEngine } from '../../float/engine.ts';
 import { openModel } from '../../model/open.ts';
 import type { ModelSource } from '../../model/source.ts';
+import { predictGguf } from '../../package/predict-gguf.ts';
 import { checkKept } from '../../quantize/as-is.ts';
 import { estimateQuantization, measureSpeed } from '../../quantize/estimate.ts';
 import { recipeNotes } from '../../quantize/recipe-notes.ts';
@@ -61,6 +62,7 @@ export const estimateTask: TaskFunction<'estimate'> = async (input) => {
       context: calibrated ? context : 0,
       ...total('package', estimate.packageBytes),
       storedBitsPerWeight: estimate.storedBitsPerWeight,
+      gguf: predictGguf(source, recipe, input.embeddingBits),
       ...total('peakMemory', estimate.memoryBytes),
       ...total('disk', estimate.diskBytes),
       timeMs: estimate.timeMs,

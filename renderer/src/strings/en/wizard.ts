@@ -148,6 +148,12 @@ export const wizardStrings = {
       package: 'Weight file of the package',
       packageTip:
         'model.safetensors, without tokenizer, config and card. Counted from the layout of the format: exact but for the recipe’s own choices.',
+      gguf: 'Exported as GGUF',
+      ggufTip: 'The file that an export of this package makes, tokenizer included, for llama.cpp and what is built on it.',
+      noGguf: 'not possible',
+      noGgufTip: (reason: string) => `A package of this recipe cannot be exported as GGUF: ${reason}.`,
+      unknownGguf: 'known afterwards',
+      unknownGgufTip: 'Which of GGUF’s types holds the layers depends on the scales that are found.',
       memory: 'Peak memory',
       memoryTip: 'What the work process will hold at most, item by item; measured runs came within 20%.',
       disk: 'Disk while it runs',
