@@ -2,6 +2,7 @@ import type { Readable, Writable } from 'node:stream';
 import type { ErrorPayload } from '../contract/error-payload.ts';
 import type { ServiceEvent } from '../contract/events.ts';
 import { withoutControls, withoutTerminalControls } from '../contract/plain-text.ts';
+import { wrap } from './table.ts';
 
 /** A stream that may be a terminal. */
 export type TerminalStream = Writable & { isTTY?: boolean; columns?: number };
@@ -67,9 +68,14 @@ export class Output {
     stdout.write(stdout.isTTY ? withoutTerminalControls(text) : text);
   }
 
-  /** A line for people, beside the result. */
+  /** A line for people, beside the result; a terminal gets it broken between words, a file as it is. */
   message(line: string): void {
-    this.streams.stderr.write(`${withoutControls(line)}\n`);
+    const { stderr } = this.streams;
+    const shown = withoutControls(line);
+    const { columns } = stderr;
+    const fits = !stderr.isTTY || !columns || shown.split('\n').every((part) => part.length <= columns);
+    const broken = fits ? shown : shown.replaceAll(/.+/g, (part) => wrap(part, columns));
+    stderr.write(`${broken}\n`);
   }
 
   /** Whether colours may be used on standard error (https://no-color.org). */

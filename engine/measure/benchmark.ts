@@ -87,7 +87,9 @@ export async function runBenchmark(
       threads: settings.threads,
       repetitions: settings.repetitions,
       speeds: new Map([
-        ...[...measurements.prefill].map(([length, values]) => [`prefill of ${length} tokens`, values] as const),
+        ...[...measurements.prefill].map(
+          ([length, values]) => [`prefill of ${length} tokens`, values] as const,
+        ),
         ...[...measurements.decode].map(([depth, values]) => [`decode at depth ${depth}`, values] as const),
       ]),
     });

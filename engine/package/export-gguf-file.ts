@@ -32,6 +32,9 @@ export const exportTypes = {
 } as const satisfies Partial<Record<StoredType, object>>;
 export type GgufExportType = keyof typeof exportTypes;
 
+/** How every refusal of a whole package begins. */
+export const cannotBeExported = 'the package cannot be exported to GGUF: ';
+
 /** The specification's alignment where `general.alignment` is absent. */
 const alignment = 32;
 const version = 3;

@@ -1,6 +1,6 @@
 import { DBellError } from '../contract/errors.ts';
 import type { Architecture, FamilyName, Position } from '../model/architecture.ts';
-import type { GgufMetadataValue } from './export-gguf-file.ts';
+import { cannotBeExported, type GgufMetadataValue } from './export-gguf-file.ts';
 import type { PackageSource } from './types.ts';
 
 /** `general.architecture` of each family; null where llama.cpp has none. Mistral is a LLaMA to it. */
@@ -107,5 +107,5 @@ export function ropeFactors(position: Position): Float32Array | null {
 }
 
 function unsupported(reason: string): DBellError {
-  return new DBellError('unsupported-model', `the package cannot be exported to GGUF: ${reason}`);
+  return new DBellError('unsupported-model', `${cannotBeExported}${reason}`);
 }

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { DBellError } from '../contract/errors.ts';
 import { type GgufPreTokenizer, ggufPreTokenizers } from '../model/gguf-tokenizer-pre.ts';
-import type { GgufMetadataValue } from './export-gguf-file.ts';
+import { cannotBeExported, type GgufMetadataValue } from './export-gguf-file.ts';
 import type { PackageSource } from './types.ts';
 
 /** Values of `tokenizer.ggml.token_type`. */
@@ -233,5 +233,5 @@ function recordOf(value: unknown): Json {
 }
 
 function unsupported(reason: string): DBellError {
-  return new DBellError('unsupported-model', `the package cannot be exported to GGUF: ${reason}`);
+  return new DBellError('unsupported-model', `${cannotBeExported}${reason}`);
 }

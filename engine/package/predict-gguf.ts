@@ -7,6 +7,7 @@ import type { Recipe } from '../quantize/recipe.ts';
 import { storesColumnScale } from '../quantize/resolve-recipe.ts';
 import {
   alignedBytes,
+  cannotBeExported,
   exportBytes,
   exportTypes,
   type GgufExportType,
@@ -33,21 +34,21 @@ export function predictGguf(
   recipe: Recipe,
   embeddingBits: EmbeddingBits,
 ): GgufPrediction {
-  const problem = layoutProblem(source, recipe);
-  if (problem !== null) return { bytes: null, problem };
   try {
     const metadata = new Map([
-      ...modelMetadata({ architecture: source.architecture, quality: { license: source.license } }, '').metadata,
+      ...modelMetadata({ architecture: source.architecture, quality: { license: source.license } }, '')
+        .metadata,
       ...tokenizerMetadata(source),
     ]);
+    const problem = layoutProblem(source, recipe);
     // Which type holds a grid without offsets follows from the scales that are found.
-    if (recipe.binarizer.kind !== 'uniform') return { bytes: null, problem: null };
+    if (problem !== null || recipe.binarizer.kind !== 'uniform') return { bytes: null, problem };
     const tensors = tensorsOf(source, embeddingBits);
     const data = tensors.reduce((sum, { bytes }) => sum + alignedBytes(bytes), 0);
     return { bytes: ggufHeader(metadata, tensors).length + data, problem: null };
   } catch (error) {
     if (!(error instanceof DBellError)) throw error;
-    return { bytes: null, problem: error.message };
+    return { bytes: null, problem: error.message.replace(cannotBeExported, '') };
   }
 }
 

@@ -112,7 +112,9 @@ describe.skipIf(browserPath === null)(
           const next = page.getByRole('button', { name: 'Continue' });
           await expect
             .poll(problem, { timeout: workTimeoutMs })
-            .toMatch(/^No recipe makes this model that small; the smallest weight file has [\d.]+\sMB\.$/);
+            .toMatch(
+              /^No recipe makes this model that small with the embedding at 16 bits; the smallest weight file has [\d.]+\sMB\.$/,
+            );
           expect(await next.isDisabled()).toBe(true);
           // No way around the button either: there is no recipe that would be taken instead.
           await page.goto(`${studio.origin}/#/new/calibration`);

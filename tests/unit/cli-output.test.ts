@@ -4,9 +4,9 @@ import { Output } from '../../engine/cli/output.ts';
 
 const hostile = 'a\u001b]0;title\u0007\u009b2J\r\tb\n\u202eb';
 
-function outputOf(isTTY: boolean) {
+function outputOf(isTTY: boolean, columns?: number) {
   const stdout = Object.assign(new PassThrough(), { isTTY });
-  const stderr = Object.assign(new PassThrough(), { isTTY });
+  const stderr = Object.assign(new PassThrough(), { isTTY, columns });
   const stdin = new PassThrough();
   const output = new Output(
     { stdin, stdout, stderr, environment: {}, outputClosed: new AbortController().signal },
@@ -31,4 +31,17 @@ test('a terminal does not obey what a model writes; a file gets it unchanged', (
   const file = outputOf(false);
   file.output.stream(hostile);
   expect(file.said()).toBe(hostile);
+});
+
+test('what is said is broken between words where a terminal ends, and left whole in a file', () => {
+  const line = 'warning: the weight file will be larger\n  than the model';
+  const narrow = outputOf(true, 20);
+  narrow.output.message(line);
+  expect(narrow.told()).toBe('warning: the weight\nfile will be larger\n  than the model\n');
+  const wide = outputOf(true, 80);
+  wide.output.message(line);
+  expect(wide.told()).toBe(`${line}\n`);
+  const file = outputOf(false, 20);
+  file.output.message(line);
+  expect(file.told()).toBe(`${line}\n`);
 });

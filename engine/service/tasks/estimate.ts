@@ -39,17 +39,27 @@ export const estimateTask: TaskFunction<'estimate'> = async (input) => {
     });
     const availableMemoryBytes = process.availableMemory();
     const availableDiskBytes = freeDiskBytes(input.out ?? process.cwd());
-    const short = (what: string, needed: number, available: number | null) => {
+    const short = (what: 'memory' | 'disk', needed: number, available: number | null, remedy: string) => {
       if (available !== null && needed > available) {
         problems.push({
           severity: 'error',
           code: `not-enough-${what}`,
-          message: `about ${Math.ceil(needed / 1e6)} MB of ${what} are needed, ${Math.floor(available / 1e6)} MB are available`,
+          message: `about ${formatBytes(needed)} of ${what} are needed at the worst moment, ${formatBytes(available)} are free; ${remedy}`,
         });
       }
     };
-    short('memory', estimate.memoryBytes.total, availableMemoryBytes);
-    short('disk', estimate.diskBytes.total, availableDiskBytes);
+    short(
+      'memory',
+      estimate.memoryBytes.total,
+      availableMemoryBytes,
+      'end other programs, or choose shorter windows',
+    );
+    short(
+      'disk',
+      estimate.diskBytes.total,
+      availableDiskBytes,
+      'make room, or choose fewer windows or an output on another disk',
+    );
     if (estimate.packageBytes.total > source.fileBytes)
       problems.push({
         severity: 'warning',

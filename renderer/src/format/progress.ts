@@ -30,8 +30,8 @@ export function timeLeft({ remainingMs, remainingRangeMs }: JobProgress): string
   return remainingMs === null ? unknownFigure : remaining(remainingMs);
 }
 
-/** What comes after the task under way, whose length nobody knows beforehand. */
-export function tasksAfter(job: Job, progress: JobProgress): JobTask[] {
-  const at = job.tasks.indexOf(progress.task);
+/** What comes after the task under way, which is the first one before there is any progress. */
+export function tasksAfter(job: Pick<Job, 'tasks'>, progress: Pick<JobProgress, 'task'> | null): JobTask[] {
+  const at = progress === null ? 0 : job.tasks.indexOf(progress.task);
   return at < 0 ? [] : job.tasks.slice(at + 1);
 }

@@ -12,6 +12,8 @@ export const goals = ['smallest', 'fits', 'fastest', 'paper', 'own'] as const;
 export type Goal = (typeof goals)[number];
 
 export type EmbeddingBits = NonNullable<CallInput<'estimate'>['embeddingBits']>;
+/** What the embedding may be stored at, from exact to small. */
+export const embeddingBits: readonly EmbeddingBits[] = [16, 8, 6, 4];
 
 /** What a person has chosen so far for the next run. It outlives the page, so that the wizard can be left and come back to. */
 interface DraftValues {

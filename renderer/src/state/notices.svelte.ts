@@ -18,9 +18,12 @@ class Notices {
     });
   }
 
-  add(level: Notice['level'], message: string, action: Notice['action'] = null): void {
+  /** Answers what closes it, for who has something newer to say. */
+  add(level: Notice['level'], message: string, action: Notice['action'] = null): () => void {
     const others = this.list.filter((notice) => notice.message !== message);
-    this.list = [...others, { id: this.#nextId++, level, message, action }].slice(-4);
+    const id = this.#nextId++;
+    this.list = [...others, { id, level, message, action }].slice(-4);
+    return () => this.close(id);
   }
 
   close(id: number): void {

@@ -8,6 +8,7 @@ import {
 } from '../../../engine/contract/measurement.ts';
 import { type QualityResult, qualityResultSchema } from '../../../engine/contract/quality.ts';
 import {
+  followUpSchema,
   type Quantized,
   quantizedSchema,
   quantizeInputSchema,
@@ -69,4 +70,18 @@ function newestVerification(
 /** What was asked of a quantization; null for other runs. */
 export function requestOf(run: RunDetail) {
   return run.kind === 'quantize' ? (quantizeInputSchema.safeParse(run.settings).data ?? null) : null;
+}
+
+/**
+ * How long what followed a quantization took, in milliseconds, pauses included, where the very same was asked to follow; null otherwise. Nothing else says
+ * beforehand how fast a package that is not made yet will be read.
+ */
+export function followUpMs(run: RunDetail, wanted: z.input<typeof followUpSchema>): number | null {
+  const made = quantizedSchema.safeParse(run.results.quantize).data;
+  const request = requestOf(run);
+  if (run.state !== 'finished' || run.endedAt === null || !request) return null;
+  if (!made || made.durationMs === null || made.resumedTimes > 0) return null;
+  if (JSON.stringify(request.followUp) !== JSON.stringify(followUpSchema.parse(wanted))) return null;
+  const tookMs = Date.parse(run.endedAt) - Date.parse(run.createdAt) - made.durationMs;
+  return tookMs > 0 ? tookMs : null;
 }

@@ -100,7 +100,7 @@ const columns: Column[] = [
   {
     id: 'decode',
     label: words.decode,
-    width: '4.8rem',
+    width: '5.9rem',
     isNumber: true,
     sortBy: 'decodeTokensPerSecond',
     text: (run) => metricOf('decodeTokensPerSecond', run.metrics),

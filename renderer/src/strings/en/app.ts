@@ -123,8 +123,11 @@ export const appStrings = {
   listed: (names: readonly string[]) =>
     names.length < 2 ? (names[0] ?? '') : `${names.slice(0, -1).join(', ')} and ${names.at(-1)}`,
   time: {
-    quantizing: (span: string, after: string) =>
-      after === '' ? `quantizing: ${span}` : `quantizing: ${span}; then ${after}`,
+    quantizing: (span: string, after: string, lastTime: string | null) =>
+      [
+        `quantizing: ${span}`,
+        ...(after === '' ? [] : [`then ${after}${lastTime === null ? '' : ` (${lastTime} last time)`}`]),
+      ].join('; '),
   },
   strip: {
     label: 'Status',

@@ -81,7 +81,8 @@ export const runStrings = {
     exportMarkdown: 'Export as Markdown…',
     exportJson: 'Export as JSON…',
     exportGguf: 'Export the package as GGUF…',
-    exporting: 'The package is being written as GGUF.',
+    exporting: (name: string) => `${name} is being written.`,
+    notExported: (name: string, reason: string) => `${name} was not written: ${reason}`,
     exported: (path: string) => `Written to ${path}`,
     exportIsLarger: (size: string, original: string) =>
       `It is larger than the original: ${size}, not ${original}.`,

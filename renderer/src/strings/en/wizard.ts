@@ -98,8 +98,8 @@ export const wizardStrings = {
       },
       unsure: '≈ measured unstable',
       fitsLabel: 'Largest weight file',
-      fitsNothing: (smallest: string | null) =>
-        `No recipe makes this model that small${smallest === null ? '' : `; the smallest weight file has ${smallest}`}.`,
+      fitsNothing: (smallest: string | null, embeddingBits: number) =>
+        `No recipe makes this model that small with the embedding at ${embeddingBits} bits${smallest === null ? '' : `; the smallest weight file has ${smallest}`}.`,
       scatterTitle: 'Stored bits and what they cost',
       otherModels: 'measured on other models',
       noMeasurements: 'No measurements yet. Runs that judge their quality appear here.',
@@ -149,7 +149,8 @@ export const wizardStrings = {
       packageTip:
         'model.safetensors, without tokenizer, config and card. Counted from the layout of the format: exact but for the recipe’s own choices.',
       gguf: 'Exported as GGUF',
-      ggufTip: 'The file that an export of this package makes, tokenizer included, for llama.cpp and what is built on it.',
+      ggufTip:
+        'The file that an export of this package makes, tokenizer included, for llama.cpp and what is built on it.',
       noGguf: 'not possible',
       noGgufTip: (reason: string) => `A package of this recipe cannot be exported as GGUF: ${reason}.`,
       unknownGguf: 'known afterwards',
