@@ -39,7 +39,7 @@ describe.skipIf(browserPath === null)('what is needed is in sight:', () => {
       const page = await studio.open();
       await page.setViewportSize(smallest);
       await new PlaygroundPage(page).open();
-      await page.getByLabel('Beside it').click();
+      await page.getByRole('combobox', { name: 'Beside it' }).click();
       await page
         .getByRole('option', { name: /dbell-stories-7m/ })
         .first()

@@ -65,7 +65,8 @@ export function barChart(settings: {
       ]),
     },
     legend: [
-      ...series.map(({ label }, index) => ({
+      // One series is what the title says.
+      ...(series.length === 1 ? [] : series).map(({ label }, index) => ({
         label,
         colour: (colours: Parameters<ChartSpecification['options']>[0]) =>
           colours.series[index % colours.series.length] ?? '',

@@ -91,11 +91,20 @@ function steps(histogram: WeightHistogram): { x: number[]; y: number[] } {
 
 type Histograms = NonNullable<LayerDetail['histograms']>;
 
-/** One histogram of a layer's weights: a single bell before the transform, a double one after it. */
+/** From the least to the largest weight of all: histograms that are to be compared stand on one axis. */
+export function commonRange(...histograms: readonly WeightHistogram[]): [number, number] {
+  return [
+    Math.min(...histograms.map(({ minimum }) => minimum)),
+    Math.max(...histograms.map(({ maximum }) => maximum)),
+  ];
+}
+
+/** One histogram of a layer's weights: a single bell before the transform, a double one after it. Without `range` the axis is its own. */
 export function weightHistogramChart(
   name: string,
   histogram: WeightHistogram,
   which: keyof Histograms,
+  range?: [number, number],
 ): ChartSpecification {
   const { x, y } = steps(histogram);
   const colour = { original: 0, transformed: 1, quantized: 2 }[which];
@@ -111,7 +120,7 @@ export function weightHistogramChart(
     describe: (index) => `${significant(x[index])} · ${words.weights(count(histogram.counts[index]))}`,
     options: (colours) => ({
       cursor: { ...pointerCursor, y: false },
-      scales: { x: { time: false }, y: { range: [0, 1.08] } },
+      scales: { x: { time: false, ...(range ? { range } : {}) }, y: { range: [0, 1.08] } },
       axes: [
         bottomAxis(colours, { space: 56, values: (_, ticks) => ticks.map((tick) => significant(tick, 2)) }),
         { show: false },

@@ -1,3 +1,4 @@
+import type uPlot from 'uplot';
 import { bitsPerWeight, decimal, significant, typed } from '../format/numbers.ts';
 import { strings } from '../strings/index.ts';
 import { axis, bottomAxis, type ChartSpecification, pointerCursor } from './chart.ts';
@@ -23,6 +24,9 @@ export interface RecipePoint {
 const words = strings.charts;
 /** Of the axis, where the points lie closer together. */
 const leastBitsShown = 2;
+/** Of a filled point, in pixels; the others' are 3.5. */
+const chosenRadius = 4.5;
+
 /** One point of each recipe, for its name; the others of it, such as those at other activation bits, tell theirs under the pointer. */
 function namedOnce(points: readonly RecipePoint[]): RecipePoint[] {
   return [...new Map([...points].reverse().map((point) => [point.recipe, point])).values()].reverse();
@@ -163,7 +167,13 @@ export function recipeScatter(
             },
           ],
           draw: [
-            (plot) =>
+            (plot) => {
+              fillPoints(
+                plot,
+                sorted.filter(({ recipe }) => recipe === chosen.recipe),
+                shown,
+                colours.accent,
+              );
               drawPointNames(
                 plot,
                 namedOnce(sorted)
@@ -181,10 +191,35 @@ export function recipeScatter(
                   { y: thresholds.degraded },
                   ...(chosen.storedBitsPerWeight === null ? [] : [{ x: chosen.storedBitsPerWeight }]),
                 ],
-              ),
+              );
+            },
           ],
         },
       };
     },
   };
+}
+
+/** So that the chosen recipe is found among the others, wherever its name had room. */
+function fillPoints(
+  plot: uPlot,
+  points: readonly RecipePoint[],
+  shown: (ratio: number) => number,
+  colour: string,
+): void {
+  const { ctx } = plot;
+  ctx.save();
+  ctx.fillStyle = colour;
+  for (const { storedBitsPerWeight, ratio } of points) {
+    ctx.beginPath();
+    ctx.arc(
+      plot.valToPos(storedBitsPerWeight, 'x', true),
+      plot.valToPos(shown(ratio), 'y', true),
+      chosenRadius * devicePixelRatio,
+      0,
+      2 * Math.PI,
+    );
+    ctx.fill();
+  }
+  ctx.restore();
 }

@@ -58,7 +58,7 @@ export const appStrings = {
     'connection-lost': 'The engine does not answer',
     internal: 'This is a defect of DBell Studio',
   } satisfies Record<ErrorCode, string>,
-  formats: { huggingface: 'Hugging Face', gguf: 'GGUF', package: 'Packed' },
+  formats: { huggingface: 'Hugging Face folder', gguf: 'GGUF', package: 'Packed' },
   jobKinds: {
     quantize: 'Quantizing',
     verify: 'Verifying',

@@ -176,7 +176,7 @@ export const measurementStrings = {
     finish: {
       'end-of-text': 'ended by itself',
       'stop-text': 'ended at a stop text',
-      length: 'length reached',
+      length: 'all tokens written',
       context: 'context full',
       stopped: 'stopped',
     },

@@ -68,6 +68,8 @@ export const wizardStrings = {
           : `${heads} heads of ${dimension}, ${keyValueHeads} for keys and values`,
       tokens: (count: string) => `${count} tokens`,
       bits: (bits: number) => `${bits} bits`,
+      storedTensors: (type: string, tensors: string) =>
+        `${type} (${tensors} ${tensors === '1' ? 'tensor' : 'tensors'})`,
       tied: 'shared with the head',
       yes: 'yes',
       no: 'none',
@@ -208,7 +210,6 @@ export const wizardStrings = {
       sameText:
         'This is the calibration text: the package will look better on it than on any other. Judge it on another one.',
       qualityWindows: 'Windows',
-      windowsUnit: 'windows',
       benchmark: 'Benchmark it',
       benchmarkDetail: 'Load time, first token, prefill and decode speed, peak memory.',
       benchmarkOriginal: 'And the original beside it',
