@@ -52,7 +52,7 @@ Examples:
 };
 
 /** Where the plain words of an item's name would not do. */
-const partNames: Readonly<Record<string, string>> = { other: 'norms and others' };
+const partNames: Readonly<Record<string, string>> = { other: 'norms and others', package: 'package, twice' };
 
 function describe(estimate: Estimate): string {
   const section = (
