@@ -24,7 +24,7 @@ import type { WindowFile } from './hidden-states.ts';
 import { prepareHessian, type StageHessian, scaleToHessian } from './layer.ts';
 import type { LtdbSummary } from './progress.ts';
 import { type ProgressReporter, plainEvent } from './progress-reporter.ts';
-import type { Recipe } from './recipe.ts';
+import { calibrationActivationBits, type Recipe } from './recipe.ts';
 import type { QuantizedBlock } from './sink.ts';
 import { StageQuantizer } from './stage-quantizer.ts';
 import { StageStates } from './stage-states.ts';
@@ -277,8 +277,12 @@ class BlockRun {
 
   /** A grid's column scale can know what rounding the stage's inputs costs. */
   private get wantsSample(): boolean {
-    const { activationBits, binarizer } = this.job.recipe;
-    return activationBits < 16 && binarizer.kind === 'grid' && binarizer.columnScale !== 'none';
+    const { recipe } = this.job;
+    return (
+      calibrationActivationBits(recipe) < 16 &&
+      recipe.binarizer.kind === 'grid' &&
+      recipe.binarizer.columnScale !== 'none'
+    );
   }
 
   private get weights(): BlockWeights {
@@ -291,12 +295,12 @@ class BlockRun {
   }
 
   private runOptions(): BlockRunOptions {
-    const { activationBits, binarizer } = this.job.recipe;
+    const { recipe } = this.job;
     return {
-      activationBits,
+      activationBits: calibrationActivationBits(recipe),
       columnScales: this.quantizer.columnScales,
       // A grid's column scale is found from a stage's input and then applied to it.
-      preparation: binarizer.kind === 'grid' ? 'behind' : 'before',
+      preparation: recipe.binarizer.kind === 'grid' ? 'behind' : 'before',
     };
   }
 

@@ -35,6 +35,11 @@ const needsColumnScale: Judge = ({ binarizer }) =>
       }
     : null;
 
+const needsRoundedActivations: Judge = ({ activationBits }) =>
+  activationBits === 16
+    ? { because: 'activations are not rounded (activationBits=16)', remedy: 'activationBits=8, 6 or 4' }
+    : null;
+
 const needsTargets: Judge = (recipe) =>
   targetsOf(recipe).kind === 'own'
     ? {
@@ -62,6 +67,7 @@ const judges: Readonly<Record<string, readonly Judge[]>> = {
   'binarizer.sweeps': [needsRounds],
   'binarizer.rowRidge': [needsRounds],
   'binarizer.columnRidge': [needsColumnScale, needsRounds],
+  'binarizer.roundingAwareBits': [needsRoundedActivations],
   'binarizer.percentilesOver': [needsSalientColumns],
 };
 

@@ -80,6 +80,11 @@ export const gridBinarizerSchema = z.strictObject({
   columnRidge: z.number().min(0).max(1),
   /** Percent of a linear's columns that get a second, two-level grid for what the first left over. */
   residualPercent: z.number().min(0).max(maximumResidualPercent),
+  /**
+   * At this many activation bits or fewer the fit knows that activations are rounded: calibration sees the quantized stream with rounded activations, and c
+   * the price of rounding. Above it the grid is the one of full-precision activations. Left out in recipes from before there was a choice: 8.
+   */
+  roundingAwareBits: z.literal([0, 4, 6, 8]).optional(),
 });
 
 /** The levels that the model was trained in, carried over exactly (as-is.ts). */
@@ -143,4 +148,10 @@ export type Recipe = z.infer<typeof recipeSchema>;
 /** The recipe's targets, the plain ones included. */
 export function targetsOf(recipe: Recipe): Targets {
   return recipe.targets ?? ownTargets;
+}
+
+/** Bits of the activations that calibration sees in the quantized stream: a grid may leave their rounding out of its fit. */
+export function calibrationActivationBits({ activationBits, binarizer }: Recipe): ActivationBits {
+  const awareBits = binarizer.kind === 'grid' ? (binarizer.roundingAwareBits ?? 8) : 8;
+  return activationBits > awareBits ? 16 : activationBits;
 }

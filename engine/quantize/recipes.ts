@@ -52,6 +52,7 @@ export const gridDefaults: GridBinarizer = {
   rowRidge: 1e-4,
   columnRidge: 1e-3,
   residualPercent: 0,
+  roundingAwareBits: 6,
 };
 
 /** 1% of the mean diagonal, as GPTQ's own code uses. */

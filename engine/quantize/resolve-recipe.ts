@@ -36,6 +36,7 @@ const settable: Record<string, string[]> = {
     'rowRidge',
     'columnRidge',
     'residualPercent',
+    'roundingAwareBits',
   ],
   targets: ['kind', 'damping', 'tokenWeights'],
   compensation: ['kind', 'damping', 'hessian'],

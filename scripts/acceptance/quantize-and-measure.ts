@@ -108,9 +108,13 @@ export async function perplexityOf(m: QuantizeAndMeasure, out: string): Promise<
       entry.activationBits === m.activationBits,
   );
   if (known !== undefined) return known.perplexity;
-  const measured = await dbell(['perplexity', out, ...evaluationArguments(m.evaluation)], {
-    home: path.join(m.scratch, 'home'),
-  });
+  const measured = await dbell(
+    [
+      ...['perplexity', out, '--activation-bits', String(m.activationBits)],
+      ...evaluationArguments(m.evaluation),
+    ],
+    { home: path.join(m.scratch, 'home') },
+  );
   return numberAt(measured, 'perplexity');
 }
 

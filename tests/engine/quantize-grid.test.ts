@@ -9,6 +9,7 @@ import { dequantize } from '../../engine/quantize/dequantize.ts';
 import { estimateQuantization } from '../../engine/quantize/estimate.ts';
 import { quantize } from '../../engine/quantize/pipeline.ts';
 import type { QuantizationProgress } from '../../engine/quantize/progress.ts';
+import type { ActivationBits } from '../../engine/quantize/recipe.ts';
 import { resolveRecipe } from '../../engine/quantize/resolve-recipe.ts';
 import {
   MemorySink,
@@ -27,20 +28,21 @@ afterEach(() => folder.remove());
 describe('grid recipes', () => {
   it.each([
     ['llama-odd-widths', 'grid-3', 16, {}],
-    ['llama-mlp-bias', 'grid-2', 8, {}],
+    ['llama-mlp-bias', 'grid-2', 8, { roundingAwareBits: '8' }],
     ['qwen3-attention-bias', 'grid-4', 6, { columnScale: 'none' }],
     ['opt-relu', 'grid-8', 8, {}],
+    ['opt-relu', 'grid-8', 8, { roundingAwareBits: '8' }],
     ['opt-no-affine', 'grid-4', 16, { targets: 'shifted' }],
     ['opt-post-norm-projected', 'grid-16', 16, {}],
     ['llama-odd-widths', 'grid-4', 8, { columnScale: 'folded' }],
     ['llama-plain', 'grid-2', 16, { columnScale: 'folded', targets: 'own' }],
     ['opt-relu', 'grid-3', 16, { columnScale: 'folded' }],
     ['opt-gelu', 'grid-16', 16, { columnScale: 'folded' }],
-    ['opt-post-norm-projected', 'grid-4', 8, { columnScale: 'folded' }],
-    ['llama-odd-widths', 'grid-2+residual-10', 8, {}],
+    ['opt-post-norm-projected', 'grid-4', 4, { columnScale: 'folded' }],
+    ['llama-odd-widths', 'grid-2+residual-10', 8, { roundingAwareBits: '8' }],
     ['opt-relu', 'grid-3+residual-2.5', 16, { columnScale: 'folded' }],
     ['qwen2', 'gptq-3', 8, { targets: 'residual', tokenWeights: 'true' }],
-  ] as [string, string, 16 | 8 | 6, Record<string, string>][])(
+  ] as [string, string, ActivationBits, Record<string, string>][])(
     'a package of %s by %s at A%i with %o is as large as estimated and verifies against its source',
     async (name, recipeName, activationBits, set) => {
       const source = await openModel(tinyModelPath(name));
@@ -176,6 +178,26 @@ describe('grid recipes', () => {
     const total = (list: typeof reports) => list.reduce((sum, report) => sum + report.relativeError, 0);
     expect(total(reports)).toBeLessThan(0.9 * total(plain.reports));
     source.close();
+  });
+
+  it('are those of unrounded activations at A8, and know of the rounding where they are told to and at A6', async () => {
+    const weightsAt = async (activationBits: ActivationBits, set: Record<string, string> = {}) => {
+      const { sink } = await quantizeInMemory(tinyModelPath('llama-odd-widths'), {
+        recipe: 'grid-4',
+        set,
+        activationBits,
+        windows: (source) => randomWindows(source.architecture.vocabularySize, 3, 24),
+      });
+      return [...sink.blocks.values()].map(({ linears, floatTensors }) => ({ linears, floatTensors }));
+    };
+    const unrounded = await weightsAt(16);
+    expect(await weightsAt(8)).toEqual(unrounded);
+    const aware = await weightsAt(8, { roundingAwareBits: '8' });
+    expect(aware).not.toEqual(unrounded);
+    expect(await weightsAt(6, { roundingAwareBits: '4' })).toEqual(unrounded);
+    const at6 = await weightsAt(6);
+    expect(at6).not.toEqual(unrounded);
+    expect(at6).not.toEqual(aware);
   });
 
   it('give the same codes whatever the number of threads', async () => {

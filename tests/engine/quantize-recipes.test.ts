@@ -94,6 +94,7 @@ describe('recipes', () => {
     ['dbellquant', 'maximumEpochs', '3', { training: 'trained' }, 'training=start', { training: 'start' }],
     ['grid-2', 'columnRidge', '0.1', { columnScale: 'folded' }, 'columnScale=none', { columnScale: 'none' }],
     ['grid-2', 'sweeps', '3', { rounds: '1' }, 'rounds=0', { rounds: '0' }],
+    ['grid-2', 'roundingAwareBits', '8', { activationBits: '8' }, 'not rounded', { activationBits: '16' }],
   ])('refuses what would change nothing in %s: %s=%s', (name, key, value, remedy, because, given = {}) => {
     expect(failure(name, { ...given, [key]: value })).toMatch(
       new RegExp(`${key}=${value} has no effect, because .*${because}.*; it has one with `),
@@ -163,6 +164,9 @@ describe('grids and targets', () => {
     );
     expect(failure('gptq-2', { tokenWeights: '1' })).toBe(
       'recipe gptq-2: tokenWeights=1 is not possible; allowed: true, false',
+    );
+    expect(failure('grid-4', { roundingAwareBits: '7' })).toBe(
+      'recipe grid-4: roundingAwareBits=7 is not possible; allowed: 0, 4, 6, 8',
     );
     expect(failure('gptq-2', { ...grid, residualPercent: '51' })).toMatch(/allowed: at most 50/);
     expect(failure('gptq-2', { levels: '4' })).toMatch(/binarizer is "uniform", which has no such setting/);
