@@ -3,9 +3,9 @@ import { DBellError } from '../contract/errors.ts';
 import type { BenchmarkSubject, MemoryBandwidth } from '../contract/measurement.ts';
 import { greedyToken } from '../model/sampling.ts';
 import { SeededRandom } from '../model/seeded-random.ts';
-import type { TextModel, TextSession } from '../model/text-model.ts';
 import { bandwidthShares } from './bandwidth-share.ts';
 import { machineConditions, momentaryConditions } from './conditions.ts';
+import type { MeasuredModel, MeasuredSession } from './measured-model.ts';
 import { processMemory } from './memory.ts';
 import { judgeStability } from './stability.ts';
 import { median, percentile } from './statistics.ts';
@@ -24,10 +24,14 @@ export interface BenchmarkControl {
   onProgress?: (progress: { stage: string; step: number; stepCount: number }) => void;
   /** Awaited between measurements; may pause, and throws to stop. */
   border?: () => Promise<void>;
+  /** Others are measured between the measurements: each begins with a short one that does not count, for what they pushed out of the caches. */
+  warmEach?: boolean;
 }
 
 /** Decoded tokens and prefilled tokens before anything is timed: pages are touched, threads awake, code compiled. */
 const warmUp = { decodeTokens: 8, rounds: 2 };
+/** Tokens of the short measurement in front of each, where others are measured between. */
+const warmEachTokens = { prompt: 16, decode: 4 };
 const promptSeed = 20240501;
 
 interface Measurements {
@@ -50,7 +54,7 @@ interface Measurements {
  * the end. Throws DBellError `invalid-input` where no length or depth fits the model.
  */
 export async function runBenchmark(
-  open: () => Promise<TextModel>,
+  open: () => Promise<MeasuredModel>,
   modelBytes: number,
   settings: BenchmarkSettings,
   control: BenchmarkControl = {},
@@ -75,7 +79,7 @@ export async function runBenchmark(
       measurements = await measure(model, session, plan, settings, control);
       cacheBytes = session.cacheBytes;
     } finally {
-      session.close();
+      await session.close();
     }
     const memory = processMemory();
     const after = momentaryConditions();
@@ -149,7 +153,7 @@ export async function runBenchmark(
 }
 
 /** Of the tokens decoded one after the other from `depth` on, whole bytes. */
-function meanBytesRead(model: TextModel, depth: number, generateTokens: number): Record<string, number> {
+function meanBytesRead(model: MeasuredModel, depth: number, generateTokens: number): Record<string, number> {
   const sums: Record<string, number> = {};
   for (let token = 0; token < generateTokens; token++)
     for (const [name, bytes] of Object.entries(model.bytesReadPerToken(depth + token)))
@@ -158,7 +162,7 @@ function meanBytesRead(model: TextModel, depth: number, generateTokens: number):
 }
 
 /** How fast a device moves its own memory, for the share that decoding reaches; null for the processor, whose memory is measured in a process of its own. */
-async function deviceBandwidth(model: TextModel): Promise<MemoryBandwidth | null> {
+async function deviceBandwidth(model: MeasuredModel): Promise<MemoryBandwidth | null> {
   const measured = await model.measureBandwidth?.();
   if (!measured) return null;
   return {
@@ -185,7 +189,7 @@ interface Plan {
  * The lengths that a context of so many tokens takes, and those that are left out. Throws DBellError `invalid-input` where none fits.
  */
 export function planLengths(
-  { contextLength }: Pick<TextModel, 'contextLength'>,
+  { contextLength }: Pick<MeasuredModel, 'contextLength'>,
   settings: Pick<BenchmarkSettings, 'promptTokens' | 'decodeDepths' | 'generateTokens'>,
 ): Plan {
   const fitsPrompt = (length: number) => length >= 1 && length <= contextLength;
@@ -210,8 +214,8 @@ export function planLengths(
 }
 
 async function measure(
-  model: TextModel,
-  session: TextSession,
+  model: MeasuredModel,
+  session: MeasuredSession,
   plan: Plan,
   settings: BenchmarkSettings,
   control: BenchmarkControl,
@@ -239,6 +243,7 @@ async function measure(
     for (const length of plan.promptTokens) {
       await control.border?.();
       control.onProgress?.({ stage: `prefill ${length}`, step: step++, stepCount });
+      if (control.warmEach) await timePrefill(session, randomIds(Math.min(warmEachTokens.prompt, length)));
       const { prefillMs, firstTokenMs } = await timePrefill(session, randomIds(length));
       measurements.prefill.get(length)?.push((length / prefillMs) * 1000);
       measurements.firstToken.get(length)?.push(firstTokenMs);
@@ -247,7 +252,9 @@ async function measure(
     for (const depth of plan.decodeDepths) {
       await control.border?.();
       control.onProgress?.({ stage: `decode at ${depth}`, step: step++, stepCount });
-      session.reset();
+      if (control.warmEach)
+        await timeDecode(session, randomIds(1), Math.min(warmEachTokens.decode, settings.generateTokens));
+      await session.reset();
       if (depth > 0) await session.feed(randomIds(depth));
       const kernels = measurements.decodeKernels.get(depth) as number[];
       const latencies = await decodeTokens(session, randomIds(1), settings.generateTokens, kernels);
@@ -261,25 +268,30 @@ async function measure(
 
 /** Prefill of an empty cache: time of the pass, and of the pass and choosing the next token. */
 async function timePrefill(
-  session: TextSession,
+  session: MeasuredSession,
   ids: Int32Array,
 ): Promise<{ prefillMs: number; firstTokenMs: number }> {
-  session.reset();
+  await session.reset();
   const startedAt = performance.now();
-  const logits = await session.feed(ids);
+  const predicted = await session.feed(ids);
   const prefillMs = performance.now() - startedAt;
-  greedyToken(logits);
+  nextToken(predicted);
   return { prefillMs, firstTokenMs: performance.now() - startedAt };
 }
 
-async function timeDecode(session: TextSession, first: Int32Array, count: number): Promise<number[]> {
-  session.reset();
+/** Where a program chooses itself, it has done so within `feed`. */
+function nextToken(predicted: Float32Array | number): number {
+  return typeof predicted === 'number' ? predicted : greedyToken(predicted);
+}
+
+async function timeDecode(session: MeasuredSession, first: Int32Array, count: number): Promise<number[]> {
+  await session.reset();
   return decodeTokens(session, first, count);
 }
 
 /** Milliseconds of each of `count` tokens: one pass and choosing the next token. What the device's clock says of each goes to `kernels`. */
 async function decodeTokens(
-  session: TextSession,
+  session: MeasuredSession,
   first: Int32Array,
   count: number,
   kernels: number[] = [],
@@ -288,8 +300,7 @@ async function decodeTokens(
   let next = first;
   for (let token = 0; token < count; token++) {
     const startedAt = performance.now();
-    const logits = await session.feed(next);
-    next = Int32Array.of(greedyToken(logits));
+    next = Int32Array.of(nextToken(await session.feed(next)));
     latencies.push(performance.now() - startedAt);
     if (session.kernelMs != null) kernels.push(session.kernelMs);
   }

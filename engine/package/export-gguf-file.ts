@@ -27,6 +27,7 @@ export const exportTypes = {
   Q4_1: { number: 3, elements: 32, bytes: 20 },
   Q5_0: { number: 6, elements: 32, bytes: 22 },
   Q8_0: { number: 8, elements: 32, bytes: 34 },
+  TQ2_0: { number: 35, elements: 256, bytes: 66 },
   Q1_0: { number: 41, elements: 128, bytes: 18 },
   Q2_0: { number: 42, elements: 64, bytes: 18 },
 } as const satisfies Partial<Record<StoredType, object>>;

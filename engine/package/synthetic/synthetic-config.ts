@@ -1,4 +1,10 @@
+import { DBellError } from '../../contract/errors.ts';
+import type { Architecture } from '../../model/architecture.ts';
+import { ConfigReader } from '../../model/config-reader.ts';
+import type { Family } from '../../model/families/family.ts';
+import { describeModel } from '../../model/families/index.ts';
 import type { ModelShape } from '../../model/model-shapes.ts';
+import { ProblemList } from '../../model/problems.ts';
 import { byteToCharacter } from '../../model/tokenizer-bytes.ts';
 
 /** config.json of a model of the shape, without what says how it is stored. */
@@ -19,6 +25,23 @@ export function shapeConfig(shape: ModelShape): Record<string, unknown> {
     tie_word_embeddings: shape.tiedHead,
     bos_token_id: 1,
     eos_token_id: 2,
+  };
+}
+
+/** The architecture that a shape's config.json describes. Throws DBellError `internal` for a shape that is none. */
+export function describeShape(shape: ModelShape): { architecture: Architecture; family: Family } {
+  const problems = new ProblemList();
+  const described = describeModel(new ConfigReader(shapeConfig(shape), problems));
+  if (described === null || problems.hasErrors)
+    throw new DBellError(
+      'internal',
+      `the shape ${shape.name} describes no model: ${problems.items[0]?.message ?? 'unknown'}`,
+    );
+  const { architecture, family } = described;
+  if (shape.tiedHead) return { architecture, family };
+  return {
+    family,
+    architecture: { ...architecture, head: { ...architecture.head, weight: family.headWeight, tied: false } },
   };
 }
 

@@ -5,10 +5,7 @@ import type { SyntheticStorage } from '../../contract/measurement.ts';
 import { AtomicFile, writeFileAtomically } from '../../files/atomic.ts';
 import { makeFolders } from '../../files/folders.ts';
 import { canonicalJson } from '../../files/json.ts';
-import { ConfigReader } from '../../model/config-reader.ts';
-import { describeModel } from '../../model/families/index.ts';
 import type { ModelShape } from '../../model/model-shapes.ts';
-import { ProblemList } from '../../model/problems.ts';
 import { SeededRandom } from '../../model/seeded-random.ts';
 import type { Recipe } from '../../quantize/recipe.ts';
 import {
@@ -37,7 +34,7 @@ import {
   randomTableScales,
   repeated,
 } from './random-values.ts';
-import { byteLevelTokenizer, shapeConfig, shapeParameters } from './synthetic-config.ts';
+import { byteLevelTokenizer, describeShape, shapeConfig, shapeParameters } from './synthetic-config.ts';
 
 export const syntheticRecipeName = 'synthetic';
 
@@ -66,18 +63,7 @@ export async function writeSyntheticPackage(
   border: () => Promise<void> = async () => {},
 ): Promise<{ modelBytes: number }> {
   const config = shapeConfig(shape);
-  const problems = new ProblemList();
-  const described = describeModel(new ConfigReader(config, problems));
-  if (described === null || problems.hasErrors)
-    throw new DBellError(
-      'internal',
-      `the shape ${shape.name} describes no model: ${problems.items[0]?.message ?? 'unknown'}`,
-    );
-  const { family } = described;
-  const { head } = described.architecture;
-  const architecture = shape.tiedHead
-    ? described.architecture
-    : { ...described.architecture, head: { ...head, weight: family.headWeight, tied: false } };
+  const { architecture, family } = describeShape(shape);
   const entries = expectedEntries(architecture, family).map((expected) => ({
     expected,
     entry: entryFor(expected, storage),
