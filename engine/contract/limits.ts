@@ -26,6 +26,8 @@ export const limits = {
   samplePrompts: 32,
   /** Repetitions of a benchmark: beyond this the machine drifts more than the mean gains. */
   repetitions: 1000,
+  /** Other programs beside one benchmark: columns of a table. */
+  benchmarkPeers: 8,
   /** Points of one curve or histogram: more than a screen has columns for. */
   chartPoints: 1024,
   /** Entries of a benchmark's lists of lengths. */

@@ -12,6 +12,7 @@ import {
   identifierSchema,
   itemisedBytesSchema,
   jsonObjectSchema,
+  nameSchema,
   pathSchema,
   sha256Schema,
   textSourceSchema,
@@ -92,7 +93,27 @@ export const syntheticStorageSchema = z.strictObject({
 });
 export type SyntheticStorage = z.infer<typeof syntheticStorageSchema>;
 
+/** A shape whose weights are random: its speed is that of a model which need not be downloaded, its quality is nothing. */
+export const syntheticModelSchema = syntheticStorageSchema.extend({ shape: nameSchema });
+export type SyntheticModel = z.infer<typeof syntheticModelSchema>;
+
+/** Another program that runs the same model, or one of the same shape, beside ours. */
+export const peerRequestSchema = z.strictObject({
+  engine: z.enum(['onnxruntime', 'llama.cpp']),
+  /**
+   * onnxruntime: float32, int8, int4. llama.cpp: a type of ggml's, then with random weights of the same shape. Default: onnxruntime's int4; for llama.cpp the package as it is
+   * exported, for a shape the type of as many bits.
+   */
+  type: nameSchema.optional(),
+});
+export type PeerRequest = z.infer<typeof peerRequestSchema>;
+
 export const benchmarkInputSchema = benchmarkSettingsSchema.extend({
+  /** Folder, .gguf file or package; absent where a shape is given. */
+  model: pathSchema.optional(),
+  synthetic: syntheticModelSchema.optional(),
+  /** Measured in turns with the model, each in a process of its own. Of packages and shapes. */
+  peers: z.array(peerRequestSchema).max(limits.benchmarkPeers).default([]),
   /** A second subject, measured the same way in a process of its own: usually the model in full precision. */
   baseline: pathSchema.optional(),
   /** Whether the history keeps it. */
@@ -155,7 +176,35 @@ export const benchmarkSubjectSchema = z.object({
 });
 export type BenchmarkSubject = z.infer<typeof benchmarkSubjectSchema>;
 
+/** Our speed divided by the peer's, repetition by repetition, which were measured one behind the other. */
+export const speedRatioSchema = z.object({ median: z.number(), smallest: z.number(), largest: z.number() });
+export type SpeedRatio = z.infer<typeof speedRatioSchema>;
+
+export const benchmarkPeerSchema = z.object({
+  engine: peerRequestSchema.shape.engine,
+  /** What its weights are stored as. */
+  type: nameSchema,
+  /** Where its weights come from, in words. */
+  weights: z.string(),
+  /** Weights that it has, divided by those of the model; not 1 where its format allows the shape only wider. */
+  weightRatio: z.number().positive(),
+  /** What it really ran; null where it did not run. */
+  version: z.string().nullable(),
+  settings: jsonObjectSchema,
+  /** Its figures; null where it could not be measured, `problem` says why. */
+  subject: benchmarkSubjectSchema.nullable(),
+  problem: errorPayloadSchema.optional(),
+  /** By prompt length and by depth. */
+  prefillRatio: z.record(z.string(), speedRatioSchema),
+  decodeRatio: z.record(z.string(), speedRatioSchema),
+});
+export type BenchmarkPeer = z.infer<typeof benchmarkPeerSchema>;
+
 export const benchmarkResultSchema = benchmarkSubjectSchema.extend({
+  /** The weights are random and the figures say nothing about a model's quality; absent for a real model. */
+  synthetic: syntheticModelSchema.optional(),
+  /** Measured in turns with the model. */
+  peers: z.array(benchmarkPeerSchema).optional(),
   baseline: benchmarkSubjectSchema.nullable(),
   /** Why a baseline that was asked for is missing, although the model itself was measured. */
   baselineProblem: errorPayloadSchema.optional(),

@@ -22,6 +22,8 @@ export interface RunningTask<K extends TaskKind> {
   readonly done: Promise<TaskResult<K>>;
   pause(): void;
   continue(): void;
+  /** Lets a task go on that reported that it waits for its turn. */
+  giveTurn(): void;
   /** Raises the flag; the process has `stopGraceMs` to come to a border, then it is ended. */
   stop(): void;
   /** Ends the process at once. */
@@ -88,6 +90,7 @@ export function startTask<K extends TaskKind>(
     done,
     pause: () => send({ type: 'pause' }),
     continue: () => send({ type: 'continue' }),
+    giveTurn: () => send({ type: 'turn' }),
     stop() {
       if (stopping) return;
       stopping = true;

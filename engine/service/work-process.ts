@@ -38,6 +38,7 @@ channel.onMessage((raw) => {
     if (message.type === 'pause') control.pause();
     else if (message.type === 'continue') control.continue();
     else if (message.type === 'stop') control.stop();
+    else if (message.type === 'turn') control.giveTurn();
     else if (running) throw new DBellError('internal', 'a work process does one task at a time');
     else {
       running = true;

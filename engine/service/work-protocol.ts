@@ -4,6 +4,7 @@ import {
   countSchema,
   identifierSchema,
   jsonObjectSchema,
+  nameSchema,
   pathSchema,
   sha256Schema,
   textSourceSchema,
@@ -21,8 +22,10 @@ import {
   benchmarkSettingsSchema,
   benchmarkSubjectSchema,
   memoryBandwidthSchema,
+  peerRequestSchema,
   perplexityInputSchema,
   perplexityResultSchema,
+  syntheticModelSchema,
 } from '../contract/measurement.ts';
 import { modelCalls } from '../contract/models.ts';
 import { knownPackageSchema, packageCalls } from '../contract/packages.ts';
@@ -53,6 +56,37 @@ const identified = { identity: subjectIdentitySchema };
 /** Only what needs the network gets it. Checked where it is used, whose messages do not show the token. */
 const hubAccess = { access: z.strictObject({ endpoint: z.string(), token: z.string().nullable() }) };
 
+/** Geometry of a LLaMA-like model (model/model-shapes.ts). */
+const modelShapeSchema = z.strictObject({
+  name: z.string(),
+  hiddenSize: countSchema,
+  intermediateSize: countSchema,
+  blockCount: countSchema,
+  headCount: countSchema,
+  keyValueHeadCount: countSchema,
+  vocabularySize: countSchema,
+  contextLength: countSchema,
+  tiedHead: z.boolean(),
+});
+
+/** A peer that can be started. */
+export const preparedPeerSchema = z.strictObject({
+  engine: peerRequestSchema.shape.engine,
+  type: nameSchema,
+  /** Where its weights come from, in words. */
+  weights: z.string(),
+  weightRatio: z.number().positive(),
+  shape: modelShapeSchema,
+  /** llama.cpp's file. */
+  gguf: pathSchema.nullable(),
+  /** Of that file, what decoding does not read: an embedding that is not the head. */
+  unreadBytes: countSchema,
+});
+export type PreparedPeer = z.infer<typeof preparedPeerSchema>;
+
+/** One that cannot: not installed, or without a place for such a model. */
+const missingPeerSchema = z.strictObject({ request: peerRequestSchema, problem: errorPayloadSchema });
+
 /**
  * What the service and a work process say to each other. Both check what they receive: a work process reads hostile files, and its memory is
  * no more to be trusted than they are.
@@ -74,7 +108,39 @@ export const taskSchemas = {
     input: z.strictObject({ subjects: z.array(benchmarkSettingsSchema) }),
     result: z.strictObject({}),
   },
-  benchmark: { input: benchmarkSettingsSchema, result: benchmarkSubjectSchema.extend(identified) },
+  benchmark: {
+    input: benchmarkSettingsSchema.extend({
+      /** Others are measured in between: the task waits for its turn at each border. */
+      takesTurns: z.boolean().optional(),
+    }),
+    result: benchmarkSubjectSchema.extend(identified),
+  },
+  /** Writes what a benchmark of a shape or beside peers needs into `folder`. */
+  prepareBenchmark: {
+    input: z.strictObject({
+      folder: pathSchema,
+      subject: z.union([
+        z.strictObject({ model: pathSchema }),
+        z.strictObject({ synthetic: syntheticModelSchema }),
+      ]),
+      peers: z.array(peerRequestSchema),
+    }),
+    result: z.strictObject({
+      model: pathSchema,
+      peers: z.array(z.union([preparedPeerSchema, missingPeerSchema])),
+    }),
+  },
+  benchmarkPeer: {
+    input: z.strictObject({
+      peer: preparedPeerSchema,
+      settings: benchmarkSettingsSchema.omit({ model: true, device: true, activationBits: true }),
+    }),
+    result: z.strictObject({
+      subject: benchmarkSubjectSchema,
+      version: z.string(),
+      settings: jsonObjectSchema,
+    }),
+  },
   quantize: {
     input: z.strictObject({ input: quantizeInputSchema, runId: identifierSchema, createdAt: timeSchema }),
     result: quantizedSchema.extend({ layers: z.array(layerReportSchema), ...identified }),
@@ -180,6 +246,8 @@ export const toWorkProcessSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('pause') }),
   z.strictObject({ type: z.literal('continue') }),
   z.strictObject({ type: z.literal('stop') }),
+  /** The turn of a task that waits for it. */
+  z.strictObject({ type: z.literal('turn') }),
 ]);
 export type ToWorkProcess = z.infer<typeof toWorkProcessSchema>;
 
@@ -190,6 +258,8 @@ export function loadedModelKey({ model, activationBits, device, threads }: TaskI
 
 /** What a task reports while it works. */
 export const reportSchema = z.discriminatedUnion('type', [
+  /** The task waits for its turn. */
+  z.strictObject({ type: z.literal('waiting') }),
   z.strictObject({ type: z.literal('progress'), progress: jobProgressSchema }),
   z.strictObject({ type: z.literal('layer'), blockIndex: countSchema, layer: layerDetailSchema }),
   z.strictObject({

@@ -1,8 +1,16 @@
 import path from 'node:path';
+import { type Command, InvalidArgumentError } from 'commander';
 import type { ActivationBits } from '../../contract/common.ts';
 import { sumOfBytes } from '../../contract/itemised-bytes.ts';
 import { limits } from '../../contract/limits.ts';
-import type { BenchmarkResult, BenchmarkSubject } from '../../contract/measurement.ts';
+import type {
+  BenchmarkPeer,
+  BenchmarkResult,
+  BenchmarkSubject,
+  PeerRequest,
+  SpeedRatio,
+  SyntheticModel,
+} from '../../contract/measurement.ts';
 import type { AddCommand } from '../command.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { formatBytes, formatDuration, formatSpeed } from '../format.ts';
@@ -20,6 +28,10 @@ import { table } from '../table.ts';
 
 interface BenchmarkOptions extends OutputOptions {
   baseline?: string;
+  shape?: string;
+  shapeBits?: SyntheticModel['levels'];
+  shapeTables?: SyntheticModel['tables'];
+  peers?: PeerRequest[];
   device?: string;
   threads?: number;
   promptTokens?: number[];
@@ -35,7 +47,19 @@ export const benchmarkCommand: AddCommand = (program, run) => {
     program
       .command('benchmark')
       .description('measure load time, speed, latency and memory')
-      .argument('<model>', 'Hugging Face folder, .gguf file or package', filePath)
+      .argument('[model]', 'Hugging Face folder, .gguf file or package', filePath)
+      .option('--shape <name>', 'random weights in the shape of a model, in place of one: tinyllama-1.1b …')
+      .option('--shape-bits <bits>', 'of its linears: 1, ternary, 2 or 4 (default: 1)', shapeLevels)
+      .option(
+        '--shape-tables <bits>',
+        'its embedding and head: grid (as its linears), 16, 8, 6 or 4 (default: grid)',
+        shapeTables,
+      )
+      .option(
+        '--peers <names>',
+        'other programs in turns with it: onnxruntime[:float32|int8|int4], llama.cpp[:TYPE]',
+        peerList,
+      )
       .option('--baseline <model>', 'measure this too, the same way: the model in full precision', filePath)
       .option(...deviceOption)
       .option('--threads <count>', '0 = all cores (default: 0)', wholeNumber(0, limits.threads))
@@ -63,13 +87,26 @@ the machine was busy or too uneven; the reasons are given.
 
 Examples:
   dbell benchmark packed --baseline resources/dbell-stories-7m
-  dbell benchmark model.gguf --prompt-tokens 128 --repetitions 3 --json`,
+  dbell benchmark model.gguf --prompt-tokens 128 --repetitions 3 --json
+  dbell benchmark --shape tinyllama-1.1b --peers llama.cpp,onnxruntime:int4
+
+A shape has random weights: its speed and memory are those of a model of that
+size, its text and quality are nothing. Peers run in turns with the model, one
+measurement each; ratios are of neighbours. llama.cpp is found by
+node-llama-cpp, where that is installed.`,
     )
-    .action((model: string, options: BenchmarkOptions) =>
-      run(options, async ({ client, output, followJob }) => {
+    .action((model: string | undefined, options: BenchmarkOptions, command: Command) => {
+      const { shape, shapeBits, shapeTables } = options;
+      if ((model === undefined) === (shape === undefined))
+        command.error('error: give a model, or a shape by --shape');
+      if (shape === undefined && (shapeBits !== undefined || shapeTables !== undefined))
+        command.error('error: --shape-bits and --shape-tables belong to --shape');
+      return run(options, async ({ client, output, followJob }) => {
         const { baseline, threads, promptTokens, generateTokens, repetitions } = options;
         const { jobId } = await client.call('benchmark', {
           model,
+          synthetic: shape === undefined ? undefined : { shape, levels: shapeBits, tables: shapeTables },
+          peers: options.peers,
           baseline,
           device: options.device,
           threads,
@@ -82,10 +119,77 @@ Examples:
         });
         const result = await followJob(jobId, 'benchmark');
         output.result(result, () => describeBenchmark(result));
-        if (result.baselineProblem) throw new CommandEnd(exitCodes.failure);
-      }),
-    );
+        if (result.baselineProblem || result.peers?.some(({ problem }) => problem !== undefined))
+          throw new CommandEnd(exitCodes.failure);
+      });
+    });
 };
+
+const levelsOf: Readonly<Record<string, SyntheticModel['levels']>> = { 1: 2, ternary: 3, 2: 4, 4: 16 };
+
+function shapeLevels(text: string): SyntheticModel['levels'] {
+  const levels = levelsOf[text];
+  if (levels === undefined) throw new InvalidArgumentError('Allowed: 1, ternary, 2, 4.');
+  return levels;
+}
+
+function shapeTables(text: string): SyntheticModel['tables'] {
+  return text === 'grid' ? 'grid' : oneOf(16, 8, 6, 4)(text);
+}
+
+/** `onnxruntime:int8,llama.cpp`. */
+function peerList(text: string): PeerRequest[] {
+  return text.split(',').map((name) => {
+    const [engine, type] = name.trim().split(':');
+    if (engine !== 'onnxruntime' && engine !== 'llama.cpp')
+      throw new InvalidArgumentError(
+        'Allowed: onnxruntime, llama.cpp, each with :TYPE behind it or without.',
+      );
+    return { engine, type };
+  });
+}
+
+/** Other programs: their speeds, and ours in theirs. */
+export function describePeers(peers: readonly BenchmarkPeer[]): string {
+  const rows = peers.flatMap(({ engine, type, subject, prefillRatio, decodeRatio, problem }) => {
+    if (subject === null) return [[`${engine} ${type}`, problem?.message ?? 'not measured', '', '']];
+    const ratio = (value: SpeedRatio | undefined) =>
+      value === undefined
+        ? '–'
+        : `${value.median.toFixed(2)}×  (${value.smallest.toFixed(2)} … ${value.largest.toFixed(2)})`;
+    const lengths = (values: Record<string, number>) =>
+      Object.keys(values).sort((a, b) => Number(a) - Number(b));
+    return [
+      ...lengths(subject.prefillTokensPerSecond).map((length) => [
+        `${engine} ${type}`,
+        `prefill ${length}`,
+        formatSpeed(subject.prefillTokensPerSecond[length] ?? 0),
+        ratio(prefillRatio[length]),
+      ]),
+      ...lengths(subject.decodeTokensPerSecond).map((depth) => [
+        `${engine} ${type}`,
+        `decode at ${depth}`,
+        formatSpeed(subject.decodeTokensPerSecond[depth] ?? 0),
+        ratio(decodeRatio[depth]),
+      ]),
+      [`${engine} ${type}`, 'peak memory', formatBytes(subject.peakRssBytes), ''],
+    ];
+  });
+  const facts = peers.flatMap(({ engine, type, version, weights, weightRatio }) =>
+    version === null
+      ? []
+      : [
+          `${engine} ${type}: ${version}; weights: ${weights}${weightRatio === 1 ? '' : `, ${weightRatio.toFixed(3)} times as many as the model has`}`,
+        ],
+  );
+  const columns = [
+    { title: 'beside' },
+    { title: '' },
+    { title: 'its own', align: 'right' as const },
+    { title: 'ours / its (smallest … largest)' },
+  ];
+  return [table(columns, rows), ...facts].join('\n');
+}
 
 /** One column for each subject, so that unlike numbers stand side by side. */
 export function describeBenchmark(result: BenchmarkResult): string {
@@ -152,6 +256,8 @@ export function describeBenchmark(result: BenchmarkResult): string {
         ? `memory of the device: copied at ${formatBytes(result.memoryBandwidth.bytesPerSecond)}/s, bytes read and written together`
         : `memory: read at ${formatBytes(result.memoryBandwidth.bytesPerSecond)}/s in order by ${result.memoryBandwidth.threads} threads`,
     );
+  if (result.synthetic)
+    notes.push('the weights are random: speed and memory are those of such a model, its quality is nothing');
   return [
     table(
       [
@@ -164,6 +270,7 @@ export function describeBenchmark(result: BenchmarkResult): string {
       ],
       rows,
     ),
+    ...(result.peers && result.peers.length > 0 ? ['', describePeers(result.peers)] : []),
     ...notes,
   ].join('\n');
 }

@@ -111,6 +111,11 @@ export async function writeSyntheticGguf(
   }
 }
 
+/** What decoding does not read of such a file: an embedding that is not the head, but for one row. */
+export function unreadEmbeddingBytes(shape: ModelShape, type: SyntheticGgufType): number {
+  return shape.tiedHead ? 0 : exportBytes(type, [shape.vocabularySize - 1, shape.hiddenSize]);
+}
+
 /** Blocks with random codes and the scale that keeps a layer's outputs about as large as its inputs. */
 function blockPool(random: SeededRandom, type: SyntheticGgufType, columns: number): Uint8Array {
   const { scaleAt, deviation } = blockTypes[type];

@@ -1,4 +1,5 @@
 import type { Job, JobKind, JobResult, JobSubject, JobTask } from '../../contract/jobs.ts';
+import type { TurnOutcome, TurnTask } from '../turns.ts';
 import type { AcceptedReport, TaskInput, TaskKind, TaskResult } from '../work-protocol.ts';
 
 /** What the composition of a job may do. Everything long happens in tasks. */
@@ -13,6 +14,8 @@ export interface JobContext {
     input: TaskInput<K>,
     onAccepted?: (report: AcceptedReport) => void,
   ): Promise<TaskResult<K>>;
+  /** Runs tasks side by side that work in turns (turns.ts): a benchmark beside other programs. */
+  runInTurns(tasks: readonly TurnTask[]): Promise<TurnOutcome[]>;
   message(level: 'info' | 'warning', message: string): void;
   /** Says to which run of the history the job belongs, and what of its subject is known better by now. */
   setRun(runId: string, known: Pick<JobSubject, 'recipe' | 'activationBits'>): void;

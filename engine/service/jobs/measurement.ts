@@ -6,14 +6,11 @@ import {
   type BenchmarkInput,
   type BenchmarkResult,
   type BenchmarkSettings,
-  type BenchmarkSubject,
   benchmarkSettingsSchema,
-  type MemoryBandwidth,
   type PerplexityInput,
   type PerplexityResult,
 } from '../../contract/measurement.ts';
 import type { QualityInput, QualityResult } from '../../contract/quality.ts';
-import { bandwidthShares } from '../../measure/bandwidth-share.ts';
 import { type RunStore, recordMeasurement } from '../run-store.ts';
 import {
   benchmarkMetrics,
@@ -25,6 +22,8 @@ import {
 } from '../runs.ts';
 import { isPackage } from '../tasks/package-detection.ts';
 import type { SubjectIdentity } from '../work-protocol.ts';
+import { besideBandwidth, measuredBandwidth } from './bandwidth.ts';
+import { type BenchmarkedSubject, benchmarkInTurns, syntheticLabel } from './benchmark-peers.ts';
 import { type JobContext, type JobDefinition, readOnlySubject } from './job.ts';
 
 /** Perplexity of one subject, remembered when it succeeded. */
@@ -95,29 +94,20 @@ export function qualityJob(runs: RunStore, input: QualityInput): JobDefinition<'
   };
 }
 
-/** Benchmark of one subject, and of a baseline where one is given. */
-export function benchmarkJob(
-  runs: RunStore,
-  { baseline, remember, ...settings }: BenchmarkInput,
-): JobDefinition<'benchmark'> {
+/** Benchmark of one subject, of a baseline where one is given, and of other programs in turns with it. */
+export function benchmarkJob(runs: RunStore, input: BenchmarkInput): JobDefinition<'benchmark'> {
+  const { baseline, remember, peers, ...asked } = input;
+  const subject = benchmarkedSubject(input);
+  const label = 'model' in subject ? subject.model : syntheticLabel(subject.synthetic);
   const runId = remember ? randomUUID() : null;
   const createdAt = new Date().toISOString();
   return {
     kind: 'benchmark',
     runId,
     tasks: ['benchmark'],
-    subject: readOnlySubject(settings.model, ...(baseline === undefined ? [] : [baseline])),
+    subject: readOnlySubject(label, ...(baseline === undefined ? [] : [baseline])),
     async run(job) {
-      const complete = benchmarkSettingsSchema.parse(settings);
-      await job.runTask('checkBenchmark', {
-        subjects: [complete, ...(baseline === undefined ? [] : [baselineSettings(complete, baseline)])],
-      });
-      const { result, identity, stopped } = await benchmarkSubjects(
-        job,
-        settings,
-        baseline === undefined ? undefined : { model: baseline, isOptional: false },
-        runId,
-      );
+      const { result, identity, stopped } = await measure(job);
       recordMeasurement(
         runs,
         result,
@@ -128,7 +118,7 @@ export function benchmarkJob(
           ...fingerprintsOf(identity),
           recipe: result.recipe ?? null,
           activationBits: result.activationBits,
-          settings: toJson({ ...settings, baseline }),
+          settings: toJson({ ...asked, baseline, ...(peers.length > 0 ? { peers } : {}) }),
         },
         {
           metrics: { ...identityMetrics(identity), ...benchmarkMetrics(result) },
@@ -143,6 +133,40 @@ export function benchmarkJob(
       return result;
     },
   };
+
+  async function measure(job: JobContext): ReturnType<typeof benchmarkSubjects> {
+    const { model: _, synthetic: __, ...settings } = asked;
+    if ('model' in subject && peers.length === 0) {
+      const complete = benchmarkSettingsSchema.parse({ ...settings, ...subject });
+      await job.runTask('checkBenchmark', {
+        subjects: [complete, ...(baseline === undefined ? [] : [baselineSettings(complete, baseline)])],
+      });
+      return benchmarkSubjects(
+        job,
+        complete,
+        baseline === undefined ? undefined : { model: baseline, isOptional: false },
+        runId,
+      );
+    }
+    const { measured, identity } = await benchmarkInTurns(job, subject, peers, settings, () =>
+      measuredBandwidth(job, settings.threads),
+    );
+    return { result: { ...measured, baseline: null, runId }, identity, stopped: false };
+  }
+}
+
+/** A model or a shape. Throws DBellError `invalid-input` where there is none, both, or what does not go together. */
+function benchmarkedSubject({ model, synthetic, peers, baseline }: BenchmarkInput): BenchmarkedSubject {
+  if ((model === undefined) === (synthetic === undefined))
+    throw new DBellError('invalid-input', 'a benchmark is of a model or of a shape: give one of them');
+  if (baseline !== undefined && (synthetic !== undefined || peers.length > 0))
+    throw new DBellError(
+      'invalid-input',
+      'a baseline is measured behind a model, other programs in turns with it: give one of them',
+    );
+  if (model !== undefined) return { model };
+  if (synthetic !== undefined) return { synthetic };
+  throw new DBellError('internal', 'a benchmark of nothing');
 }
 
 /** A model in full precision runs on the processor with its own activations, whatever runs the package; each result names its device. */
@@ -161,19 +185,14 @@ function baselineSettings(settings: BenchmarkSettings, model: string): Benchmark
  * (`baselineProblem`; for an optional one that does not fit the memory a warning suffices), and `stopped` that it was stopped.
  */
 export async function benchmarkSubjects(
-  { runTask, message }: JobContext,
+  job: JobContext,
   settings: z.input<typeof benchmarkSettingsSchema>,
   baseline: { model: string; isOptional: boolean } | undefined,
   runId: string | null,
 ): Promise<{ result: BenchmarkResult; identity: SubjectIdentity; stopped: boolean }> {
+  const { runTask, message } = job;
   const complete = benchmarkSettingsSchema.parse(settings);
-  const bandwidth = await runTask('memoryBandwidth', { threads: complete.threads }).catch(
-    (error: unknown) => {
-      // A machine without that much room is benchmarked without the bound.
-      if (toErrorPayload(error).code === 'out-of-memory') return null;
-      throw error;
-    },
-  );
+  const bandwidth = await measuredBandwidth(job, complete.threads);
   const { identity, ...subject } = await runTask('benchmark', complete);
   const result = { ...besideBandwidth(subject, bandwidth), baseline: null, runId };
   if (baseline === undefined) return { result, identity, stopped: false };
@@ -191,16 +210,4 @@ export async function benchmarkSubjects(
     if (baseline.isOptional && problem.code === 'out-of-memory') return { result, identity, stopped: false };
     return { result: { ...result, baselineProblem: problem }, identity, stopped: false };
   }
-}
-
-/** What was measured of a subject, seen against how fast the memory is. */
-function besideBandwidth(subject: BenchmarkSubject, bandwidth: MemoryBandwidth | null): BenchmarkSubject {
-  // Of this machine's memory, which a graphics card does not read from.
-  if (bandwidth === null || subject.device !== 'cpu') return subject;
-  return {
-    ...subject,
-    memoryBandwidth: bandwidth,
-    memoryBandwidthShare: bandwidthShares(subject, bandwidth),
-    conditions: { ...subject.conditions, memoryBandwidth: { ...bandwidth } },
-  };
 }

@@ -9,6 +9,7 @@ import { KeptProcess } from '../kept-process.ts';
 import { serviceLimits } from '../limits.ts';
 import type { ProcessHost } from '../process-host.ts';
 import { type RunningTask, startTask } from '../supervisor.ts';
+import { TurnGroup } from '../turns.ts';
 import {
   type AcceptedReport,
   loadedModelKey,
@@ -25,7 +26,7 @@ interface Entry {
   /** What its events told, for those who come later. */
   told: Omit<JobDetails, 'job'>;
   definition: JobDefinition;
-  task: RunningTask<TaskKind> | null;
+  task: Pick<RunningTask<TaskKind>, 'pause' | 'continue' | 'stop' | 'kill'> | null;
   lane: Lane;
   stopRequested: boolean;
   ended: Promise<void>;
@@ -333,6 +334,8 @@ export class JobQueue {
             ...(report.steps ? { steps: report.steps } : {}),
           });
           break;
+        case 'waiting':
+          break;
         case 'message':
           message(report.level, report.message);
           break;
@@ -358,7 +361,7 @@ export class JobQueue {
         (report) => onReport(report, onAccepted),
         key === null ? undefined : { process, keep: (used) => this.#kept.keep(key, used) },
       );
-      entry.task = running as unknown as RunningTask<TaskKind>;
+      entry.task = running;
       // Paused between two tasks: the new one starts paused.
       if (this.#isHeld(entry)) running.pause();
       if (task === 'benchmark') this.#setTiming(true);
@@ -371,9 +374,25 @@ export class JobQueue {
         entry.task = null;
       }
     };
+    const runInTurns: JobContext['runInTurns'] = async (tasks) => {
+      await this.#kept.end();
+      if (entry.stopRequested) throw new DBellError('stopped', 'stopped');
+      const group = new TurnGroup(this.#host, (report) => onReport(report));
+      entry.task = group;
+      if (this.#isHeld(entry)) group.pause();
+      this.#setTiming(true);
+      try {
+        return await group.run(tasks);
+      } finally {
+        progress.flush();
+        this.#setTiming(false);
+        entry.task = null;
+      }
+    };
     return {
       jobId: job.jobId,
       runTask,
+      runInTurns,
       message,
       setRun: (runId, known) => {
         job.runId = runId;

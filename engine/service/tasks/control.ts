@@ -14,11 +14,13 @@ export interface TaskControl {
   border(): Promise<void>;
   /** The same without throwing, for work whose part done so far is a result too. */
   pauseBorder(): Promise<void>;
+  /** Says that it waits for its turn and returns when it has it. Throws DBellError `stopped` once a stop was requested. */
+  turn(): Promise<void>;
   /** Coalesced: the newest of each interval is sent. `elapsedMs` and `rssBytes` are filled in. */
   progress(progress: Omit<JobProgress, 'elapsedMs' | 'rssBytes'> & { elapsedMs?: number }): void;
   /** Coalesced: joined with what the same interval brings. `steps` where the text is told token by token. */
   text(text: string, tokenIds: number[], steps?: TextStep[]): void;
-  report(report: Exclude<Report, { type: 'progress' | 'text' }>): void;
+  report(report: Exclude<Report, { type: 'progress' | 'text' | 'waiting' }>): void;
 }
 
 export type TaskFunction<K extends TaskKind> = (
@@ -33,6 +35,7 @@ interface TaskControlOwner extends TaskControl {
   pause(): void;
   continue(): void;
   stop(): void;
+  giveTurn(): void;
   flush(): void;
 }
 
@@ -72,6 +75,7 @@ export function createTaskControl(send: (message: FromWorkProcess) => void): Tas
   const parent = process.ppid;
   let paused = false;
   let stopped = false;
+  let onTurn: (() => void) | null = null;
   const progress = coalesce<JobProgress>(
     serviceLimits.progressIntervalMs,
     (value) => send({ type: 'progress', progress: value }),
@@ -110,6 +114,22 @@ export function createTaskControl(send: (message: FromWorkProcess) => void): Tas
     stop() {
       stopped = true;
       paused = false;
+      onTurn?.();
+    },
+    giveTurn() {
+      onTurn?.();
+    },
+    async turn() {
+      endIfOrphaned();
+      progress.flush();
+      if (!stopped) {
+        await new Promise<void>((resolve) => {
+          onTurn = resolve;
+          send({ type: 'waiting' });
+        });
+        onTurn = null;
+      }
+      if (stopped) throw new DBellError('stopped', 'stopped');
     },
     flush() {
       progress.flush();

@@ -4,6 +4,7 @@ import type { TaskFunction } from './control.ts';
 /** Every task, loaded when it is needed, so that a work process holds in memory only what its task uses. */
 export const tasks: { [K in TaskKind]: () => Promise<TaskFunction<K>> } = {
   benchmark: async () => (await import('./benchmark.ts')).benchmarkTask,
+  benchmarkPeer: async () => (await import('./benchmark-peer.ts')).benchmarkPeerTask,
   checkBenchmark: async () => (await import('./check-benchmark.ts')).checkBenchmarkTask,
   channelWeights: async () => (await import('./channel-weights.ts')).channelWeightsTask,
   describePackage: async () => (await import('./describe-package.ts')).describePackageTask,
@@ -21,6 +22,7 @@ export const tasks: { [K in TaskKind]: () => Promise<TaskFunction<K>> } = {
   memoryBandwidth: async () => (await import('./memory-bandwidth.ts')).memoryBandwidthTask,
   packageQuality: async () => (await import('./package-quality.ts')).packageQualityTask,
   perplexity: async () => (await import('./perplexity.ts')).perplexityTask,
+  prepareBenchmark: async () => (await import('./prepare-benchmark.ts')).prepareBenchmarkTask,
   previewText: async () => (await import('./preview-text.ts')).previewTextTask,
   quality: async () => (await import('./quality.ts')).qualityTask,
   quantize: async () => (await import('./quantize.ts')).quantizeTask,
