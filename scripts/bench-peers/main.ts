@@ -1,0 +1,235 @@
+/** `npm run bench:peers`: our packages beside llama.cpp and onnxruntime on this machine; `--help` says what it does. */
+import { execFileSync, spawn } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { table } from '../../engine/cli/table.ts';
+import type { BenchmarkResult } from '../../engine/contract/measurement.ts';
+import { formatDuration } from '../../engine/cli/format.ts';
+import { findLlamaCpp, llamaCppVariable } from '../../engine/measure/peers/llama-cpp-library.ts';
+import { root } from '../acceptance/harness.ts';
+import { llamaCppFolder } from '../acceptance/llama-cpp.ts';
+import { cases, type PeerCase, quickCases } from './cases.ts';
+import {
+  machineFacts,
+  memoryRows,
+  peerFacts,
+  performanceDocument,
+  rooflineRows,
+  speedRows,
+} from './report.ts';
+import { type CaseRun, summarise } from './results.ts';
+
+const usage = `npm run bench:peers -- [options]
+
+Measures packages of random weights in the shapes of TinyLlama-1.1B and
+SmolLM2-135M beside llama.cpp (through node-llama-cpp, which is installed into
+${path.join('build', 'bench-peers')} where it is not there) and onnxruntime, in turns, with one
+thread and with all; prints tables. Every finished run is kept at once: --resume
+goes on where a run was broken off. About 20 minutes on two quiet cores.
+
+  --json          a line of JSON at the end
+  --write         write docs/performance.md
+  --resume        take what an earlier run at this commit has measured already
+  --only KEYS     of ${cases.map(({ key }) => key).join(', ')}
+  --threads LIST  default: 1 and all cores
+  --repetitions N default: 5
+  --quick         a tiny shape, one repetition: tries the way, its numbers mean nothing
+  --help          show this
+`;
+
+const { values } = parseArgs({
+  options: {
+    json: { type: 'boolean', default: false },
+    write: { type: 'boolean', default: false },
+    resume: { type: 'boolean', default: false },
+    quick: { type: 'boolean', default: false },
+    only: { type: 'string' },
+    threads: { type: 'string' },
+    repetitions: { type: 'string' },
+    help: { type: 'boolean', default: false },
+  },
+});
+if (values.help) {
+  process.stdout.write(usage);
+  process.exit(0);
+}
+
+const scratch = path.join(root, 'build', 'bench-peers');
+const statePath = path.join(scratch, values.quick ? 'quick.json' : 'runs.json');
+/** The slowest case takes about two minutes on quiet cores. */
+const runLimitMs = 15 * 60_000;
+const wanted = values.only?.split(',');
+const chosen = (values.quick ? quickCases : cases).filter(({ key }) => wanted?.includes(key) ?? true);
+if (chosen.length === 0)
+  throw new Error(`there is no case ${values.only}; ${cases.map(({ key }) => key).join(', ')}`);
+const threadCounts = values.threads
+  ? values.threads.split(',').map(Number)
+  : values.quick
+    ? [1]
+    : [...new Set([1, os.availableParallelism()])];
+const repetitions = Number(values.repetitions ?? (values.quick ? 1 : 5));
+const generateTokens = values.quick ? 4 : 32;
+
+mkdirSync(scratch, { recursive: true });
+const commit = commitOf();
+const kept: { commit: string; runs: CaseRun[] } =
+  values.resume && existsSync(statePath) ? JSON.parse(readFileSync(statePath, 'utf8')) : { commit, runs: [] };
+if (kept.commit !== commit) Object.assign(kept, { commit, runs: [] });
+
+if (findLlamaCpp() === null && !values.quick) {
+  process.stderr.write('node-llama-cpp is not installed here; installing it for this comparison\n');
+  try {
+    process.env[llamaCppVariable] = llamaCppFolder(scratch);
+  } catch (error) {
+    process.stderr.write(`it could not be installed: ${(error as Error).message}\n`);
+  }
+}
+
+const runs: CaseRun[] = [];
+for (const item of chosen)
+  for (const threads of threadCounts) {
+    const before = kept.runs.find(
+      (run) => run.case.key === item.key && run.threads === threads && run.result !== null,
+    );
+    const run = before ?? (await measure(item, threads));
+    runs.push(run);
+    if (before === undefined) {
+      kept.runs = [
+        ...kept.runs.filter((other) => other.case.key !== item.key || other.threads !== threads),
+        run,
+      ];
+      writeFileSync(statePath, JSON.stringify(kept));
+    }
+    process.stderr.write(
+      `${item.title}, ${threads} threads: ${before ? 'measured before' : (run.problem ?? formatDuration(run.durationMs))}\n`,
+    );
+  }
+
+const kernels = values.write && !values.quick ? await kernelTable() : null;
+const plain = (rows: string[][]): string => {
+  const [titles = [], ...body] = rows;
+  return table(
+    titles.map((title) => ({ title })),
+    body,
+  );
+};
+process.stdout.write(
+  `${[plain(speedRows(runs)), peerFacts(runs).join('\n'), plain(rooflineRows(runs)), plain(memoryRows(runs))].join('\n\n')}\n`,
+);
+if (values.write) {
+  const measuredAt = new Date().toISOString().slice(0, 10);
+  const target = path.join(values.quick ? scratch : path.join(root, 'docs'), 'performance.md');
+  writeFileSync(
+    target,
+    performanceDocument(runs, { commit, measuredAt, repetitions, generateTokens, kernels }),
+  );
+  process.stderr.write(`wrote ${path.relative(root, target)}\n`);
+}
+if (values.json)
+  process.stdout.write(
+    `${JSON.stringify(summarise(runs, { ...machineFacts(runs), commit, threads: threadCounts, quick: values.quick }))}\n`,
+  );
+process.exitCode = runs.every(({ problem }) => problem === null) ? 0 : 1;
+
+/** One case: `dbell benchmark` in processes of its own. */
+async function measure(item: PeerCase, threads: number): Promise<CaseRun> {
+  const startedAt = performance.now();
+  const environment: NodeJS.ProcessEnv = { ...process.env, DBELL_HOME: path.join(scratch, 'home') };
+  if (item.instructionSet !== undefined) {
+    environment.DBELL_FORCE_ISA = item.instructionSet;
+    const folder = llamaCppWithAvx2();
+    if (folder !== null) environment[llamaCppVariable] = folder;
+  }
+  const result = await dbell(
+    [
+      ...['benchmark', '--shape', item.shape, '--shape-bits', item.bits, '--peers', item.peers.join(',')],
+      ...['--threads', String(threads), '--prompt-tokens', String(item.promptTokens), '--depths', '0'],
+      ...['--generate-tokens', String(generateTokens), '--repetitions', String(repetitions)],
+      ...['--no-remember', '--json'],
+    ],
+    environment,
+  );
+  const durationMs = performance.now() - startedAt;
+  const base = { case: item, threads, durationMs };
+  if (typeof result === 'string') return { ...base, result: null, problem: result };
+  return { ...base, result, problem: null };
+}
+
+/** The result, or why there is none. */
+function dbell(args: string[], environment: NodeJS.ProcessEnv): Promise<BenchmarkResult | string> {
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, [path.join(root, 'engine', 'cli', 'dbell.js'), ...args], {
+      env: environment,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: runLimitMs,
+    });
+    let output = '';
+    let problem = '';
+    child.stdout.on('data', (data: Buffer) => {
+      output += data.toString();
+    });
+    child.stderr.on('data', (data: Buffer) => {
+      problem = data.toString().trim() || problem;
+    });
+    child.on('close', (code, signal) => {
+      // A peer that is missing makes the exit code 1 and is in the result.
+      try {
+        const parsed = JSON.parse(output.trim().split('\n').at(-1) ?? '') as BenchmarkResult & {
+          error?: unknown;
+        };
+        resolve(parsed.error === undefined ? parsed : JSON.stringify(parsed.error));
+      } catch {
+        resolve(`ended with ${signal ?? code}: ${problem.split('\n').at(-1)}`);
+      }
+    });
+  });
+}
+
+/** What `dbell benchmark --kernels` prints, as a block of text; null where it fails. */
+async function kernelTable(): Promise<string | null> {
+  try {
+    const output = execFileSync(
+      process.execPath,
+      [path.join(root, 'engine', 'cli', 'dbell.js'), 'benchmark', '--kernels'],
+      {
+        encoding: 'utf8',
+        env: { ...process.env, DBELL_HOME: path.join(scratch, 'home') },
+        stdio: ['ignore', 'pipe', 'ignore'],
+      },
+    );
+    return ['```', output.trimEnd(), '```'].join('\n');
+  } catch {
+    return null;
+  }
+}
+
+/** A copy of node-llama-cpp whose only libraries for this processor are those without AVX-512 and VNNI, since llama.cpp takes the best that it finds. */
+function llamaCppWithAvx2(): string | null {
+  const library = findLlamaCpp();
+  if (library === null) return null;
+  const target = path.join(scratch, 'llama-cpp-avx2');
+  const modules = path.join(target, 'node_modules');
+  if (!existsSync(path.join(modules, 'complete'))) {
+    rmSync(target, { recursive: true, force: true });
+    mkdirSync(target, { recursive: true });
+    cpSync(path.dirname(library), modules, { recursive: true, verbatimSymlinks: true });
+    for (const file of readdirSync(modules, { recursive: true, encoding: 'utf8' }))
+      if (
+        /(^|[/\\])(lib)?ggml-cpu-/.test(file) &&
+        !/ggml-cpu-(haswell|sandybridge|ivybridge|sse42|x64)\b/.test(file)
+      )
+        rmSync(path.join(modules, file));
+    writeFileSync(path.join(modules, 'complete'), '');
+  }
+  return target;
+}
+
+function commitOf(): string {
+  try {
+    return execFileSync('git', ['rev-parse', '--short=12', 'HEAD'], { cwd: root, encoding: 'utf8' }).trim();
+  } catch {
+    return 'unknown';
+  }
+}

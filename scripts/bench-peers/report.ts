@@ -1,0 +1,200 @@
+import { sumOfBytes } from '../../engine/contract/itemised-bytes.ts';
+import type { BenchmarkPeer, BenchmarkResult, SpeedRatio } from '../../engine/contract/measurement.ts';
+import { formatBytes, formatDuration, formatSpeed } from '../../engine/cli/format.ts';
+import { machineConditions } from '../../engine/measure/conditions.ts';
+import type { CaseRun } from './results.ts';
+
+/** Rows of a table, the first its titles. */
+type Rows = string[][];
+
+const none = '–';
+const share = (value: number | null | undefined): string =>
+  value == null ? none : `${(100 * value).toFixed(0)}%`;
+
+function ratioText(ratio: SpeedRatio | undefined, weightRatio: number): string {
+  if (ratio === undefined) return none;
+  const of = (value: number): string => (value / weightRatio).toFixed(2);
+  return `${of(ratio.median)} (${of(ratio.smallest)} … ${of(ratio.largest)})`;
+}
+
+/** Speeds of each case, ours and the peers', with ratios, repetition by repetition, and what was aimed at. */
+export function speedRows(runs: readonly CaseRun[]): Rows {
+  const rows: Rows = [
+    ['case', 'threads', 'subject', 'decode', 'ours / its', 'aim', 'prefill', 'ours / its', 'aim', 'verdict'],
+  ];
+  for (const { case: item, threads, result, problem } of runs) {
+    if (result === null) {
+      rows.push([item.title, String(threads), problem ?? 'not measured', ...Array<string>(7).fill(none)]);
+      continue;
+    }
+    const length = String(item.promptTokens);
+    rows.push([
+      ...[item.title, String(threads), `ours, ${result.kernelPath}`],
+      ...[formatSpeed(result.decodeTokensPerSecond['0'] ?? 0), none, none],
+      ...[formatSpeed(result.prefillTokensPerSecond[length] ?? 0), none, none],
+      result.stable ? 'stable' : 'unstable',
+    ]);
+    for (const [index, peer] of (result.peers ?? []).entries())
+      rows.push(peerRow(peer, index === 0 ? item : null, length));
+  }
+  return rows;
+}
+
+function peerRow(peer: BenchmarkPeer, item: CaseRun['case'] | null, length: string): string[] {
+  const name = `${peer.engine} ${peer.type}`;
+  if (peer.subject === null)
+    return ['', '', `${name}: ${peer.problem?.message ?? 'not measured'}`, ...Array<string>(7).fill(none)];
+  const aim = (value: number | null | undefined): string => (value == null ? none : `≥ ${value}`);
+  return [
+    ...['', '', name],
+    formatSpeed(peer.subject.decodeTokensPerSecond['0'] ?? 0),
+    ratioText(peer.decodeRatio['0'], peer.weightRatio),
+    aim(item?.aims.decode),
+    formatSpeed(peer.subject.prefillTokensPerSecond[length] ?? 0),
+    ratioText(peer.prefillRatio[length], peer.weightRatio),
+    aim(item?.aims.prefill),
+    peer.subject.stable ? 'stable' : 'unstable',
+  ];
+}
+
+/** What a token reads, what the memory allows, and what was reached. */
+export function rooflineRows(runs: readonly CaseRun[]): Rows {
+  const rows: Rows = [['case', 'threads', 'subject', 'read per token', 'memory', 'reached', 'aim']];
+  for (const { case: item, threads, result } of runs)
+    for (const subject of result === null
+      ? []
+      : [result, ...(result.peers ?? []).map((peer) => peer.subject)]) {
+      if (subject === null) continue;
+      const read = subject.bytesReadPerToken['0'];
+      const isOurs = subject === result;
+      rows.push([
+        ...[item.title, String(threads), isOurs ? 'ours' : subject.model],
+        read === undefined ? none : formatBytes(sumOfBytes(read)),
+        subject.memoryBandwidth ? `${formatBytes(subject.memoryBandwidth.bytesPerSecond)}/s` : none,
+        subject.memoryBandwidthShare['0'] === undefined
+          ? 'in cache'
+          : share(subject.memoryBandwidthShare['0']),
+        isOurs && item.aims.roofline !== null ? `≥ ${share(item.aims.roofline)}` : none,
+      ]);
+    }
+  return rows;
+}
+
+/** Peak memory of each process, and what of ours is neither weights nor cache nor was there before. */
+export function memoryRows(runs: readonly CaseRun[]): Rows {
+  const rows: Rows = [
+    ['case', 'threads', 'subject', 'file', 'peak memory', 'before loading', 'cache', 'load', 'the rest'],
+  ];
+  for (const { case: item, threads, result } of runs)
+    for (const subject of result === null
+      ? []
+      : [result, ...(result.peers ?? []).map((peer) => peer.subject)]) {
+      if (subject === null) continue;
+      const { processBeforeLoad = 0, kvCache = 0 } = subject.memoryBytes;
+      const isOurs = subject === result;
+      rows.push([
+        ...[item.title, String(threads), isOurs ? 'ours' : subject.model],
+        ...[subject.modelBytes, subject.peakRssBytes, processBeforeLoad, kvCache].map((bytes) => formatBytes(bytes)),
+        formatDuration(subject.loadMs),
+        isOurs
+          ? formatBytes(Math.max(0, subject.peakRssBytes - subject.modelBytes - kvCache - processBeforeLoad))
+          : none,
+      ]);
+    }
+  return rows;
+}
+
+/** What each peer really ran. */
+export function peerFacts(runs: readonly CaseRun[]): string[] {
+  const facts = runs.flatMap(({ result }) =>
+    (result?.peers ?? []).flatMap(({ engine, type, version, weights, weightRatio, settings }) => {
+      if (version === null) return [];
+      const { cpuLibrary, operator, flashAttention } = settings as Record<string, string | undefined>;
+      const details = [
+        cpuLibrary,
+        operator,
+        flashAttention === undefined ? undefined : `flash attention ${flashAttention}`,
+      ];
+      const wider =
+        weightRatio === 1
+          ? ''
+          : `; ${weightRatio.toFixed(3)} times the weights, for which its ratios are corrected`;
+      return [
+        `${engine} ${type}: ${[version, ...details.filter((detail) => detail)].join(', ')}; weights ${weights}${wider}`,
+      ];
+    }),
+  );
+  return [...new Set(facts)];
+}
+
+/** The machine and its state at the first run. */
+export function machineFacts(runs: readonly CaseRun[]): Record<string, unknown> {
+  const machine = machineConditions();
+  const bandwidth: Record<string, number> = {};
+  for (const { threads, result } of runs)
+    if (result?.memoryBandwidth) bandwidth[threads] = Math.round(result.memoryBandwidth.bytesPerSecond);
+  return {
+    ...machine,
+    readBytesPerSecond: bandwidth,
+    kernels: kernelPaths(runs),
+    stable: runs.every(({ result }) => result?.stable === true),
+  };
+}
+
+function kernelPaths(runs: readonly CaseRun[]): string[] {
+  return [...new Set(runs.flatMap(({ result }) => (result === null ? [] : [result.kernelPath])))];
+}
+
+export function markdownTable(rows: Rows): string {
+  const [titles = [], ...body] = rows;
+  const line = (cells: readonly string[]): string =>
+    `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
+  return [line(titles), `|${titles.map(() => '---').join('|')}|`, ...body.map(line)].join('\n');
+}
+
+/** docs/performance.md. */
+export function performanceDocument(
+  runs: readonly CaseRun[],
+  facts: {
+    commit: string;
+    measuredAt: string;
+    repetitions: number;
+    generateTokens: number;
+    kernels: string | null;
+  },
+): string {
+  const machine = machineConditions();
+  const notes = [...new Set(runs.flatMap(({ result }) => result?.stabilityNotes ?? []))];
+  const first = runs.find(({ result }) => result !== null)?.result as BenchmarkResult | undefined;
+  return [
+    '# Performance beside other programs',
+    '',
+    "Written by `npm run bench:peers -- --write`; no number here is typed by hand. Models of random weights in the shape of real ones (`dbell benchmark --shape`): speed and memory depend on the shape and on how weights are stored, not on their values. Ours and each peer are loaded side by side, each in a process of its own, and measured in turns, one measurement each (A B A B …); a ratio is the median over the repetitions of ours divided by the peer's that came right behind it, with the smallest and the largest beside it. All sides use the same number of threads. Decoding starts with an empty cache, the most probable token is taken.",
+    '',
+    '## The machine',
+    '',
+    `${machine.cpuModel}, ${machine.availableCores} cores${machine.isVirtualMachine ? ' of a virtual machine' : ''}, ${formatBytes(machine.memoryBytes)} of memory, ${machine.lastLevelCacheBytes === null ? 'a last cache of unknown size' : `${formatBytes(machine.lastLevelCacheBytes)} of last cache`}; ${machine.instructionSets.join(', ')}. ${machine.platform} ${machine.systemRelease}, Node ${machine.nodeVersion}.`,
+    `Measured ${facts.measuredAt} at commit ${facts.commit}, ${facts.repetitions} repetitions of ${facts.generateTokens} decoded tokens${first ? `, kernels ${kernelPaths(runs).join(', ')}` : ''}.`,
+    notes.length === 0 ? 'Every run was stable.' : `Not every run was stable: ${notes.join('; ')}.`,
+    '',
+    '## Speed',
+    '',
+    markdownTable(speedRows(runs)),
+    '',
+    ...peerFacts(runs).map((fact) => `- ${fact}`),
+    '',
+    '## What the memory allows',
+    '',
+    'Bytes that a decoded token reads (weights, head, cache) times tokens a second, as a share of what this machine reads from memory in order with so many threads.',
+    '',
+    markdownTable(rooflineRows(runs)),
+    '',
+    '## Memory',
+    '',
+    'Peak resident memory of each process (VmHWM). "The rest" of ours is what is neither the mapped weights nor the cache nor was there before loading.',
+    '',
+    markdownTable(memoryRows(runs)),
+    '',
+    ...(facts.kernels === null ? [] : ['## Kernels', '', facts.kernels, '']),
+  ].join('\n');
+}
