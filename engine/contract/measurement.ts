@@ -134,6 +134,48 @@ export const memoryBandwidthSchema = z.object({
 });
 export type MemoryBandwidth = z.infer<typeof memoryBandwidthSchema>;
 
+/** The most int8 operations that this machine does with an instruction set. */
+export const int8PeakSchema = z.object({
+  kernels: z.string(),
+  /** A product that is added is two. */
+  operationsPerSecond: z.number().positive(),
+  threads: countSchema,
+  /** What was measured, such as `vpdpbusd zmm`. */
+  instruction: z.string(),
+});
+export type Int8Peak = z.infer<typeof int8PeakSchema>;
+
+/** One kernel by itself on matrices of random codes. */
+export const kernelTableRowSchema = z.object({
+  kernels: z.string(),
+  /** How codes are stored, in words. */
+  storage: z.string(),
+  threads: countSchema,
+  tokens: countSchema,
+  rows: countSchema,
+  columns: countSchema,
+  /** Of one matrix. */
+  microseconds: z.number().positive(),
+  bytesPerSecond: z.number().positive(),
+  /** Of the measured read bandwidth; above 1 where the matrices lie in a cache. */
+  bandwidthShare: z.number().nonnegative(),
+  operationsPerSecond: z.number().positive(),
+  /** Of the set's measured int8 peak. */
+  peakShare: z.number().nonnegative(),
+});
+export type KernelTableRow = z.infer<typeof kernelTableRowSchema>;
+
+export const kernelTableSchema = z.object({
+  rows: z.array(kernelTableRowSchema),
+  /** For each set and number of threads. */
+  peaks: z.array(int8PeakSchema),
+  /** For each number of threads. */
+  bandwidth: z.array(memoryBandwidthSchema),
+  /** The set that runs packages here unless another is forced. */
+  chosen: z.string(),
+});
+export type KernelTable = z.infer<typeof kernelTableSchema>;
+
 /** Of a device with memory of its own. Times of kernels are by its own clock, medians; empty where it has none that tells. */
 export const deviceTimesSchema = z.object({
   /** From the first weight handed over to the last one there. */
@@ -217,4 +259,6 @@ const startedJobSchema = z.object({ jobId: identifierSchema, runId: identifierSc
 export const measurementCalls = {
   perplexity: { input: perplexityInputSchema, output: startedJobSchema },
   benchmark: { input: benchmarkInputSchema, output: startedJobSchema },
+  /** Weight kernels by themselves, in a process of its own; takes a minute or two and should have the machine to itself. */
+  measureKernels: { input: z.strictObject({ threads: threadsSchema.default(0) }), output: kernelTableSchema },
 };

@@ -21,6 +21,7 @@ import { jobProgressSchema } from '../contract/jobs.ts';
 import {
   benchmarkSettingsSchema,
   benchmarkSubjectSchema,
+  kernelTableSchema,
   memoryBandwidthSchema,
   peerRequestSchema,
   perplexityInputSchema,
@@ -103,6 +104,8 @@ export const taskSchemas = {
   },
   /** Of this machine, in a process of its own: its buffer would be in the subject's peak. */
   memoryBandwidth: { input: z.strictObject({ threads: threadsSchema }), result: memoryBandwidthSchema },
+  /** Of weight kernels by themselves. */
+  kernelTable: { input: z.strictObject({ threads: threadsSchema }), result: kernelTableSchema },
   /** What can be known of a benchmark's subjects before the first is measured; throws what is wrong. */
   checkBenchmark: {
     input: z.strictObject({ subjects: z.array(benchmarkSettingsSchema) }),

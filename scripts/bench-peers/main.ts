@@ -4,9 +4,9 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, write
 import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
+import { formatDuration } from '../../engine/cli/format.ts';
 import { table } from '../../engine/cli/table.ts';
 import type { BenchmarkResult } from '../../engine/contract/measurement.ts';
-import { formatDuration } from '../../engine/cli/format.ts';
 import { findLlamaCpp, llamaCppVariable } from '../../engine/measure/peers/llama-cpp-library.ts';
 import { root } from '../acceptance/harness.ts';
 import { llamaCppFolder } from '../acceptance/llama-cpp.ts';

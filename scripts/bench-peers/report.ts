@@ -1,6 +1,6 @@
+import { formatBytes, formatDuration, formatSpeed } from '../../engine/cli/format.ts';
 import { sumOfBytes } from '../../engine/contract/itemised-bytes.ts';
 import type { BenchmarkPeer, BenchmarkResult, SpeedRatio } from '../../engine/contract/measurement.ts';
-import { formatBytes, formatDuration, formatSpeed } from '../../engine/cli/format.ts';
 import { machineConditions } from '../../engine/measure/conditions.ts';
 import type { CaseRun } from './results.ts';
 
@@ -94,7 +94,9 @@ export function memoryRows(runs: readonly CaseRun[]): Rows {
       const isOurs = subject === result;
       rows.push([
         ...[item.title, String(threads), isOurs ? 'ours' : subject.model],
-        ...[subject.modelBytes, subject.peakRssBytes, processBeforeLoad, kvCache].map((bytes) => formatBytes(bytes)),
+        ...[subject.modelBytes, subject.peakRssBytes, processBeforeLoad, kvCache].map((bytes) =>
+          formatBytes(bytes),
+        ),
         formatDuration(subject.loadMs),
         isOurs
           ? formatBytes(Math.max(0, subject.peakRssBytes - subject.modelBytes - kvCache - processBeforeLoad))

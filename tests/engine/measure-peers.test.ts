@@ -4,12 +4,15 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, describe, expect, test } from 'vitest';
-import type { BenchmarkPeer } from '../../engine/contract/measurement.ts';
+import { type BenchmarkPeer, kernelTableSchema } from '../../engine/contract/measurement.ts';
+import { measureKernelTable } from '../../engine/measure/kernel-table.ts';
 import { onnxruntimeTypes } from '../../engine/measure/peers/onnxruntime-graph.ts';
 import { openOnnxruntime } from '../../engine/measure/peers/onnxruntime-model.ts';
 import { speedRatios } from '../../engine/measure/peers/speed-ratios.ts';
 import { type ModelShape, modelShapes } from '../../engine/model/model-shapes.ts';
 import { openModel } from '../../engine/model/open.ts';
+import { machine } from '../../engine/native/machine.ts';
+import { type KernelName, runtime } from '../../engine/native/runtime.ts';
 import { shapeParameters } from '../../engine/package/synthetic/synthetic-config.ts';
 import {
   shapeForType,
@@ -154,3 +157,23 @@ test('the comparison runs from end to end, and says which peer is not installed'
     readFileSync(path.resolve(import.meta.dirname, '../../build/bench-peers/performance.md'), 'utf8'),
   ).toContain('onnxruntime int4');
 }, 600_000);
+
+describe('kernels by themselves', () => {
+  test('every set of this machine is timed in every storage, beside what bounds it', async () => {
+    const table = await measureKernelTable(1, { totalBytes: 2 ** 20 });
+    const sets = runtime.packedKernelNames();
+    expect(new Set(table.rows.map((row) => row.kernels))).toEqual(new Set(sets));
+    expect(table.rows).toHaveLength(sets.length * 10);
+    expect(kernelTableSchema.parse(table)).toEqual(table);
+    for (const row of table.rows) expect(row.peakShare).toBeLessThan(1.5);
+    // 1 bit and an fp16 scale for each 128 columns.
+    const [first] = table.rows;
+    const bytes = ((first?.bytesPerSecond ?? 0) * (first?.microseconds ?? 0)) / 1e6;
+    expect(Math.round(bytes)).toBe(((first?.rows ?? 0) * (first?.columns ?? 0) * 9) / 64);
+  });
+
+  test('sets that this machine does not have are refused', () => {
+    expect(() => machine.measureInt8Peak('none' as KernelName, 1)).toThrow('cannot run on this machine');
+    expect(() => machine.timeGridKernel('generic', 4, true, 16, 32, 1, 0, 1)).toThrow('three levels');
+  });
+});

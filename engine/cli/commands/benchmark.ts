@@ -7,6 +7,7 @@ import type {
   BenchmarkPeer,
   BenchmarkResult,
   BenchmarkSubject,
+  KernelTable,
   PeerRequest,
   SpeedRatio,
   SyntheticModel,
@@ -32,6 +33,7 @@ interface BenchmarkOptions extends OutputOptions {
   shapeBits?: SyntheticModel['levels'];
   shapeTables?: SyntheticModel['tables'];
   peers?: PeerRequest[];
+  kernels?: boolean;
   device?: string;
   threads?: number;
   promptTokens?: number[];
@@ -55,6 +57,7 @@ export const benchmarkCommand: AddCommand = (program, run) => {
         'its embedding and head: grid (as its linears), 16, 8, 6 or 4 (default: grid)',
         shapeTables,
       )
+      .option('--kernels', 'weight kernels of every instruction set by themselves, in place of a model')
       .option(
         '--peers <names>',
         'other programs in turns with it: onnxruntime[:float32|int8|int4], llama.cpp[:TYPE]',
@@ -97,6 +100,11 @@ node-llama-cpp, where that is installed.`,
     )
     .action((model: string | undefined, options: BenchmarkOptions, command: Command) => {
       const { shape, shapeBits, shapeTables } = options;
+      if (options.kernels)
+        return run(options, async ({ client, output }) => {
+          const measured = await client.call('measureKernels', { threads: options.threads });
+          output.result(measured, () => describeKernels(measured));
+        });
       if ((model === undefined) === (shape === undefined))
         command.error('error: give a model, or a shape by --shape');
       if (shape === undefined && (shapeBits !== undefined || shapeTables !== undefined))
@@ -147,6 +155,44 @@ function peerList(text: string): PeerRequest[] {
       );
     return { engine, type };
   });
+}
+
+/** A table for each number of threads and tokens. */
+export function describeKernels({ rows, peaks, bandwidth, chosen }: KernelTable): string {
+  const parts: string[] = [];
+  const billions = (value: number) => (value / 1e9).toPrecision(3);
+  for (const { threads, bytesPerSecond } of bandwidth) {
+    parts.push(
+      `${threads === 1 ? '1 thread' : `${threads} threads`}: memory read at ${billions(bytesPerSecond)} GB/s; int8 ${peaks
+        .filter((peak) => peak.threads === threads)
+        .map(
+          (peak) => `${billions(peak.operationsPerSecond)} GOPS with ${peak.kernels} (${peak.instruction})`,
+        )
+        .join(', ')}`,
+    );
+    for (const tokens of new Set(rows.map((row) => row.tokens))) {
+      const shown = rows.filter((row) => row.threads === threads && row.tokens === tokens);
+      const columns = ['', 'rows × columns', 'µs', 'GB/s', 'of memory', 'GOPS', 'of int8 peak'];
+      parts.push(
+        table(
+          columns.map((title, index) => ({
+            title: index === 0 ? (tokens === 1 ? 'one token' : `${tokens} tokens`) : title,
+            align: index === 0 ? ('left' as const) : ('right' as const),
+          })),
+          shown.map((row) => [
+            `${row.kernels}, ${row.storage}`,
+            `${row.rows} × ${row.columns}`,
+            row.microseconds.toPrecision(3),
+            billions(row.bytesPerSecond),
+            `${(100 * row.bandwidthShare).toFixed(0)}%`,
+            billions(row.operationsPerSecond),
+            `${(100 * row.peakShare).toFixed(0)}%`,
+          ]),
+        ),
+      );
+    }
+  }
+  return [...parts, `packages run with ${chosen} here`].join('\n\n');
 }
 
 /** Other programs: their speeds, and ours in theirs. */

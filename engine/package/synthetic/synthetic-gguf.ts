@@ -121,7 +121,7 @@ function blockPool(random: SeededRandom, type: SyntheticGgufType, columns: numbe
   const { scaleAt, deviation } = blockTypes[type];
   const { bytes } = exportTypes[type];
   const pool = Uint8Array.from({ length: pooledBlocks * bytes }, () =>
-    type === 'TQ2_0' || type === 'Q2_0' ? ternaryByte(random.nextUint32()) : random.nextUint32() & 255,
+    type === 'TQ2_0' ? ternaryByte(random.nextUint32()) : random.nextUint32() & 255,
   );
   const scale = halfOf(1 / (Math.sqrt(columns) * deviation));
   for (let at = scaleAt; at < pool.length; at += bytes) {

@@ -1,11 +1,13 @@
 import { compareJob } from '../jobs/compare.ts';
 import { benchmarkJob, perplexityJob, qualityJob } from '../jobs/measurement.ts';
+import { startTask } from '../supervisor.ts';
 import type { HandlerContext, Handlers } from './handlers.ts';
 
 export function measurementHandlers({
   queue,
+  processHost,
   history: { runs },
-}: HandlerContext): Pick<Handlers, 'perplexity' | 'quality' | 'compare' | 'benchmark'> {
+}: HandlerContext): Pick<Handlers, 'perplexity' | 'quality' | 'compare' | 'benchmark' | 'measureKernels'> {
   return {
     perplexity: (input) => {
       const { jobId, runId } = queue.add(perplexityJob(runs, input));
@@ -23,5 +25,6 @@ export function measurementHandlers({
       const { jobId, runId } = queue.add(benchmarkJob(runs, input));
       return { jobId, runId };
     },
+    measureKernels: (input) => startTask(processHost, 'kernelTable', input).done,
   };
 }

@@ -19,6 +19,7 @@ export const tasks: { [K in TaskKind]: () => Promise<TaskFunction<K>> } = {
   hubModel: async () => (await import('./hub.ts')).hubModelTask,
   hubSearch: async () => (await import('./hub.ts')).hubSearchTask,
   inspect: async () => (await import('./inspect.ts')).inspectTask,
+  kernelTable: async () => (await import('./kernel-table.ts')).kernelTableTask,
   memoryBandwidth: async () => (await import('./memory-bandwidth.ts')).memoryBandwidthTask,
   packageQuality: async () => (await import('./package-quality.ts')).packageQualityTask,
   perplexity: async () => (await import('./perplexity.ts')).perplexityTask,
