@@ -52,7 +52,7 @@ export async function measureKernelTable(
           await control.border?.();
           control.onProgress?.(`${kernels}, ${name}, ${tokens} tokens`, rows.length, count);
           const totalBytes = tokens === 1 && !isSlow ? (control.totalBytes ?? decodeBytes) : 0;
-          const { rows: out, columns } = isSlow ? { rows: 512, columns: 2048 } : matrix;
+          const { rows: out, columns } = isSlow ? { rows: 128, columns: 2048 } : matrix;
           const timing = machine.timeGridKernel(
             ...([kernels, levels, isBase3, out, columns, tokens] as const),
             ...([totalBytes, isSlow ? 1 : passes.fast] as const),
