@@ -60,6 +60,7 @@ export async function readTokenWindows(
   let documentCount = 0;
   let cutDocumentCount = 0;
   let wasCut = false;
+  let hasText = false;
   let charactersDone = 0;
   let charactersAtPause = 0;
   for (const file of found.files) {
@@ -72,6 +73,7 @@ export async function readTokenWindows(
         wasCut = true;
         cutDocumentCount++;
       }
+      hasText ||= /\S/.test(part.text);
       selector.push(tokenizer.encode(part.text));
       charactersDone += part.text.length;
       if (charactersDone - charactersAtPause > textLimits.chunkBytes) {
@@ -86,10 +88,10 @@ export async function readTokenWindows(
       }
     }
   }
-  if (documentCount === 0)
+  if (!hasText)
     throw new DBellError(
       'invalid-text',
-      `${found.name} holds no text: ${bytesTotal} bytes, all of them blank`,
+      `${found.name} holds no text: ${bytesTotal} bytes, all of them blank or separators`,
     );
   checkAmount(found.name, bytesTotal, selector, options);
   const { ids, windowCount } = selector.take();

@@ -111,7 +111,11 @@ function textFile(full: string, name: string): TextFile {
       cause: error,
     });
   }
-  if (!stats.isFile()) throw new DBellError('invalid-text', `${name} is not a regular file`);
+  if (!stats.isFile())
+    throw new DBellError(
+      'invalid-text',
+      `${full} is not a regular file; a text is read more than once, so write what a pipe or device gives into a file first`,
+    );
   const format = /\.jsonl$/i.test(name) ? 'json-lines' : 'text';
   return { path: full, name, format, bytes: stats.size };
 }

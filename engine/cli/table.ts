@@ -9,7 +9,11 @@ export interface Column {
 
 /** Columns side by side, two spaces between. */
 export function table(columns: Column[], rows: string[][]): string {
-  const cells = rows.map((row) => columns.map((column, index) => cut(row[index] ?? '', column.maximumWidth)));
+  // A name may hold a line feed or a tab, which would tear the row apart.
+  const inOneLine = (cell: string) => cell.replaceAll(/[\t\n\r\u2028\u2029]+/g, ' ');
+  const cells = rows.map((row) =>
+    columns.map((column, index) => cut(inOneLine(row[index] ?? ''), column.maximumWidth)),
+  );
   const widths = columns.map((column, index) =>
     Math.max(column.title.length, ...cells.map((row) => row[index]?.length ?? 0)),
   );

@@ -3,7 +3,7 @@ import { DBellError } from '../contract/errors.ts';
 import { type RunDetail, runDetailSchema } from '../contract/history.ts';
 import { issueInWords } from '../contract/wording.ts';
 import { canonicalJson } from '../files/json.ts';
-import { maximumImportBytes } from './limits.ts';
+import { maximumImportBytes, maximumImportDepth } from './limits.ts';
 
 /** Version of exported files. */
 const exportVersion = 1;
@@ -92,6 +92,11 @@ export function parseExport(bytes: Uint8Array, name: string): RunDetail[] {
       'invalid-input',
       `${name} was exported by a newer version of DBell Studio (version ${version}, this one reads ${exportVersion}); update DBell Studio`,
     );
+  if (isDeeperThan(value, maximumImportDepth))
+    throw new DBellError(
+      'invalid-input',
+      `${name} is not an exported history: it is nested deeper than ${maximumImportDepth} levels`,
+    );
   const parsed = exportSchema.safeParse(value, { error: issueInWords });
   if (parsed.success) return parsed.data.runs;
   const issue = parsed.error.issues[0];
@@ -99,4 +104,18 @@ export function parseExport(bytes: Uint8Array, name: string): RunDetail[] {
     'invalid-input',
     `${name} is not an exported history: ${issue?.path.map(String).join('.')}: ${issue?.message}`,
   );
+}
+
+/** Level by level, without recursion: what is asked is whether recursion would end well. */
+function isDeeperThan(value: unknown, levels: number): boolean {
+  let level = [value];
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > levels) return true;
+    const next: unknown[] = [];
+    for (const each of level)
+      if (typeof each === 'object' && each !== null)
+        for (const inner of Object.values(each)) next.push(inner);
+    level = next;
+  }
+  return false;
 }

@@ -210,6 +210,17 @@ export class History {
     });
   }
 
+  /** Ids of the runs, at most `limit`, that begin with these characters. */
+  idsBeginning(characters: string, limit: number): string[] {
+    return this.#read(() => {
+      const rows = this.#statement(
+        `SELECT run_id FROM runs WHERE substr(run_id, 1, length(?)) = ? AND deletion_id IS NULL
+         ORDER BY created_at DESC, run_id LIMIT ?`,
+      ).all(characters, characters, limit) as { run_id: string }[];
+      return rows.map((row) => row.run_id);
+    });
+  }
+
   /** Everything that is known of a run. */
   show(runId: string): RunDetail {
     return this.#read(() => {

@@ -12,3 +12,6 @@ export const mostMeasurements = 100;
 
 /** Refused runs of an import that are named one by one; the rest is counted. */
 export const mostRefusals = 20;
+
+/** Levels of an exported history's JSON: ours have about ten. Far deeper ones would overflow the stack of what reads, shows and exports them. */
+export const maximumImportDepth = 64;

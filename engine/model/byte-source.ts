@@ -6,7 +6,7 @@ export interface ByteSource {
   /** File name for messages. */
   readonly name: string;
   readonly size: number;
-  /** Fills `target` from `position`. Throws DBellError `invalid-model` when the file ends before that. */
+  /** Fills `target` from `position`. Throws DBellError `invalid-model` when the file ends before that, or is not the one any more that was opened. */
   readInto(position: number, target: Uint8Array): void;
   close(): void;
 }
@@ -14,11 +14,15 @@ export interface ByteSource {
 /** One read call moves less than 2^31 bytes on every platform. */
 const MAX_READ_BYTES = 2 ** 30;
 
-/** A regular file, opened read-only. */
+/**
+ * A regular file, opened read-only. One that is written to while it is open is refused from then on: half of a model's weights would be another's. A file that is
+ * replaced by rename or deleted stays what it was, for whoever has it open.
+ */
 export class FileSource implements ByteSource {
   readonly name: string;
   readonly size: number;
   #descriptor: number | null;
+  readonly #changedAtMs: number;
 
   constructor(path: string, name: string) {
     this.name = name;
@@ -33,6 +37,7 @@ export class FileSource implements ByteSource {
       throw new DBellError('invalid-model', `${name} is not a regular file`);
     }
     this.size = stats.size;
+    this.#changedAtMs = stats.mtimeMs;
   }
 
   readInto(position: number, target: Uint8Array): void {
@@ -56,6 +61,12 @@ export class FileSource implements ByteSource {
         );
       done += got;
     }
+    const stats = fstatSync(this.#descriptor);
+    if (stats.size !== this.size || stats.mtimeMs !== this.#changedAtMs)
+      throw new DBellError(
+        'invalid-model',
+        `${this.name} was written to at ${stats.mtime.toISOString()}, while it was in use, so that what was read of it does not belong together; start again when nothing changes it`,
+      );
   }
 
   close(): void {

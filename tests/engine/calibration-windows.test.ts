@@ -230,11 +230,20 @@ describe('a text that cannot be used is refused with the reason', () => {
       'not-found: there is no text bundled:poems; bundled texts are bundled:general, bundled:stories, bundled:stories-validation',
     ],
     ['empty', () => file(''), 'invalid-text: NAME is empty (0 bytes)'],
-    ['blank', () => file(' \n\t\n  \n'), 'invalid-text: NAME holds no text: 7 bytes, all of them blank'],
+    [
+      'blank',
+      () => file(' \n\t\n  \n'),
+      'invalid-text: NAME holds no text: 7 bytes, all of them blank or separators',
+    ],
+    [
+      'blank and longer than what is tokenized at once',
+      () => file(' \n'.repeat(2_500_000)),
+      'invalid-text: NAME holds no text: 5000000 bytes, all of them blank or separators',
+    ],
     [
       'separators only',
       () => file('<|endoftext|>\n\n<|endoftext|>\n'),
-      'invalid-text: NAME holds no text: 29 bytes, all of them blank',
+      'invalid-text: NAME holds no text: 29 bytes, all of them blank or separators',
     ],
     [
       'binary',

@@ -357,9 +357,24 @@ describe('the table of runs', () => {
       '{"format": "dbell-history", "version": 1, "runs": [{"runId": "a"}]}',
       /^x\.json is not an exported history: runs\.0\.kind: /,
     ],
+    [
+      'a run whose results are nested without end',
+      `{"format": "dbell-history", "version": 1, "runs": [{"results": ${'{"a":'.repeat(100_000)}1${'}'.repeat(100_000)}}]}`,
+      'x.json is not an exported history: it is nested deeper than 64 levels',
+    ],
   ])('an import of %s is refused', (_, text, message) => {
     expect(() => parseExport(Buffer.from(text), 'x.json')).toThrow(message);
   });
+});
+
+test('runs are found by the first characters of their ids, however many there are', () => {
+  for (const runId of ['abc-1', 'abc-2', 'ab%', 'b']) history.begin(beginning(runId));
+  expect(history.idsBeginning('abc', 9)).toEqual(['abc-1', 'abc-2']);
+  expect(history.idsBeginning('ab', 2)).toHaveLength(2);
+  expect(history.idsBeginning('ab%', 9)).toEqual(['ab%']);
+  expect(history.idsBeginning('AB', 9)).toEqual([]);
+  history.delete(['abc-1']);
+  expect(history.idsBeginning('abc', 9)).toEqual(['abc-2']);
 });
 
 test('5,000 runs are listed, searched and sorted quickly', () => {

@@ -70,6 +70,10 @@ test('columns are aligned and long cells are cut', () => {
   expect(text).toBe('NAME     SIZE\nshort       1\nmuch …  1,000');
 });
 
+test('a name of several lines stays in its row', () => {
+  expect(table([{ title: 'A' }, { title: 'B' }], [['new\nli\tne', 'b']])).toBe('A          B\nnew li ne  b');
+});
+
 test('pairs leave out what is unknown and indent what follows', () => {
   expect(
     pairs([

@@ -1,8 +1,6 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { DBellError } from '../../contract/errors.ts';
-import { historyListInputSchema } from '../../contract/history.ts';
-import { limits } from '../../contract/limits.ts';
 import { writeFileAtomically } from '../../files/atomic.ts';
 import { fileError } from '../../files/errors.ts';
 import { checkCreatable } from '../../files/writable.ts';
@@ -13,6 +11,9 @@ import type { HandlerContext, Handlers } from './handlers.ts';
 
 /** Length of a UUID. */
 const wholeIdLength = 36;
+
+/** Runs that a message names where the first characters of an id fit several. */
+const mostNamed = 8;
 
 type HistoryCall = Extract<keyof Handlers, `history.${string}`>;
 
@@ -53,15 +54,15 @@ export function historyHandlers({ history, emit }: HandlerContext): Pick<Handler
 /** A run's id from its first characters, as tables show them. Whole ids pass unchanged, known or not. */
 function resolveRunId(history: History, given: string): string {
   if (given.length >= wholeIdLength) return given;
-  const everything = historyListInputSchema.parse({ limit: limits.pageRows });
-  const found = history.list(everything).runs.filter(({ runId }) => runId.startsWith(given));
+  const found = history.idsBeginning(given, mostNamed + 1);
   if (found.length > 1) {
+    const named = found.slice(0, mostNamed).join(', ');
     throw new DBellError(
       'invalid-input',
-      `${given} may be any of ${found.map(({ runId }) => runId).join(', ')}; give more of it`,
+      `${given} may be any of ${named}${found.length > mostNamed ? ' and others' : ''}; give more of it`,
     );
   }
-  return found[0]?.runId ?? given;
+  return found[0] ?? given;
 }
 
 function readExport(file: string) {
