@@ -93,6 +93,8 @@ export const problemSchema = z.object({
   severity: z.enum(['error', 'warning']),
   code: z.string(),
   message: z.string(),
+  /** A path that is likely meant, where a path is what is wrong. */
+  instead: pathSchema.optional(),
 });
 export type Problem = z.infer<typeof problemSchema>;
 

@@ -1,3 +1,4 @@
+import path from 'node:path';
 import { linearsOf } from './architecture.ts';
 import { assemble } from './assemble.ts';
 import { bitNetConfigOf, markOnline, readBitNetSettings, translateBitNet } from './bitnet.ts';
@@ -42,6 +43,7 @@ export function readHuggingFaceFolder(
       gguf === undefined
         ? 'config.json is missing; a Hugging Face model folder has one'
         : `config.json is missing; to use ${gguf}, give the path of that file`,
+      gguf === undefined ? undefined : path.join(folder.path, gguf),
     );
     if (gguf !== undefined) return null;
   }

@@ -14,9 +14,10 @@ export class ProblemList {
   errorCount = 0;
   #omitted = 0;
 
-  error(code: string, message: string): void {
+  /** `instead`: a path that is likely meant. */
+  error(code: string, message: string, instead?: string): void {
     this.errorCount++;
-    this.#add({ severity: 'error', code, message });
+    this.#add({ severity: 'error', code, message, ...(instead === undefined ? {} : { instead }) });
   }
 
   warning(code: string, message: string): void {
@@ -26,7 +27,7 @@ export class ProblemList {
   /** Takes over the problems of a part. */
   addAll(other: ProblemList): void {
     for (const problem of other.items)
-      if (problem.severity === 'error') this.error(problem.code, problem.message);
+      if (problem.severity === 'error') this.error(problem.code, problem.message, problem.instead);
       else this.warning(problem.code, problem.message);
     this.errorCount += other.errorCount - other.items.filter((p) => p.severity === 'error').length;
     this.#omitted += other.#omitted;

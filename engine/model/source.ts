@@ -64,6 +64,8 @@ export interface ModelProblem {
   severity: 'error' | 'warning';
   code: string;
   message: string;
+  /** A path that is likely meant. */
+  instead?: string;
 }
 
 /** A tokenizer's definition: what `@huggingface/tokenizers` is constructed from. */

@@ -1,3 +1,5 @@
+import { mkdirSync, realpathSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { browserPath } from './browser.ts';
 import { quantizedRun } from './judged-later.ts';
@@ -28,6 +30,24 @@ describe.skipIf(browserPath === null)('what is needed is in sight:', () => {
       const notices = page.getByRole('region', { name: 'Messages' });
       await notices.getByText(/^gptq-4\.gguf was not written: .*\/packages\/gptq-4/).waitFor();
       expect(await notices.getByText(/being written/).count()).toBe(0);
+      await page.close();
+    },
+    workTimeoutMs,
+  );
+
+  test(
+    'the model in a folder that holds one as a single file',
+    async () => {
+      const folder = path.join(studio.home, 'downloads');
+      mkdirSync(folder, { recursive: true });
+      const file = path.join(folder, 'small.Q4_1.gguf');
+      writeFileSync(file, 'not a model, but named as one');
+      const page = await studio.open();
+      const field = page.getByLabel('Model folder or .gguf file');
+      await field.fill(folder);
+      await page.getByRole('button', { name: 'Look at it' }).click();
+      await page.getByRole('button', { name: 'Take small.Q4_1.gguf' }).click();
+      await expect.poll(() => field.inputValue()).toBe(realpathSync(file));
       await page.close();
     },
     workTimeoutMs,

@@ -122,7 +122,7 @@ export function weightHistogramChart(
       cursor: { ...pointerCursor, y: false },
       scales: { x: { time: false, ...(range ? { range } : {}) }, y: { range: [0, 1.08] } },
       axes: [
-        bottomAxis(colours, { space: 56, values: (_, ticks) => ticks.map((tick) => significant(tick, 2)) }),
+        bottomAxis(colours, { space: 44, values: (_, ticks) => ticks.map((tick) => significant(tick, 2)) }),
         { show: false },
       ],
       series: [

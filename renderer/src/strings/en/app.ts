@@ -24,6 +24,7 @@ export const appStrings = {
     copyPath: 'Copy the path',
     copyPathOf: (path: string) => `Copy the path ${path}`,
     why: 'Why',
+    take: (name: string) => `Take ${name}`,
     pathCopied: (path: string) => `Path copied: ${path}`,
   },
   connection: {

@@ -172,7 +172,7 @@ export const wizardStrings = {
       of: (available: string) => `of ${available} free`,
       overBudget: (budget: string) => `More than the memory budget of ${budget} in the settings.`,
       working: 'Timing one block of this model…',
-      empty: 'Choose a goal to see bytes, memory and time.',
+      empty: 'Bytes, memory and time stand here once there is a recipe.',
     },
     calibration: {
       textTitle: 'Calibration text',
