@@ -1,6 +1,6 @@
 /** `npm run bench:peers`: our packages beside llama.cpp and onnxruntime on this machine; `--help` says what it does. */
 import { execFileSync, spawn } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
@@ -10,6 +10,7 @@ import type { BenchmarkResult } from '../../engine/contract/measurement.ts';
 import { findLlamaCpp, llamaCppVariable } from '../../engine/measure/peers/llama-cpp-library.ts';
 import { root } from '../acceptance/harness.ts';
 import { llamaCppFolder } from '../acceptance/llama-cpp.ts';
+import { llamaCppWithAvx2 } from './avx2-library.ts';
 import { cases, type PeerCase, quickCases } from './cases.ts';
 import {
   machineFacts,
@@ -139,7 +140,7 @@ async function measure(item: PeerCase, threads: number): Promise<CaseRun> {
   const environment: NodeJS.ProcessEnv = { ...process.env, DBELL_HOME: path.join(scratch, 'home') };
   if (item.instructionSet !== undefined) {
     environment.DBELL_FORCE_ISA = item.instructionSet;
-    const folder = llamaCppWithAvx2();
+    const folder = llamaCppWithAvx2(scratch);
     if (folder !== null) environment[llamaCppVariable] = folder;
   }
   const result = await dbell(
@@ -203,27 +204,6 @@ async function kernelTable(): Promise<string | null> {
   } catch {
     return null;
   }
-}
-
-/** A copy of node-llama-cpp whose only libraries for this processor are those without AVX-512 and VNNI, since llama.cpp takes the best that it finds. */
-function llamaCppWithAvx2(): string | null {
-  const library = findLlamaCpp();
-  if (library === null) return null;
-  const target = path.join(scratch, 'llama-cpp-avx2');
-  const modules = path.join(target, 'node_modules');
-  if (!existsSync(path.join(modules, 'complete'))) {
-    rmSync(target, { recursive: true, force: true });
-    mkdirSync(target, { recursive: true });
-    cpSync(path.dirname(library), modules, { recursive: true, verbatimSymlinks: true });
-    for (const file of readdirSync(modules, { recursive: true, encoding: 'utf8' }))
-      if (
-        /(^|[/\\])(lib)?ggml-cpu-/.test(file) &&
-        !/ggml-cpu-(haswell|sandybridge|ivybridge|sse42|x64)\b/.test(file)
-      )
-        rmSync(path.join(modules, file));
-    writeFileSync(path.join(modules, 'complete'), '');
-  }
-  return target;
 }
 
 function commitOf(): string {
