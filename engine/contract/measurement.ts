@@ -186,6 +186,15 @@ export const deviceTimesSchema = z.object({
   decodeKernelMs: z.record(z.string(), durationMsSchema),
 });
 
+/** Parts of a model that one kernel runs. */
+export const layerPathSchema = z.object({
+  /** Instruction set and how the weights are stored. */
+  path: z.string(),
+  layers: countSchema,
+  bytes: bytesSchema,
+});
+export type LayerPath = z.infer<typeof layerPathSchema>;
+
 /** Figures of one subject. Speeds are medians over the repetitions, keys are token counts. */
 export const benchmarkSubjectSchema = z.object({
   model: pathSchema,
@@ -209,6 +218,8 @@ export const benchmarkSubjectSchema = z.object({
   deviceTimes: deviceTimesSchema.nullable().default(null),
   device: z.string(),
   kernelPath: z.string(),
+  /** Of a package: the kernels that its layers took. */
+  layerPaths: z.array(layerPathSchema).optional(),
   activationBits: activationBitsSchema,
   stable: z.boolean(),
   /** Why not stable, in words; empty where stable. */

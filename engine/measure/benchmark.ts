@@ -141,6 +141,7 @@ export async function runBenchmark(
             },
       device: model.device,
       kernelPath: model.kernelPath,
+      ...(model.layerPaths ? { layerPaths: [...model.layerPaths] } : {}),
       activationBits: model.activationBits,
       stable,
       stabilityNotes: notes,

@@ -8,6 +8,7 @@ export interface MeasuredModel
     | 'contextLength'
     | 'activationBits'
     | 'kernelPath'
+    | 'layerPaths'
     | 'device'
     | 'memoryBytes'
     | 'bytesReadPerToken'

@@ -15,6 +15,8 @@ export interface TextModel {
   /** What computes: `onnxruntime-cpu`, or the packed runtime's path such as `avx512vnni`, `avx2`, `generic`, `float-avx2`. */
   readonly kernelPath: string;
   readonly device: string;
+  /** Of a packed model: the kernels that its layers take, alike ones together. */
+  readonly layerPaths?: readonly { path: string; layers: number; bytes: number }[];
   /** Bytes that loading made resident, itemised; keys are terms such as `weights`, `scratch`. */
   readonly memoryBytes: Readonly<Record<string, number>>;
   /**

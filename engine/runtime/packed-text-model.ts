@@ -1,4 +1,5 @@
 import { DBellError } from '../contract/errors.ts';
+import type { LayerPath } from '../contract/measurement.ts';
 import type { TextModel, TextSession } from '../model/text-model.ts';
 import { threads } from '../native/index.ts';
 import { openPackage } from '../package/open.ts';
@@ -6,6 +7,7 @@ import type { PackageSource } from '../package/types.ts';
 import { packedBytesReadPerToken } from './bytes-per-token.ts';
 import { cpuDevice } from './cpu-device.ts';
 import type { ActivationBits, Device, DeviceModel, DeviceSession } from './device.ts';
+import { layerPaths } from './layer-paths.ts';
 
 export interface PackedTextModelOptions {
   /** Threads of the native loops; 0 = all cores. The number is one for the whole process. */
@@ -51,6 +53,7 @@ export async function createPackedTextModel(
       vocabularySize,
       contextLength,
       signal: options.signal ?? null,
+      layerPaths: layerPaths(source, model.kernelPath),
     });
   } finally {
     if (isOwned) source.close();
@@ -62,6 +65,7 @@ interface PackedProperties {
   vocabularySize: number;
   contextLength: number;
   signal: AbortSignal | null;
+  layerPaths: readonly LayerPath[];
 }
 
 class PackedTextModel implements TextModel {
@@ -73,6 +77,7 @@ class PackedTextModel implements TextModel {
   readonly activationBits: ActivationBits;
   readonly vocabularySize: number;
   readonly contextLength: number;
+  readonly layerPaths: readonly LayerPath[];
   readonly bytesReadPerToken: TextModel['bytesReadPerToken'];
   readonly #model: DeviceModel;
   readonly #properties: PackedProperties;
@@ -90,6 +95,7 @@ class PackedTextModel implements TextModel {
     this.#properties = properties;
     this.device = device;
     this.kernelPath = model.kernelPath;
+    this.layerPaths = properties.layerPaths;
     this.uploadMs = model.uploadMs;
     if (model.measureBandwidth) this.measureBandwidth = () => model.measureBandwidth!();
     this.activationBits = properties.activationBits;

@@ -59,6 +59,9 @@ describe.each([
         threads: 1,
         headActivationBits: source.head.bits === 16 ? 16 : 8,
       });
+      // Every linear and the head, each once.
+      const parts = packed.layerPaths ?? [];
+      expect(parts.reduce((sum, part) => sum + part.layers, 0)).toBe(source.linears.size + 1);
       const session = await packed.createSession();
       const expected = Float32Array.from(await (await float.createSession()).feed(ids));
       const logits = Float32Array.from(await session.feed(ids));

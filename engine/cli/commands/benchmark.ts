@@ -302,6 +302,10 @@ export function describeBenchmark(result: BenchmarkResult): string {
         ? `memory of the device: copied at ${formatBytes(result.memoryBandwidth.bytesPerSecond)}/s, bytes read and written together`
         : `memory: read at ${formatBytes(result.memoryBandwidth.bytesPerSecond)}/s in order by ${result.memoryBandwidth.threads} threads`,
     );
+  if (result.layerPaths)
+    notes.push(
+      `kernels: ${result.layerPaths.map(({ path: kernel, layers }) => `${kernel} (${layers})`).join('; ')}`,
+    );
   if (result.synthetic)
     notes.push('the weights are random: speed and memory are those of such a model, its quality is nothing');
   return [

@@ -104,6 +104,8 @@ export const appStrings = {
     finish: 'Completing the package',
     load: 'Loading the model',
     'warm up': 'Warming up',
+    'write random weights': 'Writing random weights',
+    export: 'Exporting for llama.cpp',
     prefill: 'Timing prefill of',
     'decode at': 'Timing decode at depth',
     perplexity: 'Measuring perplexity',

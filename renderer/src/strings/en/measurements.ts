@@ -54,6 +54,30 @@ export const measurementStrings = {
     noEstimate: 'no estimate yet',
     still:
       'The page keeps still while it is timed, so as not to disturb the measurement. Best leave the machine alone too.',
+    peers: 'Other programs',
+    peersHint:
+      'Measured in turns with the package, one measurement each; not together with what stands beside it.',
+    peerChoices: {
+      none: 'None',
+      onnxruntime: 'onnxruntime, 4 bits',
+      'llama.cpp': 'llama.cpp, where it is installed',
+      both: 'Both',
+    },
+    peerProblem: (name: string) => `${name} was not measured`,
+    random: 'Random weights',
+    randomText: 'Speed and memory are those of such a model; its quality is nothing.',
+    decodeRatio: 'Decode, ours to its own',
+    prefillRatio: 'Prefill, ours to its own',
+    ratioTip:
+      'Median over the repetitions of our speed divided by that of the measurement right behind it, smallest and largest beside it. At the first depth and prompt length.',
+    ratio: (median: string, smallest: string, largest: string) => `${median}× (${smallest} … ${largest})`,
+    layers: 'Kernels',
+    layersTip:
+      'Which kernels the layers took: instruction set, how the weights are stored, number of layers.',
+    layersOf: (path: string, layers: string) => `${path} (${layers})`,
+    peerVersion: (name: string, version: string, weights: string) =>
+      `${name}: ${version}; weights ${weights}`,
+    wider: (times: string) => `, ${times} times as many as the package has`,
     fullPrecision: 'full precision',
     prefill: 'Prefill',
     decode: 'Decode',
