@@ -23,7 +23,6 @@ export const appStrings = {
     skipToContent: 'Skip to content',
     copyPath: 'Copy the path',
     copyPathOf: (path: string) => `Copy the path ${path}`,
-    why: 'Why',
     take: (name: string) => `Take ${name}`,
     pathCopied: (path: string) => `Path copied: ${path}`,
   },
