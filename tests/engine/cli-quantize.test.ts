@@ -373,6 +373,7 @@ describe('resume', () => {
   test.each([
     ['nothing there', () => newOut(), 1, 'no unfinished run'],
     ['a complete package', () => undisturbed, 2, 'nothing to resume'],
+    ['a folder that is no package', () => bundled.model, 1, 'no unfinished run'],
     [
       'a damaged run file',
       () => {

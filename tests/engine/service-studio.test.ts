@@ -57,6 +57,22 @@ test('settings have defaults, survive the service and are told to all windows', 
   expect((await client.call('settings.get', {})).settings).toMatchObject({ theme: 'dark', threads: 2 });
 });
 
+test.each([
+  [{ packagesFolder: 'packages' }, 'packagesFolder: "packages" is not a whole path; begin it with / or ~'],
+  [{ modelsFolder: './m' }, 'modelsFolder: "./m" is not a whole path; begin it with / or ~'],
+  [{ allowedFolders: ['/', 'x'] }, 'allowedFolders: "x" is not a whole path; begin it with / or ~'],
+])('a folder that would depend on where the program is started is not kept: %j', async (changes, message) => {
+  await expect(client.call('settings.set', changes)).rejects.toMatchObject({
+    code: 'invalid-input',
+    message,
+  });
+  expect((await client.call('settings.get', {})).settings).toMatchObject({ packagesFolder: null });
+  expect((await client.call('settings.set', { packagesFolder: '~/p' })).settings.packagesFolder).toMatch(
+    /^\//,
+  );
+  await client.call('settings.set', { packagesFolder: null });
+});
+
 test('a damaged settings file is said, and not overwritten before a setting is changed', async () => {
   await service.close();
   const file = path.join(home, 'settings.json');

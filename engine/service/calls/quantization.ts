@@ -13,6 +13,7 @@ import { differingSettings, outputOf, readRunFile, workFolderOf } from '../run-f
 import type { RunStore } from '../run-store.ts';
 import { toJson } from '../runs.ts';
 import { startTask } from '../supervisor.ts';
+import { isPackage } from '../tasks/package-detection.ts';
 import { checkWorkFolder } from '../work-folder-check.ts';
 import type { HandlerContext, Handlers } from './handlers.ts';
 
@@ -106,7 +107,7 @@ function unfinished(outOrPartial: string, threads: number | undefined, runs: Run
   if (run === null) {
     const complete = unreported(out, runs);
     if (complete) return complete;
-    throw existsSync(out)
+    throw isPackage(out)
       ? new DBellError('invalid-input', `${out} is complete; there is nothing to resume`)
       : new DBellError('not-found', `there is no unfinished run in ${workFolder}`);
   }

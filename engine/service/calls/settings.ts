@@ -1,3 +1,6 @@
+import path from 'node:path';
+import { DBellError } from '../../contract/errors.ts';
+import type { Settings } from '../../contract/settings.ts';
 import type { HandlerContext, Handlers } from './handlers.ts';
 
 export function settingsHandlers({
@@ -9,6 +12,7 @@ export function settingsHandlers({
   return {
     'settings.get': () => ({ settings: settings.get() }),
     'settings.set': (changes) => {
+      checkAbsolute(changes);
       const next = settings.set(changes);
       if (changes.network === false && !network.isAllowed()) {
         // At once, not only for what comes next. What was fetched so far stays.
@@ -19,4 +23,15 @@ export function settingsHandlers({
       return { settings: next };
     },
   };
+}
+
+/** A folder that is kept must not depend on where the program is started the next time. Throws DBellError `invalid-input`. */
+function checkAbsolute({ packagesFolder, modelsFolder, allowedFolders = [] }: Partial<Settings>): void {
+  const folders = { packagesFolder, modelsFolder, ...Object.fromEntries(allowedFolders.entries()) };
+  for (const [name, folder] of Object.entries(folders))
+    if (typeof folder === 'string' && !path.isAbsolute(folder))
+      throw new DBellError(
+        'invalid-input',
+        `${/^\d/.test(name) ? 'allowedFolders' : name}: "${folder}" is not a whole path; begin it with / or ~`,
+      );
 }
