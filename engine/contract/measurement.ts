@@ -205,6 +205,10 @@ export const benchmarkSubjectSchema = z.object({
   timeToFirstTokenMs: durationMsSchema,
   tokenLatencyMs: z.object({ p50: durationMsSchema, p95: durationMsSchema, p99: durationMsSchema }),
   loadMs: durationMsSchema,
+  /** Loading and the very first prefill after it, of the shortest prompt, nothing warmed up. */
+  openToFirstToken: z.object({ promptTokens: countSchema, durationMs: durationMsSchema }).optional(),
+  /** Reading the weight file of a package once, in order, before it was loaded: from the page cache where it lay there. */
+  fileReadMs: durationMsSchema.optional(),
   peakRssBytes: bytesSchema,
   memoryBytes: itemisedBytesSchema,
   modelBytes: bytesSchema,

@@ -35,6 +35,8 @@ const warmEachTokens = { prompt: 16, decode: 4 };
 const promptSeed = 20240501;
 
 interface Measurements {
+  /** Of the first prefill after loading. */
+  firstOfAllMs: number;
   prefill: Map<number, number[]>;
   firstToken: Map<number, number[]>;
   decode: Map<number, number[]>;
@@ -123,6 +125,10 @@ export async function runBenchmark(
       timeToFirstTokenMs: median(measurements.firstToken.get(plan.promptTokens[0] as number) as number[]),
       tokenLatencyMs: percentiles(latencies),
       loadMs,
+      openToFirstToken: {
+        promptTokens: Math.min(...plan.promptTokens),
+        durationMs: loadMs + measurements.firstOfAllMs,
+      },
       peakRssBytes: memory.peakRssBytes,
       memoryBytes: { processBeforeLoad: memoryBefore.rssBytes, ...model.memoryBytes, kvCache: cacheBytes },
       modelBytes,
@@ -224,13 +230,16 @@ async function measure(
   const random = new SeededRandom(promptSeed);
   const randomIds = (count: number) =>
     Int32Array.from({ length: count }, () => Math.floor(random.nextDouble() * model.vocabularySize));
+  let firstOfAllMs = 0;
   for (let round = 0; round < warmUp.rounds; round++) {
     await control.border?.();
     control.onProgress?.({ stage: 'warm up', step: round, stepCount: warmUp.rounds });
-    await timePrefill(session, randomIds(Math.min(...plan.promptTokens)));
+    const { firstTokenMs } = await timePrefill(session, randomIds(Math.min(...plan.promptTokens)));
+    if (round === 0) firstOfAllMs = firstTokenMs;
     await timeDecode(session, randomIds(1), Math.min(warmUp.decodeTokens, settings.generateTokens));
   }
   const measurements: Measurements = {
+    firstOfAllMs,
     prefill: emptyLists(plan.promptTokens),
     firstToken: emptyLists(plan.promptTokens),
     decode: emptyLists(plan.decodeDepths),

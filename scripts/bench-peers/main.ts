@@ -15,6 +15,7 @@ import { cases, type PeerCase, quickCases } from './cases.ts';
 import {
   machineFacts,
   memoryRows,
+  openingRows,
   peerFacts,
   performanceDocument,
   rooflineRows,
@@ -117,7 +118,7 @@ const plain = (rows: string[][]): string => {
   );
 };
 process.stdout.write(
-  `${[plain(speedRows(runs)), peerFacts(runs).join('\n'), plain(rooflineRows(runs)), plain(memoryRows(runs))].join('\n\n')}\n`,
+  `${[plain(speedRows(runs)), peerFacts(runs).join('\n'), plain(rooflineRows(runs)), plain(memoryRows(runs)), plain(openingRows(runs))].join('\n\n')}\n`,
 );
 if (values.write) {
   const measuredAt = new Date().toISOString().slice(0, 10);

@@ -35,6 +35,15 @@ export function fairRatio(
 }
 
 export function summarise(runs: readonly CaseRun[], machine: Record<string, unknown>): PeerSummary {
+  const isHeld = ({ case: { instructionSet } }: CaseRun): boolean => instructionSet !== undefined;
+  const held = runs.filter(isHeld);
+  const free = runs.filter((run) => !isHeld(run));
+  if (held.length === 0) return summariseRuns(free, machine);
+  const { machine: _, ...heldTo } = summariseRuns(held, {});
+  return summariseRuns(free, { ...machine, heldToInstructionSet: heldTo });
+}
+
+function summariseRuns(runs: readonly CaseRun[], machine: Record<string, unknown>): PeerSummary {
   const summary: PeerSummary = { decodeRatio: {}, prefillRatio: {}, rooflineFraction: {}, machine };
   for (const key of new Set(runs.map((run) => run.case.key))) {
     const own = runs.filter((run) => run.case.key === key);

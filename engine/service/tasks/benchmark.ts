@@ -1,10 +1,16 @@
+import { closeSync, openSync, readSync } from 'node:fs';
+import path from 'node:path';
 import { DBellError } from '../../contract/errors.ts';
 import { type BenchmarkControl, runBenchmark } from '../../measure/benchmark.ts';
+import { modelFileName } from '../../package/layout.ts';
 import type { TaskControl, TaskFunction } from './control.ts';
+import { isPackage } from './package-detection.ts';
 import { openSubject, type Subject } from './subject.ts';
 import { threadCount } from './threads.ts';
 
 const task = 'benchmark';
+/** Large enough that calls cost nothing, small enough to stay in a cache. */
+const readPieceBytes = 2 ** 20;
 
 /** How a benchmark reports and when it goes on. */
 export function benchmarkControl(
@@ -33,9 +39,26 @@ export function benchmarkControl(
   };
 }
 
+/** Milliseconds that reading a file once in order takes; null where it cannot be read, of which loading it will say why. */
+function readThrough(file: string): number | null {
+  const buffer = new Uint8Array(readPieceBytes);
+  let descriptor: number | null = null;
+  try {
+    const startedAt = performance.now();
+    descriptor = openSync(file, 'r');
+    while (readSync(descriptor, buffer) > 0);
+    return performance.now() - startedAt;
+  } catch {
+    return null;
+  } finally {
+    if (descriptor !== null) closeSync(descriptor);
+  }
+}
+
 /** Measures one subject; its process is its own, so that its peak memory is too. */
 export const benchmarkTask: TaskFunction<'benchmark'> = async (input, control) => {
   const startedAt = performance.now();
+  const fileReadMs = isPackage(input.model) ? readThrough(path.join(input.model, modelFileName)) : null;
   let subject: Subject | undefined;
   try {
     const measured = await runBenchmark(
@@ -55,6 +78,7 @@ export const benchmarkTask: TaskFunction<'benchmark'> = async (input, control) =
       model: subject.path,
       recipe: subject.recipe,
       modelBytes: subject.modelBytes,
+      ...(fileReadMs === null ? {} : { fileReadMs }),
       identity: await subject.identity(),
     };
   } finally {
