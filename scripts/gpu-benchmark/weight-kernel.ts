@@ -1,4 +1,5 @@
 import { type GpuContext, UniformPages, usage } from '../../engine/runtime/webgpu/context.ts';
+import { chunkFields } from '../../engine/runtime/webgpu/kernels/kernel.ts';
 import { gpuLimits } from '../../engine/runtime/webgpu/limits.ts';
 import { Program } from '../../engine/runtime/webgpu/program.ts';
 import { createInputs, paddedWidth } from '../../engine/runtime/webgpu/scratch.ts';
@@ -30,7 +31,7 @@ export async function measureWeightKernel(
   };
   try {
     return await context.checked('a kernel by itself', async () => {
-      const chunk = create('chunk', 4, usage.uniform);
+      const chunk = create('chunk', chunkFields.length, usage.uniform);
       const inputs = createInputs(create, gpuLimits.tokensPerChunk, { columns, gathered: 0, integer: true });
       const stride = paddedWidth(rows);
       const y = { buffer: create('y', gpuLimits.tokensPerChunk * stride), stride };
@@ -40,6 +41,7 @@ export async function measureWeightKernel(
           ...linearSteps(await uploader.linear(description), inputs, y, {
             activationBits: 8,
             packedDot: context.hasPackedDot,
+            fusedMultiply: false,
           }),
         );
       const program = await Program.build(context, chunk, uniforms, steps);

@@ -46,9 +46,12 @@ void check_multiply() {
     const std::size_t lda = depth + random.below(3), ldb = 16 + 16 * random.below(2), panel_stride = depth * ldb;
     const bool accumulate = random.below(2) == 0;
     Exact<float> a(tokens == 0 ? 0 : (tokens - 1) * lda + depth), b(panels * panel_stride), start(tokens * panels * 16);
-    for (std::size_t i = 0; i < a.count; ++i) a[i] = random.uniform();
-    for (std::size_t i = 0; i < b.count; ++i) b[i] = random.uniform();
-    for (std::size_t i = 0; i < start.count; ++i) start[i] = random.uniform();
+    // Short numbers too: their products and sums often lie on the border between two floats, or beside it.
+    const bool is_short = repeat % 3 == 0;
+    const auto next = [&](float unit) { return is_short ? std::nearbyint(random.uniform() * 4096.0f) * unit : random.uniform(); };
+    for (std::size_t i = 0; i < a.count; ++i) a[i] = next(1.0f / 4096);
+    for (std::size_t i = 0; i < b.count; ++i) b[i] = random.below(5) == 0 ? next(1e-9f) : next(1.0f / 4096);
+    for (std::size_t i = 0; i < start.count; ++i) start[i] = next(1.0f / 512);
     for (const KernelTable* kernels : dbell::available_kernels()) {
       Exact<float> c(start.count), single(start.count);
       for (std::size_t i = 0; i < c.count; ++i) c[i] = single[i] = start[i];
@@ -63,7 +66,12 @@ void check_multiply() {
             sum +=
                 static_cast<double>(a[t * lda + k]) * static_cast<double>(b[i / 16 * panel_stride + k * ldb + i % 16]);
           }
+          float fused = accumulate ? start[t * panels * 16 + i] : 0.0f;
+          for (std::size_t k = 0; k < depth; ++k)
+            fused = std::fma(a[t * lda + k], b[i / 16 * panel_stride + k * ldb + i % 16], fused);
           const float got = c[t * panels * 16 + i];
+          CHECK(got == fused, "%s multiply: %.9g, not %.9g", kernels->name, static_cast<double>(got),
+                static_cast<double>(fused));
           CHECK(std::fabs(got - sum) < 2e-5, "%s multiply: %g, not %g", kernels->name, static_cast<double>(got), sum);
           CHECK(got == single[t * panels * 16 + i], "%s multiply depends on the number of tokens", kernels->name);
         }
@@ -275,12 +283,39 @@ void check_exponentials() {
       for (std::size_t j = 0; j < count; ++j) original[j] = x[j] = maximum + random.uniform() * 87.0f;
       original[0] = x[0] = -std::numeric_limits<float>::infinity();
       kernels->exponentials(x.values, count, maximum);
+      Exact<float> reference(count);
+      for (std::size_t j = 0; j < count; ++j) reference[j] = original[j];
+      dbell::generic_kernels().exponentials(reference.values, count, maximum);
+      CHECK(std::memcmp(x.values, reference.values, count * sizeof(float)) == 0, "%s exponentials differ from the reference",
+            kernels->name);
       CHECK(x[0] == 0.0f, "%s exp(-inf) is %g", kernels->name, static_cast<double>(x[0]));
       for (std::size_t j = 1; j < count; ++j) {
         const double exact = std::exp(static_cast<double>(original[j] - maximum));
         CHECK(std::fabs(x[j] - exact) <= 2.4e-7 * exact, "%s exp(%g) is %g, not %g", kernels->name,
               static_cast<double>(original[j] - maximum), static_cast<double>(x[j]), exact);
       }
+    }
+  }
+}
+
+/// Every argument's bounds: what lies beyond them, and each power of two.
+void check_exponential_bounds() {
+  std::vector<float> arguments = {0.0f, -0.0f, 87.0f, 88.5f, 1e30f, -87.3f, -87.300003f, -1e30f, 1e-30f,
+                                  std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity()};
+  for (int n = -126; n <= 126; ++n) {
+    const float border = (static_cast<float>(n) + 0.5f) * 0.69314718f;
+    for (const float value : {std::nextafter(border, -1000.0f), border, std::nextafter(border, 1000.0f)}) arguments.push_back(value);
+  }
+  for (const KernelTable* kernels : dbell::available_kernels()) {
+    std::vector<float> x = arguments, reference = arguments;
+    kernels->exponentials(x.data(), x.size(), 0.0f);
+    dbell::generic_kernels().exponentials(reference.data(), reference.size(), 0.0f);
+    CHECK(std::memcmp(x.data(), reference.data(), x.size() * sizeof(float)) == 0, "%s: bounds of exp", kernels->name);
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const float v = arguments[i];
+      const double exact = v < -87.3f ? 0.0 : std::exp(std::fmin(static_cast<double>(v), 87.0));
+      CHECK(std::fabs(x[i] - exact) <= 2.4e-7 * exact && std::isnormal(1.0f / (1.0f + x[i])), "%s exp(%.9g) is %.9g",
+            kernels->name, static_cast<double>(v), static_cast<double>(x[i]));
     }
   }
 }
@@ -305,6 +340,7 @@ int main() {
   check_choice();
   check_quantize();
   check_exponentials();
+  check_exponential_bounds();
   check_multiply();
   check_tables();
   check_packed_tables();

@@ -1,6 +1,6 @@
 // Whole small models of random weights in files made here, with every option of the forward pass: tokens one by one and
-// at once give the same bits, losses are those of the logits, and descriptions that lie are refused or run without
-// touching foreign memory (this test runs under sanitizers).
+// at once give the same bits, and so does every instruction set; losses are those of the logits, and descriptions that
+// lie are refused or run without touching foreign memory (this test runs under sanitizers).
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -243,12 +243,14 @@ void check_model(Random& random, const Options& options) {
   description.path = stored.path;
   const std::vector<std::int32_t> ids = make_ids(random, description, 150);
   const std::size_t vocabulary = description.vocabulary_size;
+  const std::size_t length = 3 + random.below(ids.size() - 3);
+  std::vector<float> reference;  // of the first table, `generic`
   for (const KernelTable* kernels : available_kernels()) {
     const std::unique_ptr<Model> model = open_model(description, *kernels);
+    std::vector<float> results;
     for (const int bits : {16, 8, 4}) {
       Session whole(*model, 300, bits), single(*model, 300, bits);
       std::vector<float> logits(vocabulary), single_logits(vocabulary), losses(ids.size() - 1);
-      const std::size_t length = 3 + random.below(ids.size() - 3);
       whole.feed(ids.data(), length);
       whole.losses(ids.data() + 1, length - 1, losses.data());
       whole.logits(length - 1, logits.data());
@@ -271,7 +273,14 @@ void check_model(Random& random, const Options& options) {
       const auto states = verify_hidden_states(*model, ids.data(), length, bits);
       const auto output = verify_block(*model, 1, states[1].data(), length, bits);
       CHECK(output == states[2], "%s: a block by itself differs", kernels->name);
+      results.insert(results.end(), logits.begin(), logits.end());
+      results.insert(results.end(), losses.begin(), losses.begin() + static_cast<std::ptrdiff_t>(length - 1));
+      results.insert(results.end(), output.begin(), output.end());
     }
+    if (reference.empty()) reference = results;
+    CHECK(results.size() == reference.size() &&
+              std::memcmp(results.data(), reference.data(), results.size() * sizeof(float)) == 0,
+          "%s gives other bits than generic", kernels->name);
   }
 }
 

@@ -93,7 +93,7 @@ export function blockSteps(
       extent: byValue(keySize),
     },
     {
-      one: attentionKernel(headDimension),
+      one: attentionKernel(headDimension, options.fusedMultiply),
       parameters: {
         heads_per_key: headCount / keyValueHeadCount,
         window: description.slidingWindow,

@@ -1,4 +1,5 @@
 import { type GpuContext, usage } from './context.ts';
+import { chunkFields } from './kernels/kernel.ts';
 import { gpuLimits } from './limits.ts';
 import type { InputBuffers, RowBuffer } from './steps.ts';
 import type { GpuLinear, GpuWeights } from './weights.ts';
@@ -73,7 +74,7 @@ export function createScratch(context: GpuContext, weights: GpuWeights, integer:
   const isGated = blocks.some(({ gate }) => gate !== null);
   const logitRows = Math.max(1, Math.min(tokens, Math.floor(gpuLimits.logitBytes / (4 * vocabularySize))));
   const scratch: Omit<Scratch, 'bytes' | 'destroy'> = {
-    chunk: create('chunk', 4, usage.uniform),
+    chunk: create('chunk', chunkFields.length, usage.uniform),
     ids: create('ids', tokens),
     targets: create('targets', tokens),
     angles: create('angles', 2 * tokens * (inverseFrequencies?.length ?? 1)),

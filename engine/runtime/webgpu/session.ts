@@ -1,5 +1,6 @@
 import { DBellError } from '../../contract/errors.ts';
 import type { ActivationBits, DeviceSession } from '../device.ts';
+import { fusesMultiply } from './arithmetic-check.ts';
 import { type BlockCache, blockSteps, embeddingSteps, headSteps, lossSteps } from './block-steps.ts';
 import { type GpuContext, readBack, UniformPages } from './context.ts';
 import { clockBytes, clockMs, KernelClock } from './kernel-clock.ts';
@@ -244,7 +245,8 @@ export class GpuSession implements DeviceSession {
     const weights = this.#weights;
     const scratch = this.#scratch;
     const packedDot = context.hasPackedDot;
-    const options = { activationBits: this.#activationBits, packedDot };
+    const fusedMultiply = await fusesMultiply(context);
+    const options = { activationBits: this.#activationBits, packedDot, fusedMultiply };
     this.#uniforms.destroy();
     this.#uniforms = new UniformPages(context);
     const build = (steps: Parameters<typeof Program.build>[3]) =>

@@ -44,6 +44,8 @@ export interface InputBuffers {
 export interface StageOptions {
   activationBits: 16 | 8 | 6 | 4;
   packedDot: boolean;
+  /** The device's fma rounds once. */
+  fusedMultiply: boolean;
   /** For checks: where the integers of the linear, or of its residual, go. */
   record?: { integers: GPUBuffer; of: 'linear' | 'residual' };
 }
@@ -151,7 +153,14 @@ function productSteps(
           offsets: linear.hasOffsets,
           rowScale: linear.hasRowScale,
         })
-      : structuredKernel({ ...variant, tokensPerTile });
+      : structuredKernel({
+          ...variant,
+          tokensPerTile,
+          slices: Math.min(
+            variant.slices,
+            tokensPerTile > 1 ? gpuLimits.slicesOfStructuredTile : variant.slices,
+          ),
+        });
   return linear.parts.map((part) => ({
     one: make(1),
     many: make(tile),

@@ -3,6 +3,7 @@ import type { NativeLinear } from '../../native/runtime.ts';
 import type { ActivationBits } from '../device.ts';
 import { type GpuContext, readBack, UniformPages, usage } from './context.ts';
 import type { GpuPackage } from './gpu-package.ts';
+import { chunkFields } from './kernels/kernel.ts';
 import { gpuLimits } from './limits.ts';
 import { Program, type StepDescription } from './program.ts';
 import { createInputs, paddedWidth } from './scratch.ts';
@@ -40,7 +41,7 @@ export class GpuVerification {
     const tokens = x.length / linear.inFeatures;
     return this.#session(linear, tokens, activationBits, async (run) => {
       run.write(run.x, x);
-      const options = { activationBits, packedDot: this.#context.hasPackedDot };
+      const options = { activationBits, packedDot: this.#context.hasPackedDot, fusedMultiply: false };
       await run.dispatch([
         ...inputSteps(linear, { buffer: run.x, stride: linear.inFeatures }, run.inputs, options),
         ...linearSteps(linear, run.inputs, run.y, options),
@@ -61,7 +62,7 @@ export class GpuVerification {
     const tokens = x.length / inFeatures;
     return this.#session(linear, tokens, activationBits, async (run) => {
       run.write(run.x, x);
-      const options = { activationBits, packedDot: this.#context.hasPackedDot };
+      const options = { activationBits, packedDot: this.#context.hasPackedDot, fusedMultiply: false };
       await run.dispatch(inputSteps(linear, { buffer: run.x, stride: inFeatures }, run.inputs, options));
       const values = new Int8Array(await run.read(run.inputs.quantized, tokens * blocks * 32));
       const side = new Float32Array(await run.read(run.inputs.side, tokens * (blocks + 1)));
@@ -97,6 +98,7 @@ export class GpuVerification {
       const options: StageOptions = {
         activationBits: 8,
         packedDot: this.#context.hasPackedDot,
+        fusedMultiply: false,
         record: { integers, of },
       };
       await run.dispatch(linearSteps(linear, run.inputs, run.y, options));
@@ -161,7 +163,7 @@ class Run {
       gathered: linear.residual?.count ?? 0,
       integer: activationBits !== 16,
     });
-    this.#chunk = this.create(4, usage.uniform);
+    this.#chunk = this.create(chunkFields.length, usage.uniform);
   }
 
   create(words: number, extraUsage = 0): GPUBuffer {

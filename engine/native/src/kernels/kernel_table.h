@@ -1,7 +1,7 @@
 #pragma once
 // The functions that every instruction set implements. `generic` is the plain reference; the others must give the same
-// integers exactly, and, on the integer path, the same floats: the order of the float32 operations is part of the
-// definition, multiplication and addition are rounded separately (no FMA) there.
+// integers exactly, and the same floats: the order of the float32 operations is part of the definition, and multiplication
+// and addition are rounded separately (no FMA) except in `multiply`. The shaders (engine/runtime/webgpu/kernels) keep to it too.
 #include "kernels/packed_linear.h"
 
 namespace dbell {
@@ -40,8 +40,8 @@ struct KernelTable {
 
   /// C[t, 16·p + i] (+)= Σ_k A[t, k] · B[p][k, i] for `panels` panels of 16 columns: A is [tokens, lda], panel p of B
   /// starts at b + p·panel_stride and is [depth, ldb], C is [tokens, ldc]. The sum runs over k ascending for each
-  /// element by itself, so a result depends neither on the number of tokens nor on how panels are cut. With
-  /// `accumulate` it starts from what C holds, else from zero.
+  /// element by itself, so a result depends neither on the number of tokens nor on how panels are cut, and each product
+  /// is added with one rounding (fused). With `accumulate` it starts from what C holds, else from zero.
   void (*multiply)(const float* a, std::size_t lda, std::size_t tokens, std::size_t depth, const float* b,
                    std::size_t ldb, std::size_t panel_stride, std::size_t panels, float* c, std::size_t ldc,
                    bool accumulate);
@@ -61,8 +61,9 @@ struct KernelTable {
   /// rounded to float32.
   float (*quantize)(const float* x, const float* column_scale, std::size_t count, int limit, std::int8_t* quantized);
 
-  /// x_j ← exp(x_j − maximum), returns nothing; within 2 ulp of the exact value for results that are normal numbers, 0
-  /// below.
+  /// x_j ← exp(x_j − maximum), within 2 ulp of the exact value where the argument lies between kLowestExponent and
+  /// kHighestExponent (exponential.h), 0 below. With v the argument, clamped to them: n = roundTiesToEven(v / ln 2), r =
+  /// (v − n·high) − n·low, the polynomial of r by Horner's scheme, times 2^n; every operation is rounded by itself.
   void (*exponentials)(float* x, std::size_t count, float maximum);
 };
 

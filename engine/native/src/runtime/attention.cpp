@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <vector>
 
 #include "common/thread_pool.h"
 #include "runtime/session.h"
@@ -17,20 +18,36 @@ constexpr std::size_t kQueriesPerTask = 24;
 /// Below this many multiplications the other threads are not woken.
 constexpr double kParallelMultiplications = 1e6;
 
-/// exp(score − max) / 1 over [first, last) of a row, zero elsewhere; returns the sum in float64, eight running sums by
-/// position.
-double exponentiate(const KernelTable& kernels, float* scores, std::size_t first, std::size_t last, std::size_t width) {
-  float maximum = -std::numeric_limits<float>::infinity();
-  for (std::size_t j = first; j < last; ++j) maximum = std::max(maximum, scores[j]);
-  std::fill(scores, scores + first, 0.0f);
-  std::fill(scores + last, scores + width, 0.0f);
-  kernels.exponentials(scores + first, last - first, maximum);
-  double sums[8] = {};
-  for (std::size_t j = 0; j < width; j += 8) {
-    for (std::size_t i = 0; i < 8; ++i) sums[i] += static_cast<double>(scores[j + i]);
+/// Scores of one query over the positions of a segment to their shares: of those in [first, last) exp(score − maximum),
+/// zero elsewhere.
+struct Softmax {
+  float maximum = -std::numeric_limits<float>::infinity();  ///< of the segments so far
+  float total = 0;                                          ///< Σ of the shares so far, relative to `maximum`
+
+  /// Takes the next segment. Returns what the mixture of values so far is to be multiplied with (online softmax, arXiv
+  /// 1805.02867). The segment's shares are summed halves to halves.
+  float take(const KernelTable& kernels, float* scores, std::size_t first, std::size_t last) {
+    if (first >= last) {
+      std::fill(scores, scores + kPositionsPerSegment, 0.0f);
+      return 1.0f;
+    }
+    float next_maximum = maximum;
+    for (std::size_t j = first; j < last; ++j) next_maximum = std::max(next_maximum, scores[j]);
+    std::fill(scores, scores + first, 0.0f);
+    std::fill(scores + last, scores + kPositionsPerSegment, 0.0f);
+    kernels.exponentials(scores + first, last - first, next_maximum);
+    float sums[kPositionsPerSegment];
+    std::copy_n(scores, kPositionsPerSegment, sums);
+    for (std::size_t width = kPositionsPerSegment / 2; width > 0; width /= 2) {
+      for (std::size_t j = 0; j < width; ++j) sums[j] += sums[j + width];
+    }
+    float factor = maximum;
+    kernels.exponentials(&factor, 1, next_maximum);
+    total = total * factor + sums[0];
+    maximum = next_maximum;
+    return factor;
   }
-  return ((sums[0] + sums[4]) + (sums[1] + sums[5])) + ((sums[2] + sums[6]) + (sums[3] + sums[7]));
-}
+};
 
 }  // namespace
 
@@ -48,7 +65,7 @@ void Session::attend(BlockCache& cache, std::size_t count) {
 
   parallel_for(tasks, multiplications < kParallelMultiplications ? tasks : 1, [&](std::size_t begin, std::size_t end) {
     static thread_local AlignedBuffer<float> queries, scores, mixed;
-    static thread_local AlignedBuffer<double> sums;
+    static thread_local std::vector<Softmax> softmax;
     for (std::size_t task = begin; task < end; ++task) {
       const std::size_t head = task / tiles, first_token = task % tiles * tokens_per_task,
                         tokens = std::min(tokens_per_task, count - first_token);
@@ -56,13 +73,11 @@ void Session::attend(BlockCache& cache, std::size_t count) {
       // Keys that no query of this tile sees, in whole segments.
       const std::size_t window = model_.sliding_window, first_position = position_ + first_token;
       const std::size_t lowest_key = window == 0 || first_position + 1 <= window ? 0 : first_position + 1 - window;
-      const std::size_t first_segment = lowest_key / kPositionsPerSegment,
-                        origin = first_segment * kPositionsPerSegment;
-      const std::size_t width = padded(keys - origin);
+      const std::size_t first_segment = lowest_key / kPositionsPerSegment;
       queries.reserve(rows * head_size);
-      scores.reserve(rows * width);
+      scores.reserve(rows * kPositionsPerSegment);
       mixed.reserve(rows * value_size);
-      sums.reserve(rows);
+      softmax.assign(rows, {});
       for (std::size_t row = 0; row < rows; ++row) {
         const float* query =
             workspace_.query.data() + (first_token + row / group) * stride + (head * group + row % group) * head_size;
@@ -72,25 +87,26 @@ void Session::attend(BlockCache& cache, std::size_t count) {
         const std::size_t start = segment * kPositionsPerSegment, size = std::min(kPositionsPerSegment, keys - start);
         kernels.multiply(queries.data(), head_size, rows, head_size,
                          cache.keys[segment].data() + head * kPositionsPerSegment * head_size, kKeysPerTile,
-                         head_size * kKeysPerTile, padded(size) / kKeysPerTile, scores.data() + (start - origin), width,
+                         head_size * kKeysPerTile, padded(size) / kKeysPerTile, scores.data(), kPositionsPerSegment,
                          false);
-      }
-      for (std::size_t row = 0; row < rows; ++row) {
-        const std::size_t position = first_position + row / group, last = position + 1;
-        const std::size_t first = window == 0 || last <= window ? 0 : last - window;
-        sums[row] =
-            exponentiate(kernels, scores.data() + row * width, std::max(first, origin) - origin, last - origin, width);
-      }
-      for (std::size_t segment = first_segment; segment * kPositionsPerSegment < keys; ++segment) {
-        const std::size_t start = segment * kPositionsPerSegment, size = std::min(kPositionsPerSegment, keys - start);
-        kernels.multiply(scores.data() + (start - origin), width, rows, size,
+        for (std::size_t row = 0; row < rows; ++row) {
+          // Keys [first, last) are seen; those of this segment counted from its start.
+          const std::size_t last = first_position + row / group + 1;
+          const std::size_t first = window == 0 || last <= window ? 0 : last - window;
+          const float factor =
+              softmax[row].take(kernels, scores.data() + row * kPositionsPerSegment, std::max(first, start) - start,
+                                std::min(last, start + size) - std::min(last, start));
+          if (segment == first_segment || factor == 1.0f) continue;
+          for (std::size_t i = 0; i < value_size; ++i) mixed[row * value_size + i] *= factor;
+        }
+        kernels.multiply(scores.data(), kPositionsPerSegment, rows, size,
                          cache.values[segment].data() + head * kPositionsPerSegment * value_size, value_size,
                          kRowsPerGroup, value_size / kRowsPerGroup, mixed.data(), value_size, segment > first_segment);
       }
       for (std::size_t row = 0; row < rows; ++row) {
         float* out = workspace_.attention.data() + (first_token + row / group) * stride +
                      (head * group + row % group) * head_size;
-        const float factor = static_cast<float>(1.0 / sums[row]);
+        const float factor = 1.0f / softmax[row].total;
         for (std::size_t i = 0; i < head_size; ++i) out[i] = mixed[row * value_size + i] * factor;
       }
     }

@@ -6,32 +6,21 @@
 namespace dbell {
 namespace {
 
-/// Eight running sums: a fixed order that compilers can turn into vector instructions.
-struct Moments {
-  double sum, squares;
-};
-
-Moments moments(const float* x, std::size_t count, double shift) {
-  double sums[8] = {}, squares[8] = {};
+/// Σ_j f(x_j) in float32: 64 running sums, value j to sum j mod 64, then halves added to halves until one is left. A
+/// fixed order, which vector units and a GPU's workgroups share.
+constexpr std::size_t kRunningSums = 64;
+template <class Function>
+float sum_of(const float* x, std::size_t count, Function f) {
+  float sums[kRunningSums] = {};
   std::size_t j = 0;
-  for (; j + 8 <= count; j += 8) {
-    for (std::size_t i = 0; i < 8; ++i) {
-      const double value = static_cast<double>(x[j + i]) - shift;
-      sums[i] += value;
-      squares[i] += value * value;
-    }
+  for (; j + kRunningSums <= count; j += kRunningSums) {
+    for (std::size_t i = 0; i < kRunningSums; ++i) sums[i] += f(x[j + i]);
   }
-  for (std::size_t i = 0; j < count; ++j, ++i) {
-    const double value = static_cast<double>(x[j]) - shift;
-    sums[i] += value;
-    squares[i] += value * value;
+  for (std::size_t i = 0; j + i < count; ++i) sums[i] += f(x[j + i]);
+  for (std::size_t width = kRunningSums / 2; width > 0; width /= 2) {
+    for (std::size_t i = 0; i < width; ++i) sums[i] += sums[i + width];
   }
-  Moments total{0, 0};
-  for (std::size_t i = 0; i < 8; ++i) {
-    total.sum += sums[i];
-    total.squares += squares[i];
-  }
-  return total;
+  return sums[0];
 }
 
 constexpr std::size_t kChunk = 256;
@@ -76,14 +65,13 @@ void activate(const KernelTable& kernels, Activation activation, float* x, std::
 void apply_norm(const Norm& norm, const float* x, std::size_t x_stride, std::size_t rows, float* out,
                 std::size_t out_stride) {
   const std::size_t size = norm.size;
-  const double count = static_cast<double>(size);
+  const float count = static_cast<float>(size);
   for (std::size_t row = 0; row < rows; ++row) {
     const float* in = x + row * x_stride;
     float* result = out + row * out_stride;
-    const double mean = norm.is_rms ? 0.0 : moments(in, size, 0.0).sum / count;
-    const double variance = moments(in, size, mean).squares / count;
-    const float factor = static_cast<float>(1.0 / std::sqrt(variance + static_cast<double>(norm.epsilon)));
-    const float shift = static_cast<float>(mean);
+    const float shift = norm.is_rms ? 0.0f : sum_of(in, size, [](float value) { return value; }) / count;
+    const float squares = sum_of(in, size, [shift](float value) { return (value - shift) * (value - shift); });
+    const float factor = 1.0f / std::sqrt(squares / count + norm.epsilon);
     for (std::size_t j = 0; j < size; ++j) result[j] = (in[j] - shift) * factor;
     if (norm.weight != nullptr) {
       for (std::size_t j = 0; j < size; ++j) result[j] *= norm.weight[j];

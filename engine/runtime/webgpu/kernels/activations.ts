@@ -1,4 +1,5 @@
 import { gpuLimits } from '../limits.ts';
+import { division } from './arithmetic.ts';
 import { dot4, type Kernel, kernel, type Rows, reductions, valueOfRow } from './kernel.ts';
 
 // Inputs of the packed linears and of a quantized head: x̂ as four int8 a word, [rows, groups · words of a group], and beside it for each row the sums of its groups
@@ -16,6 +17,27 @@ const packedRow = (count: string, code: string): string => `
     }
     quantized[row * p.groups * p.words + word] = packed;
   }`;
+
+/**
+ * `code_of(value, scale, limit)`: value / scale, rounded to float32, then to the nearest integer, ties to even, within ±limit. A quotient beside a tie is told from it by what
+ * tie · scale leaves over of the value, exactly: both factors are short.
+ */
+const coding = `
+fn code_of(value: f32, scale: f32, limit: f32) -> i32 {
+  let magnitude = abs(value);
+  let about = magnitude / scale;
+  let below = floor(about);
+  let tie = below + 0.5;
+  var code = select(below, below + 1.0, about > tie);
+  if (abs(about - tie) < 0.001) {
+    let scale_high = bitcast<f32>(bitcast<u32>(scale) & 0xfffff000u);
+    let left = (magnitude - scale_high * tie) - (scale - scale_high) * tie;
+    let above_tie = scale * half_step(bitcast<u32>(tie));
+    let below_tie = select(above_tie, 0.5 * above_tie, tie == 0.5);
+    code = below + select(0.0, 1.0, left > above_tie || (left >= -below_tie && (u32(below) & 1u) == 1u));
+  }
+  return i32(select(min(code, limit), -min(code, limit), value < 0.0));
+}`;
 
 /** Writes a row of float input: `value` of `index` below `count`, zero up to `p.width`. */
 const paddedRow = (count: string, value: string): string => `${valueOfRow(size, 'p.width')}
@@ -55,7 +77,7 @@ export function quantizeKernel(options: { columnScale: boolean; rows: Rows; pack
       ['status', 'write', 'u32'],
     ],
     workgroup: [size],
-    declarations: `${dot4(packedDot)}${reductions(size)}
+    declarations: `${dot4(packedDot)}${reductions(size)}${division}${coding}
 fn value_of(row: u32, column: u32) -> f32 { return ${value}; }`,
     body: `
   let row = workgroup.x;
@@ -69,9 +91,9 @@ fn value_of(row: u32, column: u32) -> f32 { return ${value}; }`,
     if (local.x == 0u) { status[0] = 1u; }
     largest_bits = 0u;
   }
-  var scale = bitcast<f32>(largest_bits) / p.limit;
+  var scale = quotient(bitcast<f32>(largest_bits), p.limit);
   if (scale == 0.0) { scale = 1.0; }
-  ${packedRow('p.columns', 'bitcast<u32>(i32(round(clamp(value_of(row, index) / scale, -p.limit, p.limit)))) & 255u')}
+  ${packedRow('p.columns', 'bitcast<u32>(code_of(value_of(row, index), scale, p.limit)) & 255u')}
   if (local.x == 0u) { side[row * (p.groups + 1u) + p.groups] = bitcast<u32>(scale); }
   ${groupSums}`,
   });

@@ -1,4 +1,5 @@
 import { gpuLimits } from '../limits.ts';
+import { division, exponential, fusedMultiply, rounding } from './arithmetic.ts';
 import { type Kernel, kernel, reductions, unrolled, valueOfRow } from './kernel.ts';
 
 const size = gpuLimits.workgroupSize;
@@ -13,6 +14,7 @@ export function rotateKernel(): Kernel {
       ['heads', 'write', 'f32'],
     ],
     workgroup: [size],
+    declarations: rounding,
     body: `${valueOfRow(size, 'p.heads * p.half')}
   let token = workgroup.y;
   let i = index % p.half;
@@ -20,8 +22,8 @@ export function rotateKernel(): Kernel {
   let angle = angles[token * p.half + i];
   let a = heads[at];
   let b = heads[at + p.half];
-  heads[at] = a * angle.x - b * angle.y;
-  heads[at + p.half] = b * angle.x + a * angle.y;`,
+  heads[at] = rounded(a * angle.x) - rounded(b * angle.y);
+  heads[at + p.half] = rounded(b * angle.x) + rounded(a * angle.y);`,
   });
 }
 
@@ -38,6 +40,7 @@ export function storeKernel(): Kernel {
       ['values', 'write', 'f32'],
     ],
     workgroup: [size],
+    declarations: rounding,
     body: `${valueOfRow(size, 'p.width')}
   let token = workgroup.y;
   let at = token * p.stride + index;
@@ -45,10 +48,10 @@ export function storeKernel(): Kernel {
   var rotated = key[at];
   if (dimension < p.half) {
     let angle = angles[token * p.half + dimension];
-    rotated = rotated * angle.x - key[at + p.half] * angle.y;
+    rotated = rounded(rotated * angle.x) - rounded(key[at + p.half] * angle.y);
   } else if (dimension < 2u * p.half) {
     let angle = angles[token * p.half + dimension - p.half];
-    rotated = rotated * angle.x + key[at - p.half] * angle.y;
+    rotated = rounded(rotated * angle.x) + rounded(key[at - p.half] * angle.y);
   }
   let target_at = (chunk.position + token) * p.width + index;
   keys[target_at] = rotated;
@@ -56,15 +59,19 @@ export function storeKernel(): Kernel {
   });
 }
 
+/** Keys that are taken together, at multiples of it: a segment of the CPU's cache. Two for each thread. */
+const keysPerTile = 2 * size;
+
 /**
  * softmax(q kᵀ / sqrt(head size)) v of one head and token, causal, over at most `p.window` keys where that is not 0. Keys are taken in tiles of fixed position, with a
- * running maximum (online softmax, arXiv 1805.02867), so that a token's result does not depend on how the tokens before it came.
+ * running maximum (online softmax, arXiv 1805.02867), in the CPU's order (engine/native/src/runtime/attention.cpp): a token's result does not depend on how the tokens before
+ * it came, and has the CPU's bits.
  */
-export function attentionKernel(headSize: number): Kernel {
+export function attentionKernel(headSize: number, hasFusedMultiply: boolean): Kernel {
   const perThread = Math.ceil(headSize / size);
   const each = (text: (k: number) => string) => unrolled(perThread, text);
   return kernel({
-    key: `attention ${headSize}`,
+    key: `attention ${headSize}${hasFusedMultiply ? '' : ' unfused'}`,
     parameters: ['heads_per_key: u32', 'window: u32', 'stride: u32', 'width: u32', 'scale: f32'],
     buffers: [
       ['query', 'read', 'f32'],
@@ -73,9 +80,15 @@ export function attentionKernel(headSize: number): Kernel {
       ['out', 'write', 'f32'],
     ],
     workgroup: [size],
-    declarations: `${reductions(size)}
+    declarations: `${reductions(size)}${rounding}${division}${exponential}${fusedMultiply(hasFusedMultiply)}
+const unseen = -3.4e38;
 var<workgroup> scaled_query: array<f32, ${headSize}>;
-var<workgroup> shares: array<f32, ${size}>;`,
+var<workgroup> shares: array<f32, ${keysPerTile}>;
+fn score_of(key_at: u32) -> f32 {
+  var score = 0.0;
+  for (var i = 0u; i < ${headSize}u; i += 1u) { score = fused(scaled_query[i], keys[key_at + i], score); }
+  return score;
+}`,
     body: `
   let head = workgroup.x;
   let token = workgroup.y;
@@ -87,34 +100,37 @@ var<workgroup> shares: array<f32, ${size}>;`,
   workgroupBarrier();
   var lowest = 0u;
   if (p.window > 0u && position + 1u > p.window) { lowest = position + 1u - p.window; }
-  var maximum = -3.4e38;
+  var maximum = unseen;
   var total = 0.0;
   ${each((k) => `var mixed${k} = 0.0;`)}
-  for (var tile = lowest / ${size}u * ${size}u; tile <= position; tile += ${size}u) {
-    let key = tile + lane;
-    let is_seen = key >= lowest && key <= position;
-    var score = -3.4e38;
-    if (is_seen) {
-      score = 0.0;
-      for (var i = 0u; i < ${headSize}u; i += 1u) { score += scaled_query[i] * keys[key * p.width + key_at + i]; }
-    }
-    let next_maximum = max(maximum, reduce_max(lane, score));
-    var share = 0.0;
-    if (is_seen) { share = exp(score - next_maximum); }
-    shares[lane] = share;
-    let factor = exp(maximum - next_maximum);
-    total = total * factor + reduce_sum(lane, share);
+  for (var tile = lowest / ${keysPerTile}u * ${keysPerTile}u; tile <= position; tile += ${keysPerTile}u) {
+    let first = tile + lane;
+    let second = first + ${size}u;
+    let sees_first = first >= lowest && first <= position;
+    let sees_second = second >= lowest && second <= position;
+    var first_score = unseen;
+    var second_score = unseen;
+    if (sees_first) { first_score = score_of(first * p.width + key_at); }
+    if (sees_second) { second_score = score_of(second * p.width + key_at); }
+    let next_maximum = max(maximum, reduce_max(lane, max(first_score, second_score)));
+    let first_share = select(0.0, exponential(first_score - next_maximum), sees_first);
+    let second_share = select(0.0, exponential(second_score - next_maximum), sees_second);
+    shares[lane] = first_share;
+    shares[lane + ${size}u] = second_share;
+    let factor = exponential(maximum - next_maximum);
+    total = rounded(total * factor) + reduce_sum(lane, first_share + second_share);
     maximum = next_maximum;
-    let count = min(${size}u, position + 1u - tile);
+    let count = min(${keysPerTile}u, position + 1u - tile);
     ${each(
       (k) => `if (lane + ${k * size}u < ${headSize}u) {
-      var sum = mixed${k} * factor;
-      for (var j = 0u; j < count; j += 1u) { sum += shares[j] * values[(tile + j) * p.width + key_at + lane + ${k * size}u]; }
+      var sum = rounded(mixed${k} * factor);
+      for (var j = 0u; j < count; j += 1u) { sum = fused(shares[j], values[(tile + j) * p.width + key_at + lane + ${k * size}u], sum); }
       mixed${k} = sum;
     }`,
     )}
     workgroupBarrier();
   }
-  ${each((k) => `if (lane + ${k * size}u < ${headSize}u) { out[query_at + lane + ${k * size}u] = mixed${k} / total; }`)}`,
+  let share = quotient(1.0, total);
+  ${each((k) => `if (lane + ${k * size}u < ${headSize}u) { out[query_at + lane + ${k * size}u] = mixed${k} * share; }`)}`,
   });
 }

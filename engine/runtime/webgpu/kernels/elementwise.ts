@@ -1,21 +1,22 @@
 import type { Activation } from '../../../model/architecture.ts';
 import { gpuLimits } from '../limits.ts';
+import { division, exponential, rounding } from './arithmetic.ts';
 import { type Kernel, kernel, reductions, valueOfRow } from './kernel.ts';
 
 const size = gpuLimits.workgroupSize;
 
-/** Each function of x, in the order of operations of the CPU's. erf: Abramowitz and Stegun 7.1.26, within 1.5e-7. */
+/** Each function of x, in the order of operations of the CPU's, bit for bit except gelu. erf: Abramowitz and Stegun 7.1.26, within 1.5e-7. */
 const functions: Record<Activation, string> = {
   relu: 'return select(x, 0.0, x < 0.0);',
   relu_squared: 'return select(x * x, 0.0, x < 0.0);',
   silu: 'return x * sigmoid(x);',
   quick_gelu: 'return x * sigmoid(1.702 * x);',
-  gelu_tanh: 'return x * sigmoid(1.59576912 * (x + 0.044715 * x * x * x));',
+  gelu_tanh: 'return x * sigmoid(1.59576912 * (x + rounded(0.044715 * x * x * x)));',
   gelu: `
   let z = abs(x) * 0.707106781;
   let t = 1.0 / (1.0 + 0.3275911 * z);
   let series = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
-  let erf = sign(x) * (1.0 - series * exp(-z * z));
+  let erf = sign(x) * (1.0 - series * exponential(-z * z));
   return 0.5 * x * (1.0 + erf);`,
 };
 
@@ -26,8 +27,8 @@ export function activationKernel(activation: Activation, isGated: boolean): Kern
     parameters: ['width: u32', 'stride: u32'],
     buffers: [...(isGated ? ([['gate', 'read', 'f32']] as const) : []), ['up', 'write', 'f32']],
     workgroup: [size],
-    declarations: `
-fn sigmoid(x: f32) -> f32 { return 1.0 / (1.0 + exp(-x)); }
+    declarations: `${rounding}${division}${exponential}
+fn sigmoid(x: f32) -> f32 { return quotient(1.0, 1.0 + exponential(-x)); }
 fn activate(x: f32) -> f32 { ${functions[activation]} }`,
     body: `${valueOfRow(size, 'p.width')}
   let at = workgroup.y * p.stride + index;
@@ -77,7 +78,7 @@ export function lossKernel(): Kernel {
       ['losses', 'write', 'f32'],
     ],
     workgroup: [size],
-    declarations: reductions(size),
+    declarations: `${reductions(size)}${rounding}${exponential}`,
     body: `
   let row = workgroup.x;
   if (row >= chunk.head_rows) { return; }
@@ -86,7 +87,7 @@ export function lossKernel(): Kernel {
   for (var index = local.x; index < p.vocabulary; index += ${size}u) { maximum = max(maximum, logits[at + index]); }
   maximum = reduce_max(local.x, maximum);
   var sum = 0.0;
-  for (var index = local.x; index < p.vocabulary; index += ${size}u) { sum += exp(logits[at + index] - maximum); }
+  for (var index = local.x; index < p.vocabulary; index += ${size}u) { sum += exponential(logits[at + index] - maximum); }
   sum = reduce_sum(local.x, sum);
   if (local.x == 0u) {
     let token = chunk.head_first + row;

@@ -16,8 +16,8 @@ export interface Kernel {
 
 export type Access = 'read' | 'write';
 
-/** The state of a chunk, written before each submission. `uniform` of binding 0. */
-export const chunkFields = ['tokens', 'position', 'head_first', 'head_rows'] as const;
+/** The state of a chunk, written before each submission. `uniform` of binding 0. `zero` is 0, which compilers cannot know (arithmetic.ts). */
+export const chunkFields = ['tokens', 'position', 'head_first', 'head_rows', 'zero'] as const;
 
 /** Which rows a kernel works on: the tokens of the chunk, or those of them that enter the head. */
 export type Rows = 'tokens' | 'head_rows';

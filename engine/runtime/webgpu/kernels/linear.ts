@@ -1,7 +1,8 @@
+import { rounding } from './arithmetic.ts';
 import { type Access, dot4, halfValues, type Kernel, kernel, unrolled, unsignedBytes } from './kernel.ts';
 
 // Packed linears. A workgroup computes a row group of 16 rows for a tile of tokens: thread (row, slice) walks every `slices`-th block of 128 columns, whose integer part
-// it has whole and exact; the slices' sums are added in order at the end. Codes are read as they are stored: the four bytes of a row in a line, or in a strip of base 3,
+// it has whole and exact; on the integer path the blocks are added in order, so that y has the CPU's bits, on the float path the slices' sums. Codes are read as they are stored: the four bytes of a row in a line, or in a strip of base 3,
 // are one word.
 
 export interface LinearVariant {
@@ -125,6 +126,23 @@ const xWord = (t: number) => `x[((first + ${t}u) * p.blocks + block) * 32u + wor
 const blockSum = (t: number) => `bitcast<i32>(side[(first + ${t}u) * (p.blocks + 1u) + block])`;
 const activationScale = 'bitcast<f32>(side[token * (p.blocks + 1u) + p.blocks])';
 
+/** Bytes of workgroup memory for the addends of blocks: half of what every adapter has, so that two workgroups fit. */
+const addendBytes = 8192;
+
+/**
+ * How the addends of a row are summed: in the order of the blocks, each rounded before it is added, as on the CPU (kernel_table.h). With several slices they pass through
+ * workgroup memory, the blocks of a round together, where one thread adds those of a row and token.
+ */
+interface Summation {
+  perBlock: number;
+  blocksPerRound: number;
+}
+
+function summationOf({ slices, tokensPerTile }: LinearVariant, perBlock: number): Summation {
+  const bytesOfRound = slices * perBlock * tokensPerTile * 16 * 4;
+  return { perBlock, blocksPerRound: slices * Math.max(1, Math.floor(addendBytes / bytesOfRound)) };
+}
+
 /** Start of every linear's main. */
 const start = (tokensPerTile: number) => `
   let group = workgroup.x;
@@ -133,17 +151,71 @@ const start = (tokensPerTile: number) => `
   let out = p.first_row + 16u * group + row;
   ${unrolled(tokensPerTile, (t) => `var sum${t} = 0.0;`)}`;
 
-/** Adds the slices' sums and writes y, `finish` giving its value from `total` and the token. */
-function finish(variant: LinearVariant, value: string): string {
-  const { tokensPerTile, slices, accumulate } = variant;
-  const write = (t: number) => `
-    if (first + ${t}u < chunk.tokens) {
-      let token = first + ${t}u;
-      var total = sum${t};
-      ${unrolled(slices - 1, (s) => `total += partial[(${s + 1}u * 16u + row) * ${tokensPerTile}u + ${t}u];`)}
+/** Writes y of row `out` and token `first` + t; `value` gives it from `total` and `token`. */
+const writeRow = (t: string, total: string, accumulate: boolean, value: string) => `
+    if (first + ${t} < chunk.tokens) {
+      let token = first + ${t};
+      let total = ${total};
       let at = token * p.stride + out;
-      y[at] = ${accumulate ? 'y[at]' : 'vectors[out]'} + ${value};
+      y[at] = ${accumulate ? 'y[at]' : 'vectors[out]'} + rounded(${value});
     }`;
+
+/** Addend number `index` of the block, for token `t` of the tile. */
+function add(
+  { slices, tokensPerTile }: LinearVariant,
+  sum: Summation,
+  t: number,
+  index: number,
+  product: string,
+) {
+  if (slices === 1) return `sum${t} += rounded(${product});`;
+  return `addends[(((block - round_first) * ${sum.perBlock}u + ${index}u) * ${tokensPerTile}u + ${t}u) * 16u + row] = ${product};`;
+}
+
+/** All blocks of a row, `take` being one block's work, and y from their sum. */
+function overBlocks(variant: LinearVariant, sum: Summation, take: string, value: string): string {
+  const { path, tokensPerTile, slices, accumulate } = variant;
+  if (path === 'float' || slices === 1)
+    return `
+  for (var block = local.y; block < p.blocks; block += ${slices}u) {
+    ${take}
+  }
+  ${path === 'float' ? finishFloat(variant, value) : unrolled(tokensPerTile, (t) => writeRow(`${t}u`, `sum${t}`, accumulate, value))}`;
+  // Tokens of the tile whose sums a thread keeps: `slices` apart.
+  const owned = Math.ceil(tokensPerTile / slices);
+  const eachOwned = (text: (t: string, index: number) => string) =>
+    unrolled(
+      owned,
+      (index) =>
+        `if (local.y + ${index * slices}u < ${tokensPerTile}u) { ${text(`(local.y + ${index * slices}u)`, index)} }`,
+    );
+  return `
+  ${unrolled(owned, (index) => `var total${index} = 0.0;`)}
+  for (var round_first = 0u; round_first < p.blocks; round_first += ${sum.blocksPerRound}u) {
+    let round_last = min(round_first + ${sum.blocksPerRound}u, p.blocks);
+    for (var block = round_first + local.y; block < round_last; block += ${slices}u) {
+      ${take}
+    }
+    workgroupBarrier();
+    let count = (round_last - round_first) * ${sum.perBlock}u;
+    ${eachOwned(
+      (t, index) =>
+        `for (var i = 0u; i < count; i += 1u) { total${index} += addends[(i * ${tokensPerTile}u + ${t}) * 16u + row]; }`,
+    )}
+    workgroupBarrier();
+  }
+  ${eachOwned((t, index) => writeRow(t, `total${index}`, accumulate, value))}`;
+}
+
+/** Float path: adds the slices' sums and writes y. */
+function finishFloat({ tokensPerTile, slices, accumulate }: LinearVariant, value: string): string {
+  const write = (t: number) => {
+    const others = Array.from(
+      { length: slices - 1 },
+      (_, s) => ` + partial[(${s + 1}u * 16u + row) * ${tokensPerTile}u + ${t}u]`,
+    );
+    return writeRow(`${t}u`, `sum${t}${others.join('')}`, accumulate, value);
+  };
   if (slices === 1) return unrolled(tokensPerTile, write);
   return `
   ${unrolled(tokensPerTile, (t) => `partial[(local.y * 16u + row) * ${tokensPerTile}u + ${t}u] = sum${t};`)}
@@ -153,8 +225,14 @@ function finish(variant: LinearVariant, value: string): string {
   }`;
 }
 
-const partialSums = ({ slices, tokensPerTile }: LinearVariant) =>
-  slices === 1 ? '' : `var<workgroup> partial: array<f32, ${slices * 16 * tokensPerTile}>;`;
+const workgroupSums = ({ path, slices, tokensPerTile }: LinearVariant, sum: Summation) => {
+  if (slices === 1) return '';
+  const [name, words] =
+    path === 'float'
+      ? ['partial', slices * 16 * tokensPerTile]
+      : ['addends', sum.blocksPerRound * sum.perBlock * 16 * tokensPerTile];
+  return `var<workgroup> ${name}: array<f32, ${words}>;`;
+};
 
 const keyOf = ({ path, tokensPerTile, slices, packedDot, accumulate, record }: LinearVariant) =>
   [
@@ -174,6 +252,7 @@ const keyOf = ({ path, tokensPerTile, slices, packedDot, accumulate, record }: L
 export function gridKernel(variant: GridVariant): Kernel {
   const { path, tokensPerTile, codes, offsets, rowScale, slices, packedDot, record } = variant;
   const hasHigh = codes.kind === 'planes' && codes.planes > 7;
+  const sum = summationOf(variant, offsets ? 2 : 1);
   const take =
     path === 'integer'
       ? unrolled(
@@ -199,8 +278,8 @@ export function gridKernel(variant: GridVariant): Kernel {
       let block_sum = ${blockSum(t)};
       let integer = 2 * integer${t} - p.levels_less_one * block_sum;
       ${record ? `if (first + ${t}u < chunk.tokens) { integers[((first + ${t}u) * p.stride + out) * p.blocks + block] = integer; }` : ''}
-      sum${t} += scale * f32(integer);
-      ${offsets ? `sum${t} += offset * f32(2 * block_sum);` : ''}
+      ${add(variant, sum, t, 0, 'scale * f32(integer)')}
+      ${offsets ? add(variant, sum, t, 1, 'offset * f32(2 * block_sum)') : ''}
     }`,
         );
   const tokenScale = path === 'integer' ? `(0.5 * ${activationScale}) * total` : 'total';
@@ -211,17 +290,19 @@ export function gridKernel(variant: GridVariant): Kernel {
     workgroup: [16, slices],
     declarations: `${dot4(packedDot)}${halfValues}${unsignedBytes}
 ${codes.kind === 'base-3' ? base3Helpers : ''}
-${partialSums(variant)}`,
-    body: `${start(tokensPerTile)}
-  for (var block = local.y; block < p.blocks; block += ${slices}u) {
+${rounding}${workgroupSums(variant, sum)}`,
+    body: `${start(tokensPerTile)}${overBlocks(
+      variant,
+      sum,
+      `
     let value_at = (group * p.blocks + block) * 16u + row;
     let scale = half(p.scales_at, value_at);
     ${offsets ? 'let offset = half(p.offsets_at, value_at);' : ''}
     ${beforeBlock}
     ${eachCode(codes, take)}
-    ${afterBlock}
-  }
-  ${finish(variant, rowScale ? `(${tokenScale}) * vectors[p.row_scale_at + out]` : tokenScale)}`,
+    ${afterBlock}`,
+      rowScale ? `(${tokenScale}) * vectors[p.row_scale_at + out]` : tokenScale,
+    )}`,
   });
 }
 
@@ -257,11 +338,20 @@ export function structuredKernel(variant: LinearVariant): Kernel {
         let special = select(select(vec4f(s00), vec4f(s10), is_a), select(vec4f(s01), vec4f(s11), is_a), is_b);
         let weight = select(ordinary, special, is_salient);
         ${unrolled(tokensPerTile, (t) => `sum${t} += dot(weight, ${xWord(t)});`)}`;
-  const levels = (t: number, prefix: '' | 'salient_', name: 'l' | 's', total: string) => `
-      sum${t} += ${name}00 * f32(${total} - ${prefix}a${t} - ${prefix}b${t} + ${prefix}ab${t});
-      sum${t} += ${name}10 * f32(${prefix}a${t} - ${prefix}ab${t});
-      sum${t} += ${name}01 * f32(${prefix}b${t} - ${prefix}ab${t});
-      sum${t} += ${name}11 * f32(${prefix}ab${t});`;
+  const sum = summationOf(variant, 8);
+  const levels = (t: number, prefix: '' | 'salient_', name: 'l' | 's', total: string) => {
+    const integers = [
+      `${total} - ${prefix}a${t} - ${prefix}b${t} + ${prefix}ab${t}`,
+      `${prefix}a${t} - ${prefix}ab${t}`,
+      `${prefix}b${t} - ${prefix}ab${t}`,
+      `${prefix}ab${t}`,
+    ];
+    return ['00', '10', '01', '11']
+      .map((level, index) =>
+        add(variant, sum, t, index + (name === 's' ? 4 : 0), `${name}${level} * f32(${integers[index]})`),
+      )
+      .join('\n');
+  };
   const afterBlock =
     path === 'float'
       ? ''
@@ -288,9 +378,11 @@ export function structuredKernel(variant: LinearVariant): Kernel {
     buffers: buffersOf(variant),
     workgroup: [16, slices],
     declarations: `${dot4(packedDot)}${halfValues}
-${partialSums(variant)}`,
-    body: `${start(tokensPerTile)}
-  for (var block = local.y; block < p.blocks; block += ${slices}u) {
+${rounding}${workgroupSums(variant, sum)}`,
+    body: `${start(tokensPerTile)}${overBlocks(
+      variant,
+      sum,
+      `
     let value_at = (group * p.blocks + block) * 7u * 16u + row;
     ${unrolled(7, (i) => `let v${i} = half(p.scales_at, value_at + ${16 * i}u);`)}
     let l00 = v0 - v1;
@@ -315,8 +407,8 @@ ${partialSums(variant)}`,
         ${take}
       }
     }
-    ${afterBlock}
-  }
-  ${finish(variant, value)}`,
+    ${afterBlock}`,
+      value,
+    )}`,
   });
 }

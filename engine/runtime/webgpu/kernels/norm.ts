@@ -1,11 +1,12 @@
 import { gpuLimits } from '../limits.ts';
+import { division, rounding } from './arithmetic.ts';
 import { type Kernel, kernel, type Rows, reductions } from './kernel.ts';
 
 const size = gpuLimits.workgroupSize;
 
 /**
  * (x − mean) / sqrt(variance + ε) · weight + bias over `p.size` values, mean 0 for RMS norms: `p.parts` of them lie side by side in a row (heads), else one.
- * In place, or from x to `out` of the same stride; rows of the head begin at `chunk.head_first` of x.
+ * Sums are 64 running ones, one for each thread, joined halves to halves, as on the CPU (engine/native/src/runtime/norm.cpp). In place, or from x to `out` of the same stride; rows of the head begin at `chunk.head_first` of x.
  */
 export function normKernel({ inPlace, rows }: { inPlace: boolean; rows: Rows }): Kernel {
   const source = inPlace ? 'out[at + index]' : 'x[at + index]';
@@ -26,7 +27,7 @@ export function normKernel({ inPlace, rows }: { inPlace: boolean; rows: Rows }):
       ['out', 'write', 'f32'],
     ],
     workgroup: [size],
-    declarations: reductions(size),
+    declarations: `${reductions(size)}${rounding}${division}`,
     body: `
   let row = workgroup.y;
   if (row >= chunk.${rows}) { return; }
@@ -36,17 +37,17 @@ export function normKernel({ inPlace, rows }: { inPlace: boolean; rows: Rows }):
   if (p.is_layer == 1u) {
     var sum = 0.0;
     for (var index = local.x; index < p.size; index += ${size}u) { sum += ${source}; }
-    mean = reduce_sum(local.x, sum) / f32(p.size);
+    mean = quotient(reduce_sum(local.x, sum), f32(p.size));
   }
   var squares = 0.0;
   for (var index = local.x; index < p.size; index += ${size}u) {
     let value = ${source} - mean;
-    squares += value * value;
+    squares += rounded(value * value);
   }
-  let factor = 1.0 / sqrt(reduce_sum(local.x, squares) / f32(p.size) + p.epsilon);
+  let factor = quotient(1.0, root(quotient(reduce_sum(local.x, squares), f32(p.size)) + p.epsilon));
   for (var index = local.x; index < p.size; index += ${size}u) {
-    var value = (${source} - mean) * factor;
-    if (p.has_weight == 1u) { value *= vectors[index]; }
+    var value = rounded((${source} - mean) * factor);
+    if (p.has_weight == 1u) { value = rounded(value * vectors[index]); }
     if (p.has_bias == 1u) { value += vectors[p.bias_at + index]; }
     out[out_at + index] = value;
   }`,

@@ -1,4 +1,5 @@
 import { gpuLimits } from '../limits.ts';
+import { rounding } from './arithmetic.ts';
 import { dot4, halfValues, type Kernel, kernel, type Rows, unrolled } from './kernel.ts';
 
 // Tables `[rows, columns]`: embedding, learned positions, projections, LM head. Their storage is that of docs/format.md section 4; a table that is larger than a
@@ -20,7 +21,7 @@ const valueText: Record<TableType, string> = {
   I8: `
   let word = weights[(row * p.groups + column / 32u) * 8u + (column % 32u) / 4u];
   let code = bitcast<i32>(word << (24u - 8u * (column % 4u))) >> 24u;
-  return half(p.scales_at, row * p.groups + column / 32u) * f32(code);`,
+  return rounded(half(p.scales_at, row * p.groups + column / 32u) * f32(code));`,
   Q6: packedValue(6),
   Q4: packedValue(4),
 };
@@ -35,7 +36,7 @@ function packedValue(bits: 6 | 4): string {
   let lane = row % 16u;
   var field = i32((weights[(group * ${bits}u + quad) * 16u + lane] >> (shift + 4u * upper)) & 15u);
   ${bits === 6 ? 'field |= i32((weights[(group * 6u + 4u + upper) * 16u + lane] >> (shift + 2u * quad)) & 3u) << 4u;' : ''}
-  return half(p.scales_at, group * 16u + lane) * f32(field - ${2 ** (bits - 1)});`;
+  return rounded(half(p.scales_at, group * 16u + lane) * f32(field - ${2 ** (bits - 1)}));`;
 }
 
 /**
@@ -60,7 +61,7 @@ export function lookupKernel(type: TableType, positions: boolean): Kernel {
       ['out', 'write', 'f32'],
     ],
     workgroup: [size],
-    declarations: `${halfValues}
+    declarations: `${rounding}${halfValues}
 fn value_of(row: u32, column: u32) -> f32 { ${valueText[type]} }`,
     body: `
   let column = workgroup.x * ${size}u + local.x;
@@ -101,7 +102,7 @@ export const rowsOfProduct = (type: TableType): number => (isPackedTable(type) ?
 
 /**
  * y = x Wᵀ [+ bias]. Float tables (F32, F16) take float x `[rows, x_stride]`; tables of 8, 6 and 4 bits take x̂ and its side (activations.ts, groups of 32):
- * y = s · Σ_g scale_g · Σ code·x̂, the inner sums exact.
+ * y = s · Σ_g scale_g · Σ code·x̂, the inner sums exact, the outer one in the order of the groups, each product rounded before it is added, as on the CPU.
  */
 export function productKernel(variant: ProductVariant): Kernel {
   const { type, rows, tokensPerTile, packedDot, bias } = variant;
@@ -119,17 +120,37 @@ export function productKernel(variant: ProductVariant): Kernel {
       ${unrolled(tokensPerTile, (t) => `sum${t} += weight * x[(first + ${t}u) * p.x_stride + column];`)}
     }`
     : `
-    for (var group = ${lane}; group < p.groups; group += ${across}u) {
+    for (var group = round_first + ${lane}; group < round_last; group += ${across}u) {
       ${unrolled(tokensPerTile, (t) => `var integer${t} = 0;`)}
       ${isPacked ? packedCodes(type, tokensPerTile, x) : byteCodes(tokensPerTile, x)}
       let scale = half(p.scales_at, ${isPacked ? '((part_row / 16u) * p.groups + group) * 16u + part_row % 16u' : 'part_row * p.groups + group'});
-      ${unrolled(tokensPerTile, (t) =>
-        isPacked
-          ? `sum${t} += scale * f32(integer${t} - ${type === 'Q6' ? 32 : 8} * bitcast<i32>(side[(first + ${t}u) * (p.groups + 1u) + group]));`
-          : `sum${t} += scale * f32(integer${t});`,
+      ${unrolled(
+        tokensPerTile,
+        (t) =>
+          `addends[((group - round_first) * ${tokensPerTile}u + ${t}u) * ${perWorkgroup}u + ${rowLane}] = scale * f32(${
+            isPacked
+              ? `integer${t} - ${type === 'Q6' ? 32 : 8} * bitcast<i32>(side[(first + ${t}u) * (p.groups + 1u) + group])`
+              : `integer${t}`
+          });`,
       )}
     }`;
-  const tokenScale = isFloat ? '' : 'bitcast<f32>(side[token * (p.groups + 1u) + p.groups]) * ';
+  const write = (t: string, total: string) => `if (first + ${t} < chunk.${rows}) {
+      let token = first + ${t};
+      var total = ${total};
+      ${isFloat ? `for (var s = 1u; s < ${across}u; s += 1u) { total += addends[(s * ${perWorkgroup}u + ${rowLane}) * ${tokensPerTile}u + ${t}]; }` : 'total *= bitcast<f32>(side[token * (p.groups + 1u) + p.groups]);'}
+      y[token * p.stride + row] = ${bias ? 'rounded(total) + biases[row]' : 'total'};
+    }`;
+  const words = across * perWorkgroup * tokensPerTile;
+  // Groups of a round: their addends take half of the workgroup memory that every adapter has.
+  const groupsPerRound = across * Math.max(1, Math.floor(8192 / (4 * words)));
+  // Tokens of the tile whose sums a thread keeps: `across` apart.
+  const owned = Math.ceil(tokensPerTile / across);
+  const eachOwned = (text: (t: string, index: number) => string) =>
+    unrolled(
+      owned,
+      (index) =>
+        `if (${lane} + ${index * across}u < ${tokensPerTile}u && row < p.rows) { ${text(`(${lane} + ${index * across}u)`, index)} }`,
+    );
   return kernel({
     key: `product ${type} ${rows} ${tokensPerTile}${isFloat ? '' : packedDot ? ' dot' : ' plain'}${bias ? ' bias' : ''}`,
     parameters: productParameters,
@@ -146,27 +167,39 @@ export function productKernel(variant: ProductVariant): Kernel {
     ],
     workgroup: isPacked ? [16, packedSlices] : [lanes, rowsPerWorkgroup],
     declarations: `${dot4(packedDot)}${halfValues}
-var<workgroup> partial: array<f32, ${across * perWorkgroup * tokensPerTile}>;`,
+${rounding}
+var<workgroup> addends: array<f32, ${isFloat ? words : (groupsPerRound / across) * words}>;`,
     body: `
   let first = workgroup.y * ${tokensPerTile}u;
   let part_row = (workgroup.x + workgroup.z * ${gpuLimits.workgroupsPerDimension}u) * ${perWorkgroup}u + ${rowLane};
   let row = p.first_row + part_row;
+  ${
+    isFloat
+      ? `
   ${unrolled(tokensPerTile, (t) => `var sum${t} = 0.0;`)}
   if (row < p.rows) {
     ${loop}
   }
-  ${unrolled(tokensPerTile, (t) => `partial[(${lane} * ${perWorkgroup}u + ${rowLane}) * ${tokensPerTile}u + ${t}u] = sum${t};`)}
+  ${unrolled(tokensPerTile, (t) => `addends[(${lane} * ${perWorkgroup}u + ${rowLane}) * ${tokensPerTile}u + ${t}u] = sum${t};`)}
   workgroupBarrier();
   if (${lane} == 0u && row < p.rows) {
-    ${unrolled(
-      tokensPerTile,
-      (t) => `if (first + ${t}u < chunk.${rows}) {
-      let token = first + ${t}u;
-      var total = sum${t};
-      for (var s = 1u; s < ${across}u; s += 1u) { total += partial[(s * ${perWorkgroup}u + ${rowLane}) * ${tokensPerTile}u + ${t}u]; }
-      y[token * p.stride + row] = ${tokenScale}total${bias ? ' + biases[row]' : ''};
-    }`,
+    ${unrolled(tokensPerTile, (t) => write(`${t}u`, `sum${t}`))}
+  }`
+      : `
+  ${unrolled(owned, (index) => `var sum${index} = 0.0;`)}
+  for (var round_first = 0u; round_first < p.groups; round_first += ${groupsPerRound}u) {
+    let round_last = min(round_first + ${groupsPerRound}u, p.groups);
+    if (row < p.rows) {
+      ${loop}
+    }
+    workgroupBarrier();
+    ${eachOwned(
+      (t, index) =>
+        `for (var i = 0u; i < round_last - round_first; i += 1u) { sum${index} += addends[(i * ${tokensPerTile}u + ${t}) * ${perWorkgroup}u + ${rowLane}]; }`,
     )}
+    workgroupBarrier();
+  }
+  ${eachOwned((t, index) => write(t, `sum${index}`))}`
   }`,
   });
 }

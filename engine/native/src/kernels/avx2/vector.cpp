@@ -1,6 +1,7 @@
 // Vector functions and 8-bit tables with AVX2.
 #include "kernels/avx2/bits.h"
 #include "kernels/avx2/kernels.h"
+#include "kernels/exponential.h"
 
 namespace dbell::avx2 {
 namespace {
@@ -88,13 +89,9 @@ float quantize(const float* x, const float* column_scale, std::size_t count, int
 }
 
 void exponentials(float* x, std::size_t count, float maximum) {
-  // exp(v) = 2^n·exp(r), n = round(v / ln 2), |r| ≤ ln 2 / 2; ln 2 in two parts so that v − n·ln 2 is exact enough;
-  // Taylor to the 7th power (next term below 1e-8).
-  const __m256 inverse_ln2 = _mm256_set1_ps(1.44269504f), ln2_high = _mm256_set1_ps(0.693359375f),
-               ln2_low = _mm256_set1_ps(-2.12194440e-4f), one = _mm256_set1_ps(1.0f);
-  // Below the first, the result would not be a normal number; above the second, 2^n would overflow.
-  const __m256 lowest = _mm256_set1_ps(-87.3f), highest = _mm256_set1_ps(88.3f);
-  const float coefficient[7] = {1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f};
+  const __m256 inverse_ln2 = _mm256_set1_ps(kInverseLn2), ln2_high = _mm256_set1_ps(kLn2High),
+               ln2_low = _mm256_set1_ps(kLn2Low), one = _mm256_set1_ps(1.0f);
+  const __m256 lowest = _mm256_set1_ps(kLowestExponent), highest = _mm256_set1_ps(kHighestExponent);
   for (std::size_t j = 0; j < count; j += 8) {
     const bool is_whole = count - j >= 8;
     const __m256i mask = lane_mask(count - j < 8 ? count - j : 8);
@@ -103,11 +100,13 @@ void exponentials(float* x, std::size_t count, float maximum) {
     const __m256 clamped = _mm256_min_ps(_mm256_max_ps(value, lowest), highest);
     const __m256 n =
         _mm256_round_ps(_mm256_mul_ps(clamped, inverse_ln2), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    const __m256 r = _mm256_fnmadd_ps(n, ln2_low, _mm256_fnmadd_ps(n, ln2_high, clamped));
-    __m256 sum = _mm256_set1_ps(coefficient[0]);
-#pragma GCC unroll 6
-    for (int i = 1; i < 7; ++i) sum = _mm256_fmadd_ps(sum, r, _mm256_set1_ps(coefficient[i]));
-    sum = _mm256_fmadd_ps(sum, r, one);
+    const __m256 r = _mm256_sub_ps(_mm256_sub_ps(clamped, _mm256_mul_ps(n, ln2_high)), _mm256_mul_ps(n, ln2_low));
+    __m256 sum = _mm256_set1_ps(kExponentialCoefficients[0]);
+#pragma GCC unroll 4
+    for (int i = 1; i < 5; ++i)
+      sum = _mm256_add_ps(_mm256_mul_ps(sum, r), _mm256_set1_ps(kExponentialCoefficients[i]));
+    sum = _mm256_add_ps(_mm256_mul_ps(sum, r), one);
+    sum = _mm256_add_ps(_mm256_mul_ps(sum, r), one);
     const __m256i exponent = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
     __m256 result = _mm256_mul_ps(sum, _mm256_castsi256_ps(exponent));
     result = _mm256_andnot_ps(_mm256_cmp_ps(value, lowest, _CMP_LT_OQ), result);

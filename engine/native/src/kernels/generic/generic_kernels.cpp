@@ -6,6 +6,7 @@
 
 #include "common/half.h"
 #include "kernels/base3.h"
+#include "kernels/exponential.h"
 #include "kernels/kernel_table.h"
 
 namespace dbell {
@@ -228,6 +229,35 @@ void expand_table(const Table& table, std::size_t row_group, std::size_t begin, 
   }
 }
 
+/// sums_i ← sums_i + x·w_i, rounded once, for 16 values. In float64 the product is exact and the sum all but exact: rounding
+/// that to float32 is what a fused operation gives, unless it lies on the border between two floats, where the part that
+/// the float64 sum lost decides (S. Boldo, G. Melquiond: When double rounding is odd, 2005).
+void add_fused(float x, const float* weights, float* sums) {
+#ifdef FP_FAST_FMAF
+  for (std::size_t i = 0; i < kRowsPerGroup; ++i) sums[i] = std::fma(x, weights[i], sums[i]);
+#else
+  double exact[kRowsPerGroup];
+  std::uint64_t bits[kRowsPerGroup];
+  for (std::size_t i = 0; i < kRowsPerGroup; ++i)
+    exact[i] = static_cast<double>(x) * static_cast<double>(weights[i]) + static_cast<double>(sums[i]);
+  std::memcpy(bits, exact, sizeof exact);
+  std::uint64_t borders = 0;
+  for (std::size_t i = 0; i < kRowsPerGroup; ++i) borders |= (bits[i] & 0x1FFFFFFFu) == 0x10000000u ? 1u : 0u;
+  if (borders != 0) {
+    for (std::size_t i = 0; i < kRowsPerGroup; ++i) {
+      if ((bits[i] & 0x1FFFFFFFu) != 0x10000000u || !std::isfinite(exact[i])) continue;
+      // What the sum lost (T. J. Dekker, 1971): exact for any two numbers.
+      const double product = static_cast<double>(x) * static_cast<double>(weights[i]), addend = sums[i];
+      const double part = exact[i] - product;
+      const double lost = (product - (exact[i] - part)) + (addend - part);
+      if (lost != 0) bits[i] += (lost > 0) == (exact[i] > 0) ? 1 : std::uint64_t{0} - 1;
+    }
+    std::memcpy(exact, bits, sizeof exact);
+  }
+  for (std::size_t i = 0; i < kRowsPerGroup; ++i) sums[i] = static_cast<float>(exact[i]);
+#endif
+}
+
 void multiply(const float* a, std::size_t lda, std::size_t tokens, std::size_t depth, const float* b, std::size_t ldb,
               std::size_t panel_stride, std::size_t panels, float* c, std::size_t ldc, bool accumulate) {
   for (std::size_t panel = 0; panel < panels; ++panel) {
@@ -235,11 +265,7 @@ void multiply(const float* a, std::size_t lda, std::size_t tokens, std::size_t d
       float* out = c + t * ldc + panel * kRowsPerGroup;
       float sums[kRowsPerGroup] = {};
       if (accumulate) std::memcpy(sums, out, sizeof sums);
-      for (std::size_t k = 0; k < depth; ++k) {
-        const float x = a[t * lda + k];
-        const float* weights = b + panel * panel_stride + k * ldb;
-        for (std::size_t i = 0; i < kRowsPerGroup; ++i) sums[i] += x * weights[i];
-      }
+      for (std::size_t k = 0; k < depth; ++k) add_fused(a[t * lda + k], b + panel * panel_stride + k * ldb, sums);
       std::memcpy(out, sums, sizeof sums);
     }
   }
@@ -332,7 +358,23 @@ float quantize(const float* x, const float* column_scale, std::size_t count, int
 }
 
 void exponentials(float* x, std::size_t count, float maximum) {
-  for (std::size_t j = 0; j < count; ++j) x[j] = std::exp(x[j] - maximum);
+  // Adding and taking away 1.5·2^23 rounds to the nearest integer, as in quantize.
+  const float rounder = 12582912.0f;
+  for (std::size_t j = 0; j < count; ++j) {
+    const float value = x[j] - maximum;
+    const float raised = value > kLowestExponent ? value : kLowestExponent;
+    const float clamped = raised < kHighestExponent ? raised : kHighestExponent;
+    const float n = (clamped * kInverseLn2 + rounder) - rounder;
+    const float r = (clamped - n * kLn2High) - n * kLn2Low;
+    float sum = kExponentialCoefficients[0];
+    for (int i = 1; i < 5; ++i) sum = sum * r + kExponentialCoefficients[i];
+    sum = sum * r + 1.0f;
+    sum = sum * r + 1.0f;
+    const std::uint32_t bits = static_cast<std::uint32_t>(static_cast<std::int32_t>(n) + 127) << 23;
+    float power;
+    std::memcpy(&power, &bits, sizeof power);
+    x[j] = value < kLowestExponent ? 0.0f : sum * power;
+  }
 }
 
 }  // namespace
