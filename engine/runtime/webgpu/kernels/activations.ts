@@ -22,7 +22,7 @@ const packedRow = (count: string, code: string): string => `
  * `code_of(value, scale, limit)`: value / scale, rounded to float32, then to the nearest integer, ties to even, within ±limit. A quotient beside a tie is told from it by what
  * tie · scale leaves over of the value, exactly: both factors are short.
  */
-const coding = `
+export const coding = `
 fn code_of(value: f32, scale: f32, limit: f32) -> i32 {
   let magnitude = abs(value);
   let about = magnitude / scale;
