@@ -44,7 +44,7 @@ export const tolerances = {
   projected: { logits: 0.1, loss: 0.02 },
 };
 
-function toleranceFor(name: string, activationBits: 16 | 8, headBits: number | null) {
+function toleranceFor(name: string, activationBits: 16 | 8, headBits: number | 'grid') {
   if (activationBits === 16) return headBits === 16 ? tolerances[16] : tolerances.head;
   if (hasFloatProjections(name)) return tolerances.projected;
   return headBits === 16 ? tolerances[8] : tolerances.exact;

@@ -126,8 +126,11 @@ const xWord = (t: number) => `x[((first + ${t}u) * p.blocks + block) * 32u + wor
 const blockSum = (t: number) => `bitcast<i32>(side[(first + ${t}u) * (p.blocks + 1u) + block])`;
 const activationScale = 'bitcast<f32>(side[token * (p.blocks + 1u) + p.blocks])';
 
-/** Bytes of workgroup memory for the addends of blocks: half of what every adapter has, so that two workgroups fit. */
-const addendBytes = 8192;
+/**
+ * Bytes of workgroup memory for the addends of blocks, where a block of each slice does not take more. A round of so many is long enough that its barriers do not count; WebGPU
+ * sets workgroup memory to zero, which SwiftShader compiles into one instruction after the other.
+ */
+export const addendBytes = 2048;
 
 /**
  * How the addends of a row are summed: in the order of the blocks, each rounded before it is added, as on the CPU (kernel_table.h). With several slices they pass through

@@ -1,6 +1,7 @@
 import { gpuLimits } from '../limits.ts';
 import { rounding } from './arithmetic.ts';
 import { dot4, halfValues, type Kernel, kernel, type Rows, unrolled } from './kernel.ts';
+import { addendBytes } from './linear.ts';
 
 // Tables `[rows, columns]`: embedding, learned positions, projections, LM head. Their storage is that of docs/format.md section 4; a table that is larger than a
 // buffer may be is cut by rows.
@@ -141,8 +142,7 @@ export function productKernel(variant: ProductVariant): Kernel {
       y[token * p.stride + row] = ${bias ? 'rounded(total) + biases[row]' : 'total'};
     }`;
   const words = across * perWorkgroup * tokensPerTile;
-  // Groups of a round: their addends take half of the workgroup memory that every adapter has.
-  const groupsPerRound = across * Math.max(1, Math.floor(8192 / (4 * words)));
+  const groupsPerRound = across * Math.max(1, Math.floor(addendBytes / (4 * words)));
   // Tokens of the tile whose sums a thread keeps: `across` apart.
   const owned = Math.ceil(tokensPerTile / across);
   const eachOwned = (text: (t: string, index: number) => string) =>
