@@ -9,7 +9,7 @@ export const gpuLimits = {
   /** Largest share of a workgroup's threads that walk the blocks of a row side by side. */
   maximumSlices: 8,
   /** The same for several tokens of the structured layout, whose eight addends a block, row and token stand in workgroup memory. */
-  slicesOfStructuredTile: 4,
+  slicesOfStructuredTile: 2,
   /** Threads of a workgroup of everything but linears: a multiple of every adapter's subgroup size. */
   workgroupSize: 64,
   /** Every adapter has so many workgroups in a dimension (WebGPU's default limit). */
