@@ -14,7 +14,7 @@ function stop(message) {
 }
 
 /** True if `command --version` runs. */
-function available(command) {
+export function available(command) {
   return spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0;
 }
 

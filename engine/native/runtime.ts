@@ -101,7 +101,16 @@ export interface NativeModelDescription<VocabularyTable = NativeTable> {
   blocks: NativeBlock[];
 }
 
-export type KernelName = 'generic' | 'avx2' | 'avx512vnni';
+/** Instruction sets that kernels are compiled for: of x86-64, of 64-bit ARM; `generic` is plain C++ and runs everywhere. */
+export type KernelName =
+  | 'generic'
+  | 'sse41'
+  | 'avx2'
+  | 'avx512'
+  | 'avxvnni'
+  | 'avx512vnni'
+  | 'neon'
+  | 'neon-dot';
 
 /**
  * The packed runtime of the addon. Calls block their thread. They throw Errors with a `code` of contract/errors.ts; `native` below turns them

@@ -11,6 +11,19 @@ export const cpuDevice: Device = {
   },
 };
 
+/**
+ * What to tell of a packed model on the CPU whose kernels are plain C++, `generic` or `float-generic`: this processor has none of the instruction sets that
+ * the fast ones are written for, or DBELL_FORCE_ISA asks for it. Null for every other kernel path.
+ */
+export function slowPathWarning(kernelPath: string): string | null {
+  if (kernelPath !== 'generic' && kernelPath !== 'float-generic') return null;
+  const reason =
+    process.env.DBELL_FORCE_ISA === 'generic'
+      ? 'DBELL_FORCE_ISA is generic'
+      : 'this processor has none of the instruction sets that the fast kernels are written for (SSE4.1, AVX2, AVX-VNNI, AVX-512; NEON)';
+  return `slow path: ${reason}; packed models run in plain C++, with the same results and many times slower`;
+}
+
 class CpuModel implements DeviceModel {
   readonly kernelPath: string;
   readonly tokensPerChunk: number;

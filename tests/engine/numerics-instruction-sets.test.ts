@@ -16,7 +16,10 @@ test('every instruction set that this processor has gives the same bytes', () =>
   const generic = run('generic');
   expect(generic.instructionSet).toBe('generic');
   for (const [forced, name] of [
+    ['sse41', 'generic'],
     ['avx2', 'avx2'],
+    ['avxvnni', 'avx2'],
+    ['avx512', 'avx512'],
     ['avx512vnni', 'avx512'],
   ] as const) {
     const other = run(forced);

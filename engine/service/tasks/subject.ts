@@ -10,6 +10,7 @@ import type { TextModel } from '../../model/text-model.ts';
 import type { Tokenizer } from '../../model/tokenizer.ts';
 import { createTokenizer } from '../../model/tokenizer-huggingface.ts';
 import { openPackage } from '../../package/open.ts';
+import { slowPathWarning } from '../../runtime/cpu-device.ts';
 import { resolveDevice } from '../../runtime/devices.ts';
 import { createPackedTextModel } from '../../runtime/packed-text-model.ts';
 import type { SubjectIdentity } from '../work-protocol.ts';
@@ -155,6 +156,8 @@ async function openPackedSubject(
     for (const note of notes) control.report({ type: 'message', ...note });
     const options = { threads: threadCount(threads), activationBits, device };
     const model = await createPackedTextModel(source, options);
+    const slow = slowPathWarning(model.kernelPath);
+    if (slow !== null) control.report({ type: 'message', level: 'warning', message: slow });
     return subject(source, model, {
       recipe: source.quantization.recipe.name,
       calibration: calibrationOf(source.quality.calibration),

@@ -3,32 +3,34 @@
 #include <cstdlib>
 #include <stdexcept>
 
+#include "cpu/cpu_features.h"
+
 namespace dbell {
 namespace {
 
-#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
-// __builtin_cpu_supports also looks at XCR0, that is, whether the operating system saves the wide registers.
-bool host_has_avx2() {
-  __builtin_cpu_init();
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
-}
-bool host_has_avx512vnni() {
-  return host_has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vnni");
-}
-#else
-[[maybe_unused]] bool host_has_avx2() { return false; }
-[[maybe_unused]] bool host_has_avx512vnni() { return false; }
-#endif
-
 std::vector<const KernelTable*> find_kernels() {
   std::vector<const KernelTable*> tables{&generic_kernels()};
+  [[maybe_unused]] const X86Features x86 = x86_features();
+#ifdef DBELL_HAVE_sse41
+  if (x86.sse41) tables.push_back(&sse41_kernels());
+#endif
 #ifdef DBELL_HAVE_avx2
-  if (host_has_avx2()) tables.push_back(&avx2_kernels());
+  if (x86.avx2) tables.push_back(&avx2_kernels());
+#endif
+#ifdef DBELL_HAVE_avx512
+  if (x86.avx512) tables.push_back(&avx512_kernels());
+#endif
+#ifdef DBELL_HAVE_avxvnni
+  if (x86.avxvnni) tables.push_back(&avxvnni_kernels());
 #endif
 #ifdef DBELL_HAVE_avx512vnni
-  if (host_has_avx512vnni()) tables.push_back(&avx512vnni_kernels());
+  if (x86.avx512vnni) tables.push_back(&avx512vnni_kernels());
+#endif
+#ifdef DBELL_HAVE_neon
+  tables.push_back(&neon_kernels());  // part of every 64-bit ARM processor
+#endif
+#ifdef DBELL_HAVE_neon_dot
+  if (has_neon_dot_product()) tables.push_back(&neon_dot_kernels());
 #endif
   return tables;
 }

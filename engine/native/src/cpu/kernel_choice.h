@@ -11,8 +11,8 @@ namespace dbell {
 /// slowest first; never empty.
 const std::vector<const KernelTable*>& available_kernels();
 
-/// The fastest available table, or the one that the environment variable DBELL_FORCE_ISA names (generic, avx2,
-/// avx512vnni). Read at each call. Throws std::invalid_argument where the variable names an unknown set or one that
+/// The fastest available table, or the one that the environment variable DBELL_FORCE_ISA names (generic, sse41, avx2,
+/// avx512, avxvnni, avx512vnni; on ARM generic, neon, neon-dot). Read at each call. Throws std::invalid_argument where the variable names an unknown set or one that
 /// this machine cannot run.
 const KernelTable& chosen_kernels();
 

@@ -68,11 +68,13 @@ struct KernelTable {
 };
 
 const KernelTable& generic_kernels();
-#ifdef DBELL_HAVE_avx2
+// Defined where the set is compiled in (DBELL_HAVE_<set>); whether this machine can run it: cpu/kernel_choice.h.
+const KernelTable& sse41_kernels();
 const KernelTable& avx2_kernels();
-#endif
-#ifdef DBELL_HAVE_avx512vnni
+const KernelTable& avxvnni_kernels();
+const KernelTable& avx512_kernels();
 const KernelTable& avx512vnni_kernels();
-#endif
+const KernelTable& neon_kernels();
+const KernelTable& neon_dot_kernels();
 
 }  // namespace dbell

@@ -21,11 +21,14 @@ DBELL_DECLARE_LOOPS(avx512)
 namespace dbell::numerics {
 namespace {
 
-/// DBELL_FORCE_ISA takes the names of the runtime's kernels; those of AVX-512 all begin with it.
+/// DBELL_FORCE_ISA takes the names of the runtime's kernels (cpu/kernel_choice.h); each stands for the loops that its
+/// processor can run too, those of AVX-VNNI for those of AVX2.
 Loops choose() {
   const char* forced = std::getenv("DBELL_FORCE_ISA");
   const auto allowed = [&](const char* set) {
-    return forced == nullptr || *forced == '\0' || std::strncmp(forced, set, std::strlen(set)) == 0;
+    if (forced == nullptr || *forced == '\0') return true;
+    const char* name = std::strcmp(forced, "avxvnni") == 0 ? "avx2" : forced;
+    return std::strncmp(name, set, std::strlen(set)) == 0;
   };
   (void)allowed;
 #if defined(DBELL_NUMERICS_HAVE_X86_SETS)

@@ -1,7 +1,10 @@
-// Vector functions and 8-bit tables with AVX2.
-#include "kernels/avx2/bits.h"
+// Vector functions with AVX2, for every set that has it: they gain nothing from wider registers.
 #include "kernels/avx2/kernels.h"
 #include "kernels/exponential.h"
+
+#include <immintrin.h>
+
+#include <cstring>
 
 namespace dbell::avx2 {
 namespace {
@@ -22,32 +25,6 @@ inline __m256 load_scaled(const float* x, const float* column_scale, std::size_t
   return column_scale ? _mm256_mul_ps(_mm256_maskload_ps(column_scale, mask), value) : value;
 }
 
-/// 8 rows × 32 codes to 8 registers: quad q holds columns 4q … 4q + 3 of row i in lane i. A null row is zero.
-inline void transpose_codes(const std::int8_t* const* rows, __m256i* quads) {
-  __m256i row[8], pair[8], four[8];
-#pragma GCC unroll 8
-  for (int i = 0; i < 8; ++i) {
-    row[i] = rows[i] ? _mm256_loadu_si256(reinterpret_cast<const __m256i*>(rows[i])) : _mm256_setzero_si256();
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    pair[2 * i] = _mm256_unpacklo_epi32(row[2 * i], row[2 * i + 1]);
-    pair[2 * i + 1] = _mm256_unpackhi_epi32(row[2 * i], row[2 * i + 1]);
-  }
-#pragma GCC unroll 2
-  for (int i = 0; i < 2; ++i) {
-    four[4 * i] = _mm256_unpacklo_epi64(pair[4 * i], pair[4 * i + 2]);
-    four[4 * i + 1] = _mm256_unpackhi_epi64(pair[4 * i], pair[4 * i + 2]);
-    four[4 * i + 2] = _mm256_unpacklo_epi64(pair[4 * i + 1], pair[4 * i + 3]);
-    four[4 * i + 3] = _mm256_unpackhi_epi64(pair[4 * i + 1], pair[4 * i + 3]);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    quads[i] = _mm256_permute2x128_si256(four[i], four[i + 4], 0x20);
-    quads[i + 4] = _mm256_permute2x128_si256(four[i], four[i + 4], 0x31);
-  }
-}
-
 }  // namespace
 
 float quantize(const float* x, const float* column_scale, std::size_t count, int limit, std::int8_t* quantized) {
@@ -64,7 +41,7 @@ float quantize(const float* x, const float* column_scale, std::size_t count, int
   for (int i = 0; i < 8; ++i) largest_bits = lanes[i] > largest_bits ? lanes[i] : largest_bits;
   if (largest_bits >= 0x7F800000) return -1.0f;
   float absolute_maximum;
-  __builtin_memcpy(&absolute_maximum, &largest_bits, sizeof absolute_maximum);
+  std::memcpy(&absolute_maximum, &largest_bits, sizeof absolute_maximum);
   const float bound = static_cast<float>(limit);
   float scale = absolute_maximum / bound;
   if (scale == 0.0f) scale = 1.0f;
@@ -102,7 +79,6 @@ void exponentials(float* x, std::size_t count, float maximum) {
         _mm256_round_ps(_mm256_mul_ps(clamped, inverse_ln2), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
     const __m256 r = _mm256_sub_ps(_mm256_sub_ps(clamped, _mm256_mul_ps(n, ln2_high)), _mm256_mul_ps(n, ln2_low));
     __m256 sum = _mm256_set1_ps(kExponentialCoefficients[0]);
-#pragma GCC unroll 4
     for (int i = 1; i < 5; ++i)
       sum = _mm256_add_ps(_mm256_mul_ps(sum, r), _mm256_set1_ps(kExponentialCoefficients[i]));
     sum = _mm256_add_ps(_mm256_mul_ps(sum, r), one);
@@ -114,50 +90,6 @@ void exponentials(float* x, std::size_t count, float maximum) {
       _mm256_storeu_ps(x + j, result);
     } else {
       _mm256_maskstore_ps(x + j, mask, result);
-    }
-  }
-}
-
-void table_q8(const Table& table, const TableActivations& activations, std::size_t begin, std::size_t end, float* y,
-              std::size_t y_stride, std::int32_t* integers) {
-  const std::size_t width = table.groups * kColumnsPerTableGroup, rows = (end - begin) * kRowsPerGroup;
-  for (std::size_t eight = 2 * begin; eight < 2 * end; ++eight) {
-    const std::size_t first_row = eight * 8, column = (eight - 2 * begin) * 8;
-    for (std::size_t group = 0; group < table.groups; ++group) {
-      const std::int8_t* pointers[8];
-      alignas(16) std::uint16_t halves[8];
-      for (std::size_t i = 0; i < 8; ++i) {
-        const std::size_t row = first_row + i;
-        const bool is_stored = row < table.rows;
-        pointers[i] = is_stored
-                          ? static_cast<const std::int8_t*>(table.values) + row * width + group * kColumnsPerTableGroup
-                          : nullptr;
-        halves[i] = is_stored ? table.scales[row * table.groups + group] : static_cast<std::uint16_t>(0);
-      }
-      __m256i quads[8];
-      transpose_codes(pointers, quads);
-      const __m256 scale = half_floats(halves);
-      for (std::size_t t = 0; t < activations.tokens; ++t) {
-        const std::int8_t* x = activations.values + t * width + group * kColumnsPerTableGroup;
-        __m256i sum = _mm256_setzero_si256();
-        // |code| ≤ 128 as the unsigned operand, ±x̂ with the code's sign as the signed one: a pair is at most 2·128·127
-        // = 32512 and does not saturate.
-#pragma GCC unroll 8
-        for (std::size_t q = 0; q < 8; ++q) {
-          const __m256i values = _mm256_sign_epi8(broadcast_quad(x + 4 * q), quads[q]);
-          sum = _mm256_add_epi32(sum, widen(_mm256_maddubs_epi16(_mm256_abs_epi8(quads[q]), values)));
-        }
-        if (integers) {
-          alignas(32) std::int32_t lanes[8];
-          _mm256_store_si256(reinterpret_cast<__m256i*>(lanes), sum);
-          for (std::size_t i = 0; i < 8; ++i) integers[(t * rows + column + i) * table.groups + group] = lanes[i];
-        }
-        float* out = y + t * y_stride + column;
-        __m256 accumulator = group == 0 ? _mm256_setzero_ps() : _mm256_loadu_ps(out);
-        accumulator = _mm256_add_ps(accumulator, _mm256_mul_ps(scale, _mm256_cvtepi32_ps(sum)));
-        if (group + 1 == table.groups) accumulator = _mm256_mul_ps(_mm256_set1_ps(activations.scales[t]), accumulator);
-        _mm256_storeu_ps(out, accumulator);
-      }
     }
   }
 }

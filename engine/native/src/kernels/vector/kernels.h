@@ -1,0 +1,28 @@
+#pragma once
+// Functions of one instruction set by name; kernel_table.h says what each computes. DBELL_KERNEL_SET is the set.
+#include "kernels/kernel_table.h"
+
+namespace dbell::DBELL_KERNEL_SET {
+
+void grid(const PackedLinear&, const QuantizedActivations&, std::size_t, std::size_t, float*, std::size_t,
+          std::int32_t*);
+void structured(const PackedLinear&, const QuantizedActivations&, std::size_t, std::size_t, float*, std::size_t,
+                std::int32_t*);
+void expand(const PackedLinear&, std::size_t, std::size_t, const std::uint8_t*, float*);
+void expand_table(const Table&, std::size_t, std::size_t, std::size_t, float*);
+void multiply(const float*, std::size_t, std::size_t, std::size_t, const float*, std::size_t, std::size_t, std::size_t,
+              float*, std::size_t, bool);
+void table_q8(const Table&, const TableActivations&, std::size_t, std::size_t, float*, std::size_t, std::int32_t*);
+void table_packed(const Table&, const TableActivations&, std::size_t, std::size_t, float*, std::size_t, std::int32_t*);
+/// Only in the sets without AVX2 (vector_functions.cpp).
+float quantize(const float*, const float*, std::size_t, int, std::int8_t*);
+void exponentials(float*, std::size_t, float);
+
+/// Codes of three levels in base 3 of one row group and block as bytes, [32 quads, 16 rows, 4 columns], zero behind the
+/// block's last column.
+void unpack_base3(const PackedLinear&, std::size_t group, std::size_t block, std::uint8_t* codes);
+/// One token through one row group whose codes stand in base 3, as `grid`.
+void decode_base3(const PackedLinear&, const QuantizedActivations&, std::size_t group, float* y,
+                  std::int32_t* integers);
+
+}  // namespace dbell::DBELL_KERNEL_SET
