@@ -126,8 +126,7 @@ test.each(['grid', 'ternary'])(
   async (layout) => {
     const packagePath = { grid, ternary }[layout]!;
     const all = [];
-    // SSE4.1 has no fused multiply-add, which attention takes elsewhere; generic has the C library's exponential function besides.
-    for (const kernels of availableKernels().filter((name) => name !== 'generic' && name !== 'sse41')) {
+    for (const kernels of availableKernels().filter((name) => name !== 'generic')) {
       process.env.DBELL_FORCE_ISA = kernels;
       all.push(
         await withModel({ packagePath, activationBits: 8 }, (model) => logitsOf(model, [ids.subarray(0, 1)])),
