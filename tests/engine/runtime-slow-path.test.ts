@@ -26,6 +26,7 @@ async function open(activationBits: 8 | 16): Promise<{ warnings: string[]; kerne
     stopRequested: () => false,
     border: async () => {},
     pauseBorder: async () => {},
+    turn: async () => {},
     progress: () => {},
     text: () => {},
     report: (report) => {
