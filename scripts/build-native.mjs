@@ -33,30 +33,34 @@ export function requireBuildTools() {
 }
 
 /** Runs CMake and ends with its output if it fails. */
-export function cmake(args) {
+function cmake(args) {
   const result = spawnSync('cmake', args, { cwd: root, stdio: 'inherit' });
   if (result.status !== 0) stop(`cmake ${args.join(' ')} failed (see its output above).`);
 }
 
-export function generatorArguments() {
-  return available('ninja') ? ['-G', 'Ninja'] : [];
-}
-
-if (process.argv[1] && path.resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {
-  requireBuildTools();
-  const build = path.join(root, 'build', 'native');
-  const includes = [
-    require('node-api-headers').include_dir,
-    path.dirname(require.resolve('node-addon-api/package.json')),
-  ];
+/** Configures and builds engine/native into build/`name`, all of it or `targets`; returns that folder. */
+export function buildNative(name, options, targets = []) {
+  const build = path.join(root, 'build', name);
+  const generator = available('ninja') ? ['-G', 'Ninja'] : [];
   cmake([
     '-S',
     path.join(root, 'engine', 'native'),
     '-B',
     build,
-    ...generatorArguments(),
+    ...generator,
     '-DCMAKE_BUILD_TYPE=Release',
-    `-DDBELL_NODE_INCLUDE_DIRS=${includes.join(';')}`,
+    ...options,
   ]);
-  cmake(['--build', build, '--config', 'Release', '--parallel', '2']);
+  const target = targets.length === 0 ? [] : ['--target', ...targets];
+  cmake(['--build', build, '--config', 'Release', '--parallel', '2', ...target]);
+  return build;
+}
+
+if (process.argv[1] && path.resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  requireBuildTools();
+  const includes = [
+    require('node-api-headers').include_dir,
+    path.dirname(require.resolve('node-addon-api/package.json')),
+  ];
+  buildNative('native', [`-DDBELL_NODE_INCLUDE_DIRS=${includes.join(';')}`]);
 }

@@ -1,29 +1,10 @@
 // Builds the native tests with address and undefined-behaviour sanitizers and runs them, and the kernels of 64-bit ARM under emulation.
 import { spawnSync } from 'node:child_process';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { available, cmake, generatorArguments, requireBuildTools } from './build-native.mjs';
+import { available, buildNative, requireBuildTools } from './build-native.mjs';
 
-const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
-
-/** Configures and builds a tree of tests; returns its folder. */
-function buildTests(name, options, targets = []) {
-  const build = path.join(root, 'build', name);
-  cmake([
-    '-S',
-    path.join(root, 'engine', 'native'),
-    '-B',
-    build,
-    ...generatorArguments(),
-    '-DCMAKE_BUILD_TYPE=Release',
-    '-DDBELL_BUILD_ADDON=OFF',
-    '-DDBELL_BUILD_TESTS=ON',
-    ...options,
-  ]);
-  const target = targets.length === 0 ? [] : ['--target', ...targets];
-  cmake(['--build', build, '--config', 'Release', '--parallel', '2', ...target]);
-  return build;
-}
+/** Tests in place of the addon. */
+const testOptions = ['-DDBELL_BUILD_ADDON=OFF', '-DDBELL_BUILD_TESTS=ON'];
 
 /** Runs a program to its end; ends this one where it fails. */
 function run(command, args, environment = {}) {
@@ -53,9 +34,10 @@ function testArmKernels() {
     return;
   }
   // Linked statically, so that the emulator needs no libraries of that machine.
-  const build = buildTests(
+  const build = buildNative(
     'native-tests-aarch64',
     [
+      ...testOptions,
       '-DCMAKE_SYSTEM_NAME=Linux',
       '-DCMAKE_SYSTEM_PROCESSOR=aarch64',
       `-DCMAKE_CXX_COMPILER=${armCompiler}`,
@@ -72,5 +54,6 @@ function testArmKernels() {
 }
 
 requireBuildTools();
-run('ctest', ['--test-dir', buildTests('native-tests', ['-DDBELL_SANITIZE=ON']), '--output-on-failure']);
+const tests = buildNative('native-tests', [...testOptions, '-DDBELL_SANITIZE=ON']);
+run('ctest', ['--test-dir', tests, '--output-on-failure']);
 testArmKernels();

@@ -1,3 +1,5 @@
+import { byteLevelStep } from './byte-pair-model.ts';
+
 /** How a byte-level GGUF splits text before merging: what each value of `tokenizer.ggml.pre` means. */
 export interface GgufPreTokenizer {
   normalizer: Record<string, unknown> | null;
@@ -7,12 +9,7 @@ export interface GgufPreTokenizer {
   addBeginOfText: boolean;
 }
 
-const byteLevel = (useRegex: boolean) => ({
-  type: 'ByteLevel',
-  add_prefix_space: false,
-  trim_offsets: true,
-  use_regex: useRegex,
-});
+const byteLevel = (useRegex: boolean) => byteLevelStep(false, useRegex);
 const isolated = (regex: string) => ({
   type: 'Split',
   pattern: { Regex: regex },

@@ -1,5 +1,6 @@
 import { DBellError } from '../contract/errors.ts';
-import { type GgufPreTokenizer, ggufPreTokenizers } from './gguf-tokenizer-pre.ts';
+import { byteLevelStep, bytePairModel } from './byte-pair-model.ts';
+import { ggufPreTokenizers } from './gguf-tokenizer-pre.ts';
 import type { TokenizerDefinition } from './source.ts';
 
 export interface GgufTokenizer extends TokenizerDefinition {
@@ -86,23 +87,10 @@ function byteLevelTokenizer(metadata: Metadata, vocabulary: GgufVocabulary): Rec
     normalizer: pre.normalizer,
     pre_tokenizer: pre.preTokenizer,
     post_processor: beginOfTextTemplate(metadata, vocabulary, pre.addBeginOfText),
-    decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
-    model: bpeModel(vocabulary, merges, pre),
-  };
-}
-
-function bpeModel(vocabulary: GgufVocabulary, merges: string[][], pre: GgufPreTokenizer): object {
-  return {
-    type: 'BPE',
-    dropout: null,
-    unk_token: null,
-    continuing_subword_prefix: null,
-    end_of_word_suffix: null,
-    fuse_unk: false,
-    byte_fallback: false,
-    ignore_merges: pre.ignoreMerges,
-    vocab: Object.fromEntries(vocabulary.vocabulary),
-    merges,
+    decoder: byteLevelStep(true),
+    model: bytePairModel(Object.fromEntries(vocabulary.vocabulary), merges, {
+      ignore_merges: pre.ignoreMerges,
+    }),
   };
 }
 
@@ -143,18 +131,11 @@ function sentencePieceTokenizer(metadata: Metadata, vocabulary: GgufVocabulary):
     pre_tokenizer: null,
     post_processor: beginOfTextTemplate(metadata, vocabulary, true),
     decoder: { type: 'Sequence', decoders },
-    model: {
-      type: 'BPE',
-      dropout: null,
+    model: bytePairModel(Object.fromEntries(vocabulary.vocabulary), mergesFromScores(vocabulary, scores), {
       unk_token: unknownToken,
-      continuing_subword_prefix: null,
-      end_of_word_suffix: null,
       fuse_unk: true,
       byte_fallback: true,
-      ignore_merges: false,
-      vocab: Object.fromEntries(vocabulary.vocabulary),
-      merges: mergesFromScores(vocabulary, scores),
-    },
+    }),
   };
 }
 

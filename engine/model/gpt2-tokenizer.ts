@@ -1,4 +1,5 @@
 import { DBellError } from '../contract/errors.ts';
+import { byteLevelStep, bytePairModel } from './byte-pair-model.ts';
 import { roleTokens } from './tokenizer-definition.ts';
 
 /** Classes whose pair of files means GPT-2's own way of splitting text. */
@@ -38,26 +39,10 @@ export function tokenizerFromVocabularyAndMerges(
     padding: null,
     added_tokens: addedTokens,
     normalizer: null,
-    pre_tokenizer: {
-      type: 'ByteLevel',
-      add_prefix_space: config.add_prefix_space === true,
-      trim_offsets: true,
-      use_regex: true,
-    },
+    pre_tokenizer: byteLevelStep(config.add_prefix_space === true),
     post_processor: null,
-    decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
-    model: {
-      type: 'BPE',
-      dropout: null,
-      unk_token: null,
-      continuing_subword_prefix: null,
-      end_of_word_suffix: null,
-      fuse_unk: false,
-      byte_fallback: false,
-      ignore_merges: false,
-      vocab: vocabulary,
-      merges: parseMerges(mergesText),
-    },
+    decoder: byteLevelStep(true),
+    model: bytePairModel(vocabulary, parseMerges(mergesText)),
   };
 }
 

@@ -1,3 +1,5 @@
+import type { EmbeddingBits } from '../contract/common.ts';
+import type { Block, Norm } from '../model/architecture.ts';
 import type { StoredType } from '../model/source.ts';
 
 /** A metadata value with the type that it gets in the file. */
@@ -32,6 +34,18 @@ export const exportTypes = {
   Q2_0: { number: 42, elements: 64, bytes: 18 },
 } as const satisfies Partial<Record<StoredType, object>>;
 export type GgufExportType = keyof typeof exportTypes;
+
+/** What a table of so many bits is in a GGUF file: those of 8 and 6 bits Q8_0, those of 4 bits Q4_0, where blocks of 32 divide the columns. */
+export function tableExportType(bits: EmbeddingBits, columns: number): GgufExportType {
+  if (bits === 16) return 'F16';
+  if (columns % exportTypes.Q8_0.elements !== 0) return 'F32';
+  return bits === 4 ? 'Q4_0' : 'Q8_0';
+}
+
+/** Norms of a block in the order of the file. */
+export function exportedNorms({ attentionNorm, queryNorm, keyNorm, mlpNorm }: Block): Norm[] {
+  return [attentionNorm, queryNorm, keyNorm, mlpNorm].filter((norm) => norm !== null);
+}
 
 /** How every refusal of a whole package begins. */
 export const cannotBeExported = 'the package cannot be exported to GGUF: ';

@@ -10,10 +10,12 @@ import { packing } from '../native/packing.ts';
 import {
   alignedBytes,
   exportBytes,
+  exportedNorms,
   exportTypes,
   type GgufExportType,
   type GgufTensorPlan,
   ggufHeader,
+  tableExportType,
 } from './export-gguf-file.ts';
 import { type ExportRounding, encodeLinear, type LinearMapping, mapLinear } from './export-gguf-linear.ts';
 import { modelMetadata, ropeFactors } from './export-gguf-metadata.ts';
@@ -135,10 +137,7 @@ async function planTensors(
   if (factors !== null) planned.push(planFloats('rope_freqs.weight', [factors.length], () => factors));
   let largestShift = 0;
   for (const block of blocks) {
-    float(block.attentionNorm.weight);
-    float(block.queryNorm?.weight);
-    float(block.keyNorm?.weight);
-    float(block.mlpNorm.weight);
+    for (const norm of exportedNorms(block)) float(norm.weight);
     for (const linear of linearsOf(block)) {
       checkStopped(options);
       const order = rowOrder(source, architecture, linear.role);
@@ -207,16 +206,14 @@ function planTable(table: PackedTable, source: PackageSource, name: string): Pla
       `${table.name} cannot be exported: it is stored as a grid, which exports have for linears only`,
     );
   const shape = [rows, columns];
-  const isBlocks = table.bits !== 16 && columns % exportTypes.Q8_0.elements === 0;
-  const blockType = table.bits === 4 ? 'Q4_0' : 'Q8_0';
-  const type: GgufExportType = table.bits === 16 ? 'F16' : isBlocks ? blockType : 'F32';
+  const type = tableExportType(table.bits, columns);
   return {
     name,
     shape,
     type,
     bytes: exportBytes(type, shape),
     *pieces() {
-      const scales = isBlocks ? tableScales(table, source) : null;
+      const scales = table.bits !== 16 && type !== 'F32' ? tableScales(table, source) : null;
       for (let begin = 0; begin < rows; begin += rowsPerPiece) {
         const values = source.readRowsFloat32(table.name, begin, Math.min(rowsPerPiece, rows - begin));
         if (scales !== null && (type === 'Q8_0' || type === 'Q4_0'))

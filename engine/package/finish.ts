@@ -3,7 +3,7 @@ import { existsSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import type { EmbeddingBits } from '../contract/common.ts';
 import { DBellError } from '../contract/errors.ts';
-import { AtomicFile, renameDurably, syncFolder, writeFileAtomically } from '../files/atomic.ts';
+import { renameDurably, syncFolder, writeFileAtomically } from '../files/atomic.ts';
 import { fileError } from '../files/errors.ts';
 import { makeFolders } from '../files/folders.ts';
 import { canonicalJson } from '../files/json.ts';
@@ -14,7 +14,7 @@ import type { Recipe } from '../quantize/recipe.ts';
 import type { PackageSummary } from '../quantize/sink.ts';
 import type { TableMetric } from '../quantize/table-metric.ts';
 import { type BlockFile, blockFileName, checkBlockData, openBlockFile } from './block-file.ts';
-import { alignment, type ExpectedEntry, expectedEntries, modelFileName, plannedTensors } from './layout.ts';
+import { type ExpectedEntry, expectedEntries, modelFileName, plannedTensors } from './layout.ts';
 import { copyChunkBytes } from './limits.ts';
 import { modelCard } from './model-card.ts';
 import { openPackage } from './open.ts';
@@ -23,6 +23,7 @@ import { summariseQuality, type TableReport } from './quality.ts';
 import { planSafetensors, type SafetensorsPlan } from './safetensors-header.ts';
 import { formatVersion, type QuantizationConfig, type TensorEntry } from './schema.ts';
 import { encodeHalfRows, encodeTable, noTableErrors, type TableErrors } from './tables.ts';
+import { type WrittenFile, writeListedFile, writeModelFile } from './written-files.ts';
 
 export interface FinishOptions {
   source: ModelSource;
@@ -114,9 +115,7 @@ async function assemble(options: FinishOptions, blocks: BlockFile[], folder: str
   files[modelFileName] = await writeModel(modelPath, plan, entries, options, tableReports);
 
   const addFile = (name: string, content: Uint8Array | string) => {
-    const bytes = typeof content === 'string' ? Buffer.from(content, 'utf8') : content;
-    writeFileAtomically(path.join(folder, name), bytes);
-    files[name] = { bytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') };
+    files[name] = writeListedFile(folder, name, content);
   };
   for (const [name, bytes] of [...source.tokenizerFiles].sort(([a], [b]) => (a < b ? -1 : 1)))
     addFile(name, bytes);
@@ -215,26 +214,14 @@ function checkStored(expected: ExpectedEntry, entry: TensorEntry, block: BlockFi
 }
 
 /** Streams all tensors into the file; at no time more than a piece of one is held. */
-async function writeModel(
+function writeModel(
   filePath: string,
   plan: SafetensorsPlan,
   entries: PlannedEntry[],
   options: FinishOptions,
   tableReports: TableReport[],
-): Promise<{ bytes: number; sha256: string }> {
-  const hash = createHash('sha256');
-  const file = new AtomicFile(filePath);
-  try {
-    const write = (bytes: Uint8Array) => {
-      hash.update(bytes);
-      file.write(bytes);
-    };
-    write(plan.header);
-    const placed = new Map(plan.tensors.map((tensor) => [tensor.name, tensor]));
-    const endOf = (name: string): number => {
-      const tensor = placed.get(name)!;
-      return plan.header.length + tensor.offset + tensor.byteLength;
-    };
+): Promise<WrittenFile> {
+  return writeModelFile(filePath, plan, async ({ write, padTo, checkEnd }) => {
     for (const { expected, entry, block } of entries) {
       const tensors = plannedTensors(expected.name, entry);
       if (block !== null) for (const { name } of tensors) copyTensor(block, name, write);
@@ -244,27 +231,19 @@ async function writeModel(
         const metric = metricFor(expected.name, entry, options);
         for (const piece of piecesFromSource(expected, entry, options.source, metric, errors)) {
           if (piece.part !== part) {
-            padTo(endOf(tensors[part]!.name), file, write);
+            padTo(tensors[part]!.name);
             part = piece.part;
           }
           write(piece.bytes);
           await breathe();
         }
-        padTo(endOf(tensors[part]!.name), file, write);
+        padTo(tensors[part]!.name);
         if (entry.layout === 'table') tableReports.push(reportOf(expected.name, entry.bits, metric, errors));
       }
-      const end = endOf(tensors.at(-1)!.name);
-      if (file.position !== end)
-        throw new DBellError('internal', `${expected.name} ends at byte ${file.position} instead of ${end}`);
+      checkEnd(tensors.at(-1)!.name);
       await breathe();
     }
-    const bytes = file.position;
-    file.commit();
-    return { bytes, sha256: hash.digest('hex') };
-  } catch (error) {
-    file.abort();
-    throw error;
-  }
+  });
 }
 
 function copyTensor(block: BlockFile, name: string, write: (bytes: Uint8Array) => void): void {
@@ -330,13 +309,6 @@ function* piecesFromSource(
     if (bad !== -1) throw new DBellError('unsupported-model', `${name}: value ${bad} is ${values[bad]}`);
     yield { part: 0, bytes: bytesOf(values) };
   }
-}
-
-function padTo(end: number, file: AtomicFile, write: (bytes: Uint8Array) => void): void {
-  const missing = end - file.position;
-  if (missing < 0 || missing >= alignment)
-    throw new DBellError('internal', `${file.path}: ${missing} bytes of padding`);
-  if (missing > 0) write(new Uint8Array(missing));
 }
 
 function makeFolder(folder: string): void {

@@ -236,16 +236,12 @@ export class OpenedPackage implements PackageSource {
       const groupBytes = location.valueBytes / rowGroups;
       return this.#read(location.offset + firstGroup * groupBytes, groups * groupBytes);
     });
-    const entry: LinearEntry = {
-      layout: 'grid',
+    const entry = gridEntry({
       shape: [rows, inFeatures],
       levels,
       planes: planeCount,
-      ...(codeLayout === 'base-3' ? { codes: codeLayout } : {}),
-      offsets: false,
-      column_scale: false,
-      bias: false,
-    };
+      codes: codeLayout === 'base-3' ? codeLayout : undefined,
+    });
     const values = dequantize(unpackLinear(name, entry, bytes));
     const skipped = (begin - firstGroup * rowsPerGroup) * inFeatures;
     return values.slice(skipped, skipped + count * inFeatures);
@@ -346,20 +342,25 @@ function packedLinear(name: string, entry: LinearEntry, locations: TensorLocatio
   };
 }
 
-function gridTable(
-  name: string,
-  entry: Extract<TensorEntry, { layout: 'grid-table' }>,
-  locations: TensorLocation[],
-): PackedTable {
-  const { shape, levels, planes, codes } = entry;
-  const plain = { offsets: false, column_scale: false, bias: false };
-  const linear = packedLinear(
-    name,
-    { layout: 'grid', shape, levels, planes, ...(codes ? { codes } : {}), ...plain },
-    locations,
-  );
+type GridTableEntry = Extract<TensorEntry, { layout: 'grid-table' }>;
+
+/** How the codes of a grid lie. */
+type GridStorage = Pick<Extract<LinearEntry, { layout: 'grid' }>, 'shape' | 'levels' | 'planes' | 'codes'>;
+
+/** The entry of a grid linear with codes and scales alone, which is how a grid table is stored. */
+function gridEntry({ shape, levels, planes, codes }: GridStorage): LinearEntry {
+  return {
+    layout: 'grid',
+    ...{ shape, levels, planes },
+    ...(codes ? { codes } : {}),
+    ...{ offsets: false, column_scale: false, bias: false },
+  };
+}
+
+function gridTable(name: string, entry: GridTableEntry, locations: TensorLocation[]): PackedTable {
+  const linear = packedLinear(name, gridEntry(entry), locations);
   if (linear.layout !== 'grid') throw new DBellError('internal', `${name} is no grid`);
-  const [rows, columns] = shape;
+  const [rows, columns] = entry.shape;
   return { bits: 'grid', name, rows, columns, linear, storedBytes: linear.storedBytes };
 }
 

@@ -9,10 +9,12 @@ import {
   alignedBytes,
   cannotBeExported,
   exportBytes,
+  exportedNorms,
   exportTypes,
   type GgufExportType,
   type GgufTensorPlan,
   ggufHeader,
+  tableExportType,
 } from './export-gguf-file.ts';
 import { modelMetadata, ropeFactors } from './export-gguf-metadata.ts';
 import { tokenizerMetadata } from './export-gguf-tokenizer.ts';
@@ -74,7 +76,8 @@ function layoutProblem({ architecture }: ModelSource, recipe: Recipe): string | 
 
 /** In the order of the file; types as `mapLinear` finds them for grids with offsets. */
 function tensorsOf({ architecture }: ModelSource, embeddingBits: EmbeddingBits): GgufTensorPlan[] {
-  const { blocks, embedding, finalNorm, head, hiddenSize, position, vocabularySize } = architecture;
+  const { blocks, embedding, finalNorm, head, headDimension, hiddenSize, position, vocabularySize } =
+    architecture;
   const tensors: GgufTensorPlan[] = [];
   const add = (name: string, type: GgufExportType, shape: number[]) =>
     tensors.push({ name, type, shape, bytes: exportBytes(type, shape) });
@@ -83,9 +86,7 @@ function tensorsOf({ architecture }: ModelSource, embeddingBits: EmbeddingBits):
   };
   const table = (name: string) => {
     const columns = embedding.embeddingSize;
-    const isBlocks = columns % exportTypes.Q8_0.elements === 0;
-    const blockType = embeddingBits === 4 ? 'Q4_0' : 'Q8_0';
-    add(name, embeddingBits === 16 ? 'F16' : isBlocks ? blockType : 'F32', [vocabularySize, columns]);
+    add(name, tableExportType(embeddingBits, columns), [vocabularySize, columns]);
   };
   table('token_embd.weight');
   float(finalNorm?.weight, hiddenSize);
@@ -93,10 +94,8 @@ function tensorsOf({ architecture }: ModelSource, embeddingBits: EmbeddingBits):
   const factors = ropeFactors(position);
   if (factors !== null) add('rope_freqs.weight', 'F32', [factors.length]);
   for (const block of blocks) {
-    float(block.attentionNorm.weight, hiddenSize);
-    float(block.queryNorm?.weight, architecture.headDimension);
-    float(block.keyNorm?.weight, architecture.headDimension);
-    float(block.mlpNorm.weight, hiddenSize);
+    for (const norm of exportedNorms(block))
+      float(norm.weight, norm === block.queryNorm || norm === block.keyNorm ? headDimension : hiddenSize);
     for (const { name, outFeatures, inFeatures, bias } of linearsOf(block)) {
       add(ggufName(`${name}.weight`) ?? name, 'Q4_1', [outFeatures, inFeatures]);
       if (bias !== null) float(`${name}.bias`, outFeatures);

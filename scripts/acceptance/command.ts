@@ -18,16 +18,18 @@ export async function dbell(
   return JSON.parse(stdout) as Record<string, unknown>;
 }
 
+/** `timeoutMs`: the command is ended after so long. */
 export function runDbell(
   args: string[],
-  options: { home: string; env?: NodeJS.ProcessEnv },
-): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  options: { home: string; env?: NodeJS.ProcessEnv; timeoutMs?: number },
+): Promise<{ code: number | null; signal: NodeJS.Signals | null; stdout: string; stderr: string }> {
   return new Promise((resolve, reject) => {
     const child = endsWithUs(
       spawn(process.execPath, [path.join(root, 'engine', 'cli', 'dbell.js'), ...args], {
         cwd: root,
         env: { ...process.env, DBELL_HOME: options.home, ...options.env },
         stdio: ['ignore', 'pipe', 'pipe'],
+        ...(options.timeoutMs === undefined ? {} : { timeout: options.timeoutMs }),
       }),
     );
     let stdout = '';
@@ -39,7 +41,7 @@ export function runDbell(
       stderr += text;
     });
     child.on('error', reject);
-    child.on('close', (code) => resolve({ code, stdout, stderr }));
+    child.on('close', (code, signal) => resolve({ code, signal, stdout, stderr }));
   });
 }
 

@@ -1,5 +1,4 @@
 /** `npm run bench:peers`: our packages beside llama.cpp and onnxruntime on this machine; `--help` says what it does. */
-import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -8,7 +7,8 @@ import { formatDuration } from '../../engine/cli/format.ts';
 import { table } from '../../engine/cli/table.ts';
 import type { BenchmarkResult } from '../../engine/contract/measurement.ts';
 import { findLlamaCpp, llamaCppVariable } from '../../engine/measure/peers/llama-cpp-library.ts';
-import { root } from '../acceptance/harness.ts';
+import { runDbell } from '../acceptance/command.ts';
+import { commit, root } from '../acceptance/harness.ts';
 import { llamaCppFolder } from '../acceptance/llama-cpp.ts';
 import { llamaCppWithAvx2 } from './avx2-library.ts';
 import { cases, type PeerCase, quickCases } from './cases.ts';
@@ -59,6 +59,7 @@ if (values.help) {
 }
 
 const scratch = path.join(root, 'build', 'bench-peers');
+const home = path.join(scratch, 'home');
 const statePath = path.join(scratch, values.quick ? 'quick.json' : 'runs.json');
 /** The slowest case takes about two minutes on quiet cores. */
 const runLimitMs = 15 * 60_000;
@@ -75,10 +76,12 @@ const repetitions = Number(values.repetitions ?? (values.quick ? 1 : 5));
 const generateTokens = values.quick ? 4 : 32;
 
 mkdirSync(scratch, { recursive: true });
-const commit = commitOf();
+const measuredCommit = commit();
 const kept: { commit: string; runs: CaseRun[] } =
-  values.resume && existsSync(statePath) ? JSON.parse(readFileSync(statePath, 'utf8')) : { commit, runs: [] };
-if (kept.commit !== commit) Object.assign(kept, { commit, runs: [] });
+  values.resume && existsSync(statePath)
+    ? JSON.parse(readFileSync(statePath, 'utf8'))
+    : { commit: measuredCommit, runs: [] };
+if (kept.commit !== measuredCommit) Object.assign(kept, { commit: measuredCommit, runs: [] });
 
 if (findLlamaCpp() === null && !values.quick) {
   process.stderr.write('node-llama-cpp is not installed here; installing it for this comparison\n');
@@ -125,26 +128,26 @@ if (values.write) {
   const target = path.join(values.quick ? scratch : path.join(root, 'docs'), 'performance.md');
   writeFileSync(
     target,
-    performanceDocument(runs, { commit, measuredAt, repetitions, generateTokens, kernels }),
+    performanceDocument(runs, { commit: measuredCommit, measuredAt, repetitions, generateTokens, kernels }),
   );
   process.stderr.write(`wrote ${path.relative(root, target)}\n`);
 }
 if (values.json)
   process.stdout.write(
-    `${JSON.stringify(summarise(runs, { ...machineFacts(runs), commit, threads: threadCounts, quick: values.quick }))}\n`,
+    `${JSON.stringify(summarise(runs, { ...machineFacts(runs), commit: measuredCommit, threads: threadCounts, quick: values.quick }))}\n`,
   );
 process.exitCode = runs.every(({ problem }) => problem === null) ? 0 : 1;
 
 /** One case: `dbell benchmark` in processes of its own. */
 async function measure(item: PeerCase, threads: number): Promise<CaseRun> {
   const startedAt = performance.now();
-  const environment: NodeJS.ProcessEnv = { ...process.env, DBELL_HOME: path.join(scratch, 'home') };
+  const environment: NodeJS.ProcessEnv = {};
   if (item.instructionSet !== undefined) {
     environment.DBELL_FORCE_ISA = item.instructionSet;
     const folder = llamaCppWithAvx2(scratch);
     if (folder !== null) environment[llamaCppVariable] = folder;
   }
-  const result = await dbell(
+  const result = await benchmark(
     [
       ...['benchmark', '--shape', item.shape, '--shape-bits', item.bits, '--peers', item.peers.join(',')],
       ...['--threads', String(threads), '--prompt-tokens', String(item.promptTokens), '--depths', '0'],
@@ -160,57 +163,25 @@ async function measure(item: PeerCase, threads: number): Promise<CaseRun> {
 }
 
 /** The result, or why there is none. */
-function dbell(args: string[], environment: NodeJS.ProcessEnv): Promise<BenchmarkResult | string> {
-  return new Promise((resolve) => {
-    const child = spawn(process.execPath, [path.join(root, 'engine', 'cli', 'dbell.js'), ...args], {
-      env: environment,
-      stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: runLimitMs,
-    });
-    let output = '';
-    let problem = '';
-    child.stdout.on('data', (data: Buffer) => {
-      output += data.toString();
-    });
-    child.stderr.on('data', (data: Buffer) => {
-      problem = data.toString().trim() || problem;
-    });
-    child.on('close', (code, signal) => {
-      // A peer that is missing makes the exit code 1 and is in the result.
-      try {
-        const parsed = JSON.parse(output.trim().split('\n').at(-1) ?? '') as BenchmarkResult & {
-          error?: unknown;
-        };
-        resolve(parsed.error === undefined ? parsed : JSON.stringify(parsed.error));
-      } catch {
-        resolve(`ended with ${signal ?? code}: ${problem.split('\n').at(-1)}`);
-      }
-    });
+async function benchmark(args: string[], environment: NodeJS.ProcessEnv): Promise<BenchmarkResult | string> {
+  const { code, signal, stdout, stderr } = await runDbell(args, {
+    home,
+    env: environment,
+    timeoutMs: runLimitMs,
   });
+  // A peer that is missing makes the exit code 1 and is in the result.
+  try {
+    const parsed = JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as BenchmarkResult & {
+      error?: unknown;
+    };
+    return parsed.error === undefined ? parsed : JSON.stringify(parsed.error);
+  } catch {
+    return `ended with ${signal ?? code}: ${stderr.trim().split('\n').at(-1)}`;
+  }
 }
 
 /** What `dbell benchmark --kernels` prints, as a block of text; null where it fails. */
 async function kernelTable(): Promise<string | null> {
-  try {
-    const output = execFileSync(
-      process.execPath,
-      [path.join(root, 'engine', 'cli', 'dbell.js'), 'benchmark', '--kernels'],
-      {
-        encoding: 'utf8',
-        env: { ...process.env, DBELL_HOME: path.join(scratch, 'home') },
-        stdio: ['ignore', 'pipe', 'ignore'],
-      },
-    );
-    return ['```', output.trimEnd(), '```'].join('\n');
-  } catch {
-    return null;
-  }
-}
-
-function commitOf(): string {
-  try {
-    return execFileSync('git', ['rev-parse', '--short=12', 'HEAD'], { cwd: root, encoding: 'utf8' }).trim();
-  } catch {
-    return 'unknown';
-  }
+  const { code, stdout } = await runDbell(['benchmark', '--kernels'], { home });
+  return code === 0 ? ['```', stdout.trimEnd(), '```'].join('\n') : null;
 }

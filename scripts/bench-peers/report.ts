@@ -1,6 +1,11 @@
 import { formatBytes, formatDuration, formatSpeed } from '../../engine/cli/format.ts';
 import { sumOfBytes } from '../../engine/contract/itemised-bytes.ts';
-import type { BenchmarkPeer, BenchmarkResult, SpeedRatio } from '../../engine/contract/measurement.ts';
+import type {
+  BenchmarkPeer,
+  BenchmarkResult,
+  BenchmarkSubject,
+  SpeedRatio,
+} from '../../engine/contract/measurement.ts';
 import { machineConditions } from '../../engine/measure/conditions.ts';
 import type { CaseRun } from './results.ts';
 
@@ -57,14 +62,18 @@ function peerRow(peer: BenchmarkPeer, item: CaseRun['case'] | null, length: stri
   ];
 }
 
+/** What was measured of a case: ours, and the peers that ran. */
+function subjectsOf(result: BenchmarkResult | null): BenchmarkSubject[] {
+  if (result === null) return [];
+  const peers = (result.peers ?? []).map(({ subject }) => subject);
+  return [result, ...peers.filter((subject) => subject !== null)];
+}
+
 /** What a token reads, what the memory allows, and what was reached. */
 export function rooflineRows(runs: readonly CaseRun[]): Rows {
   const rows: Rows = [['case', 'threads', 'subject', 'read per token', 'memory', 'reached', 'aim']];
   for (const { case: item, threads, result } of runs)
-    for (const subject of result === null
-      ? []
-      : [result, ...(result.peers ?? []).map((peer) => peer.subject)]) {
-      if (subject === null) continue;
+    for (const subject of subjectsOf(result)) {
       const read = subject.bytesReadPerToken['0'];
       const isOurs = subject === result;
       rows.push([
@@ -86,10 +95,7 @@ export function memoryRows(runs: readonly CaseRun[]): Rows {
     ['case', 'threads', 'subject', 'file', 'peak memory', 'before loading', 'cache', 'load', 'the rest'],
   ];
   for (const { case: item, threads, result } of runs)
-    for (const subject of result === null
-      ? []
-      : [result, ...(result.peers ?? []).map((peer) => peer.subject)]) {
-      if (subject === null) continue;
+    for (const subject of subjectsOf(result)) {
       const { processBeforeLoad = 0, kvCache = 0 } = subject.memoryBytes;
       const isOurs = subject === result;
       rows.push([

@@ -1,7 +1,6 @@
 import type { SeededRandom } from '../../model/seeded-random.ts';
 import { packing } from '../../native/packing.ts';
 import {
-  bytesPerLine,
   codeLayoutOf,
   type PlannedTensor,
   planeCountOf,
@@ -15,6 +14,9 @@ import { bytesOf } from '../pack-linear.ts';
 const pooledRowGroups = 16;
 /** Bytes that are random; longer stretches are these again. A prime, so that nothing lines up. */
 const pooledBytes = 131_071;
+
+/** Of everything random: the same shape has the same weights every time. */
+export const syntheticSeed = 20_261_127;
 
 /** fp16 bits of a value. */
 export function halfOf(value: number): number {
@@ -47,6 +49,11 @@ export function* randomGridCodes(
       ? packing.packBase3(codes, count, columns)
       : packing.packPlanes(codes, count, columns, planeCountOf(levels));
   };
+  yield* repeatedRowGroups(rows, pack);
+}
+
+/** `rows` rows that `pack` makes: a few whole row groups over and over, the last one with the rows that are left. */
+function* repeatedRowGroups(rows: number, pack: (count: number) => Uint8Array): Generator<Uint8Array> {
   const whole = Math.floor(rows / rowsPerGroup);
   const count = Math.min(whole, pooledRowGroups);
   if (count > 0) {
@@ -95,11 +102,7 @@ export function* randomTableLines(
     const codes = Uint8Array.from({ length: count * columns }, () => random.nextUint32() % 2 ** bits);
     return packing.packTable(codes, new Uint16Array(count * groups), count, columns, bits).lines;
   };
-  const whole = Math.floor(rows / rowsPerGroup);
-  const count = Math.min(whole, pooledRowGroups);
-  const groupBytes = groups * bits * bytesPerLine;
-  if (count > 0) yield* repeated(pack(count * rowsPerGroup), groupBytes * whole);
-  if (rows % rowsPerGroup !== 0) yield pack(rows % rowsPerGroup);
+  yield* repeatedRowGroups(rows, pack);
 }
 
 /** Standard deviation of codes that are uniform among so many levels, in steps. */

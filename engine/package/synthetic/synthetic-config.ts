@@ -1,5 +1,6 @@
 import { DBellError } from '../../contract/errors.ts';
 import type { Architecture } from '../../model/architecture.ts';
+import { byteLevelStep, bytePairModel } from '../../model/byte-pair-model.ts';
 import { ConfigReader } from '../../model/config-reader.ts';
 import type { Family } from '../../model/families/family.ts';
 import { describeModel } from '../../model/families/index.ts';
@@ -59,7 +60,7 @@ export function byteLevelTokenizer(): Record<string, unknown> {
   const vocabulary: Record<string, number> = {};
   for (const [byte, character] of byteToCharacter.entries()) vocabulary[character] = byte;
   vocabulary.th = 256;
-  const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true };
+  const byteLevel = byteLevelStep(false);
   return {
     version: '1.0',
     truncation: null,
@@ -69,17 +70,6 @@ export function byteLevelTokenizer(): Record<string, unknown> {
     pre_tokenizer: byteLevel,
     post_processor: null,
     decoder: byteLevel,
-    model: {
-      type: 'BPE',
-      dropout: null,
-      unk_token: null,
-      continuing_subword_prefix: null,
-      end_of_word_suffix: null,
-      fuse_unk: false,
-      byte_fallback: false,
-      ignore_merges: false,
-      vocab: vocabulary,
-      merges: ['t h'],
-    },
+    model: bytePairModel(vocabulary, ['t h']),
   };
 }

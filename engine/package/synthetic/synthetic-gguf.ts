@@ -14,7 +14,7 @@ import {
 import { modelMetadata } from '../export-gguf-metadata.ts';
 import { tokenizerMetadata } from '../export-gguf-tokenizer.ts';
 import { bytesOf } from '../pack-linear.ts';
-import { halfOf, repeated } from './random-values.ts';
+import { halfOf, repeated, syntheticSeed } from './random-values.ts';
 import { byteLevelTokenizer, describeShape } from './synthetic-config.ts';
 
 /** Types of random GGUF files: where a block's fp16 scale stands, and the root mean square of its codes in scales. */
@@ -30,7 +30,6 @@ export const syntheticGgufTypes = Object.keys(blockTypes) as SyntheticGgufType[]
 
 /** Blocks that are made at random; more of them are these again. */
 const pooledBlocks = 1021;
-const seed = 20_261_127;
 
 /** Columns of a matrix that a type's blocks divide. */
 export function blockElements(type: SyntheticGgufType): number {
@@ -91,7 +90,7 @@ export async function writeSyntheticGguf(
       );
     return { name: translated, shape: sizes, type, bytes: exportBytes(type, sizes) };
   });
-  const random = new SeededRandom(seed);
+  const random = new SeededRandom(syntheticSeed);
   const output = new AtomicFile(file);
   try {
     output.write(ggufHeader(metadata, tensors));

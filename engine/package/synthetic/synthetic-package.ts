@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import path from 'node:path';
 import { DBellError } from '../../contract/errors.ts';
 import type { SyntheticStorage } from '../../contract/measurement.ts';
-import { AtomicFile, writeFileAtomically } from '../../files/atomic.ts';
+import { writeFileAtomically } from '../../files/atomic.ts';
 import { makeFolders } from '../../files/folders.ts';
 import { canonicalJson } from '../../files/json.ts';
 import type { ModelShape } from '../../model/model-shapes.ts';
@@ -24,6 +24,7 @@ import { bytesOf } from '../pack-linear.ts';
 import { summariseQuality } from '../quality.ts';
 import { planSafetensors } from '../safetensors-header.ts';
 import { formatVersion, type QuantizationConfig, type TensorEntry } from '../schema.ts';
+import { writeListedFile, writeModelFile } from '../written-files.ts';
 import {
   codeDeviation,
   halfOf,
@@ -33,6 +34,7 @@ import {
   randomTableLines,
   randomTableScales,
   repeated,
+  syntheticSeed,
 } from './random-values.ts';
 import { byteLevelTokenizer, describeShape, shapeConfig, shapeParameters } from './synthetic-config.ts';
 
@@ -50,7 +52,6 @@ const recipe: Recipe = {
 };
 
 const note = 'random weights: no model, no quality';
-const seed = 20_261_127;
 
 /**
  * Writes a package of a shape whose codes and scales are random, as fast as the disk takes it: for measuring speed and memory, which do not depend on what weights
@@ -73,41 +74,21 @@ export async function writeSyntheticPackage(
     entries.flatMap(({ expected, entry }) => plannedTensors(expected.name, entry)),
     { format: 'pt' },
   );
-  const hash = createHash('sha256');
-  const file = new AtomicFile(path.join(folder, modelFileName));
-  const random = new SeededRandom(seed);
-  const files: QuantizationConfig['files'] = {};
-  try {
-    const write = (bytes: Uint8Array) => {
-      hash.update(bytes);
-      file.write(bytes);
-    };
-    write(plan.header);
-    const placed = new Map(plan.tensors.map((tensor) => [tensor.name, tensor]));
+  const random = new SeededRandom(syntheticSeed);
+  const model = await writeModelFile(path.join(folder, modelFileName), plan, async ({ write, padTo }) => {
     for (const { expected, entry } of entries)
       for (const planned of plannedTensors(expected.name, entry)) {
         for (const piece of piecesOf(random, entry, planned)) write(piece);
-        const tensor = placed.get(planned.name);
-        if (tensor === undefined) throw new DBellError('internal', `${planned.name} has no place`);
-        const end = plan.header.length + tensor.offset + tensor.byteLength;
-        write(new Uint8Array(end - file.position));
+        padTo(planned.name);
         await border();
       }
-    const bytes = file.position;
-    file.commit();
-    files[modelFileName] = { bytes, sha256: hash.digest('hex') };
-  } catch (error) {
-    file.abort();
-    throw error;
-  }
+  });
+  const files: QuantizationConfig['files'] = { [modelFileName]: model };
   for (const [name, content] of [
-    ['tokenizer.json', JSON.stringify(byteLevelTokenizer())],
-    ['tokenizer_config.json', JSON.stringify({ tokenizer_class: 'PreTrainedTokenizerFast' })],
-  ] as const) {
-    const bytes = Buffer.from(content, 'utf8');
-    writeFileAtomically(path.join(folder, name), bytes);
-    files[name] = { bytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') };
-  }
+    ['tokenizer.json', byteLevelTokenizer()],
+    ['tokenizer_config.json', { tokenizer_class: 'PreTrainedTokenizerFast' }],
+  ] as const)
+    files[name] = writeListedFile(folder, name, JSON.stringify(content));
   const quantization: QuantizationConfig = {
     quant_method: 'dbell',
     format_version: formatVersion,
@@ -122,7 +103,7 @@ export async function writeSyntheticPackage(
   };
   const configJson = canonicalJson({ ...config, quantization_config: quantization });
   writeFileAtomically(path.join(folder, 'config.json'), configJson);
-  const modelBytes = files[modelFileName]?.bytes ?? 0;
+  const modelBytes = model.bytes;
   const report = { relativeError: 1, weightRelativeError: 1, notes: [note] };
   const quality = summariseQuality({
     configSha256: createHash('sha256').update(configJson).digest('hex'),

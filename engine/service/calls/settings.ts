@@ -27,11 +27,12 @@ export function settingsHandlers({
 
 /** A folder that is kept must not depend on where the program is started the next time. Throws DBellError `invalid-input`. */
 function checkAbsolute({ packagesFolder, modelsFolder, allowedFolders = [] }: Partial<Settings>): void {
-  const folders = { packagesFolder, modelsFolder, ...Object.fromEntries(allowedFolders.entries()) };
-  for (const [name, folder] of Object.entries(folders))
+  const folders: [string, string | null | undefined][] = [
+    ['packagesFolder', packagesFolder],
+    ['modelsFolder', modelsFolder],
+    ...allowedFolders.map((folder): [string, string] => ['allowedFolders', folder]),
+  ];
+  for (const [name, folder] of folders)
     if (typeof folder === 'string' && !path.isAbsolute(folder))
-      throw new DBellError(
-        'invalid-input',
-        `${/^\d/.test(name) ? 'allowedFolders' : name}: "${folder}" is not a whole path; begin it with / or ~`,
-      );
+      throw new DBellError('invalid-input', `${name}: "${folder}" is not a whole path; begin it with / or ~`);
 }

@@ -14,7 +14,7 @@ import type {
 import { speedRatios } from '../../measure/peers/speed-ratios.ts';
 import type { TurnOutcome, TurnTask } from '../turns.ts';
 import type { PreparedPeer, SubjectIdentity, TaskResult } from '../work-protocol.ts';
-import { besideBandwidth } from './bandwidth.ts';
+import { besideBandwidth, measuredBandwidth } from './bandwidth.ts';
 import type { JobContext } from './job.ts';
 
 export type BenchmarkedSubject = { model: string } | { synthetic: SyntheticModel };
@@ -26,12 +26,12 @@ type Measured = Omit<BenchmarkResult, 'runId' | 'baseline'>;
  * afterwards. The figures of a shape carry its name in place of a path.
  */
 export async function benchmarkInTurns(
-  { runTask, runInTurns, message }: JobContext,
+  job: JobContext,
   subject: BenchmarkedSubject,
   peers: readonly PeerRequest[],
   settings: Omit<BenchmarkSettings, 'model'>,
-  measureBandwidth: () => Promise<MemoryBandwidth | null>,
 ): Promise<{ measured: Measured; identity: SubjectIdentity }> {
+  const { runTask, runInTurns, message } = job;
   if (settings.device !== 'cpu' && peers.length > 0)
     throw new DBellError(
       'invalid-input',
@@ -44,7 +44,7 @@ export async function benchmarkInTurns(
     for (const peer of prepared.peers)
       if ('problem' in peer)
         message('warning', `${peer.request.engine} is not measured: ${peer.problem.message}`);
-    const bandwidth = await measureBandwidth();
+    const bandwidth = await measuredBandwidth(job, settings.threads);
     const runnable = prepared.peers.filter((peer): peer is PreparedPeer => !('problem' in peer));
     const { threads, promptTokens, decodeDepths, generateTokens, repetitions } = settings;
     const peerSettings = { threads, promptTokens, decodeDepths, generateTokens, repetitions };

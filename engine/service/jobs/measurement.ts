@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import type { z } from 'zod';
 import { toErrorPayload } from '../../contract/error-payload.ts';
 import { DBellError } from '../../contract/errors.ts';
 import {
@@ -148,9 +147,7 @@ export function benchmarkJob(runs: RunStore, input: BenchmarkInput): JobDefiniti
         runId,
       );
     }
-    const { measured, identity } = await benchmarkInTurns(job, subject, peers, settings, () =>
-      measuredBandwidth(job, settings.threads),
-    );
+    const { measured, identity } = await benchmarkInTurns(job, subject, peers, settings);
     return { result: { ...measured, baseline: null, runId }, identity, stopped: false };
   }
 }
@@ -186,18 +183,17 @@ function baselineSettings(settings: BenchmarkSettings, model: string): Benchmark
  */
 export async function benchmarkSubjects(
   job: JobContext,
-  settings: z.input<typeof benchmarkSettingsSchema>,
+  settings: BenchmarkSettings,
   baseline: { model: string; isOptional: boolean } | undefined,
   runId: string | null,
 ): Promise<{ result: BenchmarkResult; identity: SubjectIdentity; stopped: boolean }> {
   const { runTask, message } = job;
-  const complete = benchmarkSettingsSchema.parse(settings);
-  const bandwidth = await measuredBandwidth(job, complete.threads);
-  const { identity, ...subject } = await runTask('benchmark', complete);
+  const bandwidth = await measuredBandwidth(job, settings.threads);
+  const { identity, ...subject } = await runTask('benchmark', settings);
   const result = { ...besideBandwidth(subject, bandwidth), baseline: null, runId };
   if (baseline === undefined) return { result, identity, stopped: false };
   try {
-    const { identity: _, ...other } = await runTask('benchmark', baselineSettings(complete, baseline.model));
+    const { identity: _, ...other } = await runTask('benchmark', baselineSettings(settings, baseline.model));
     return {
       result: { ...result, baseline: besideBandwidth(other, bandwidth) },
       identity,

@@ -4,6 +4,7 @@ import { type ActivationBits, activationBitsSchema } from '../../contract/common
 import { toErrorPayload } from '../../contract/error-payload.ts';
 import { DBellError } from '../../contract/errors.ts';
 import type { JobSubject, JobTask } from '../../contract/jobs.ts';
+import { benchmarkSettingsSchema } from '../../contract/measurement.ts';
 import {
   type QuantizeInput,
   type QuantizeResult,
@@ -209,7 +210,7 @@ async function followUp(
   if (wanted?.benchmark) {
     const { result: measured, stopped } = await benchmarkSubjects(
       job,
-      { model: folder, threads },
+      benchmarkSettingsSchema.parse({ model: folder, threads }),
       wanted.benchmarkOriginal ? { model, isOptional: true } : undefined,
       runId,
     );

@@ -341,6 +341,25 @@ export class JobQueue {
           break;
       }
     };
+    /** The end of what the job does now, which can be paused and stopped meanwhile. */
+    const work = async <T>(
+      task: NonNullable<Entry['task']>,
+      isTimed: boolean,
+      run: () => Promise<T>,
+    ): Promise<T> => {
+      entry.task = task;
+      // Paused between two tasks: the new one starts paused.
+      if (this.#isHeld(entry)) task.pause();
+      if (isTimed) this.#setTiming(true);
+      try {
+        return await run();
+      } finally {
+        // How far it came is told before what follows from its end.
+        progress.flush();
+        if (isTimed) this.#setTiming(false);
+        entry.task = null;
+      }
+    };
     const runTask = async <K extends TaskKind>(
       task: K,
       input: TaskInput<K>,
@@ -361,33 +380,13 @@ export class JobQueue {
         (report) => onReport(report, onAccepted),
         key === null ? undefined : { process, keep: (used) => this.#kept.keep(key, used) },
       );
-      entry.task = running;
-      // Paused between two tasks: the new one starts paused.
-      if (this.#isHeld(entry)) running.pause();
-      if (task === 'benchmark') this.#setTiming(true);
-      try {
-        return await running.done;
-      } finally {
-        // How far it came is told before what follows from its end.
-        progress.flush();
-        if (task === 'benchmark') this.#setTiming(false);
-        entry.task = null;
-      }
+      return work(running, task === 'benchmark', () => running.done);
     };
     const runInTurns: JobContext['runInTurns'] = async (tasks) => {
       await this.#kept.end();
       if (entry.stopRequested) throw new DBellError('stopped', 'stopped');
       const group = new TurnGroup(this.#host, (report) => onReport(report));
-      entry.task = group;
-      if (this.#isHeld(entry)) group.pause();
-      this.#setTiming(true);
-      try {
-        return await group.run(tasks);
-      } finally {
-        progress.flush();
-        this.#setTiming(false);
-        entry.task = null;
-      }
+      return work(group, true, () => group.run(tasks));
     };
     return {
       jobId: job.jobId,

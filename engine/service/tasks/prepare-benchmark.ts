@@ -1,9 +1,9 @@
 import path from 'node:path';
 import { toErrorPayload } from '../../contract/error-payload.ts';
 import { DBellError } from '../../contract/errors.ts';
-import type { PeerRequest, SyntheticModel } from '../../contract/measurement.ts';
+import type { PeerRequest } from '../../contract/measurement.ts';
 import { requireLlamaCpp } from '../../measure/peers/llama-cpp-library.ts';
-import { type OnnxruntimeType, onnxruntimeTypes } from '../../measure/peers/onnxruntime-graph.ts';
+import { onnxruntimeTypes } from '../../measure/peers/onnxruntime-graph.ts';
 import type { Architecture } from '../../model/architecture.ts';
 import { type ModelShape, modelShapes } from '../../model/model-shapes.ts';
 import { exportGguf } from '../../package/export-gguf.ts';
@@ -36,8 +36,9 @@ export const prepareBenchmarkTask: TaskFunction<'prepareBenchmark'> = async (
     const shape = findShape(subject.synthetic.shape);
     const model = path.join(folder, 'package');
     tell(control, 'write random weights', shape.name);
-    await writeSyntheticPackage(model, shape, storageOf(subject.synthetic), () => control.border());
-    const type = typeOfLevels(subject.synthetic.levels);
+    const { levels, tables } = subject.synthetic;
+    await writeSyntheticPackage(model, shape, { levels, tables }, () => control.border());
+    const type = typeOfLevels(levels);
     return {
       model,
       peers: await all(peers, (peer) => prepareRandom(folder, peer, shape, type, '', control)),
@@ -65,10 +66,6 @@ export function findShape(name: string): ModelShape {
     'invalid-input',
     `there is no shape ${name}; there are ${Object.keys(modelShapes).join(', ')}`,
   );
-}
-
-function storageOf({ levels, tables }: SyntheticModel): Pick<SyntheticModel, 'levels' | 'tables'> {
-  return { levels, tables };
 }
 
 /** What can be prepared; why not where it cannot, so that the others are measured all the same. */
@@ -146,7 +143,7 @@ async function prepareRandom(
   if (engine === 'onnxruntime')
     return {
       engine,
-      type: (type ?? 'int4') satisfies string as OnnxruntimeType,
+      type: type ?? 'int4',
       weights: random(shape),
       weightRatio: 1,
       ...{ shape, gguf: null, unreadBytes: 0 },

@@ -8,6 +8,7 @@
 #include "common/half.h"
 #include "common/plane_packing.h"
 #include "common/thread_pool.h"
+#include "runtime/grid_shape.h"
 #include "runtime/stage.h"
 
 namespace dbell {
@@ -24,22 +25,13 @@ struct Words {
   }
 };
 
-std::size_t padded_to_line(std::size_t bytes) { return (bytes + kLineBytes - 1) / kLineBytes * kLineBytes; }
+std::size_t padded_to_line(std::size_t bytes) { return ceil_div(bytes, kLineBytes) * kLineBytes; }
 
 }  // namespace
 
 KernelTiming time_grid_kernel(const KernelTable& kernels, int levels, bool is_base3, std::size_t rows,
                               std::size_t columns, std::size_t tokens, std::size_t total_bytes, int passes) {
-  PackedLinear shape{};
-  shape.layout = LinearLayout::grid;
-  shape.out_features = rows;
-  shape.in_features = columns;
-  shape.row_groups = (rows + kRowsPerGroup - 1) / kRowsPerGroup;
-  shape.lines = (columns + kColumnsPerLine - 1) / kColumnsPerLine;
-  shape.blocks = (columns + kColumnsPerBlock - 1) / kColumnsPerBlock;
-  shape.levels = levels;
-  shape.plane_count = 1;
-  while ((1 << shape.plane_count) < levels) ++shape.plane_count;
+  PackedLinear shape = make_grid(rows, columns, levels);
   const std::size_t code_bytes =
       is_base3 ? packed_base3_bytes(rows, columns) : packed_plane_bytes(rows, columns, shape.plane_count);
   if (is_base3) shape.base3_group_bytes = code_bytes / shape.row_groups;

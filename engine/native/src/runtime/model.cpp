@@ -7,6 +7,7 @@
 #include "common/half.h"
 #include "common/table_packing.h"
 #include "runtime/error.h"
+#include "runtime/grid_shape.h"
 
 namespace dbell {
 namespace {
@@ -27,8 +28,6 @@ void expect_equal(std::uint64_t value, std::uint64_t expected, const std::string
     refuse(what + " is " + std::to_string(value) + "; the architecture needs " + std::to_string(expected));
 }
 
-std::size_t ceil_div(std::size_t a, std::size_t b) { return (a + b - 1) / b; }
-
 const float* floats(const MappedFile& file, const std::optional<ByteRange>& range, std::size_t count) {
   if (!range) return nullptr;
   return static_cast<const float*>(file.at(*range, count * sizeof(float), alignof(float)));
@@ -47,20 +46,6 @@ void check_finite(const float* values, std::size_t count, const std::string& wha
 }
 
 /// Sizes of a grid linear, before it has any tensor.
-PackedLinear make_grid(std::size_t out, std::size_t in, int levels) {
-  PackedLinear packed{};
-  packed.layout = LinearLayout::grid;
-  packed.out_features = out;
-  packed.in_features = in;
-  packed.row_groups = ceil_div(out, kRowsPerGroup);
-  packed.lines = ceil_div(in, kColumnsPerLine);
-  packed.blocks = ceil_div(in, kColumnsPerBlock);
-  packed.levels = levels;
-  packed.plane_count = 1;
-  while ((1 << packed.plane_count) < levels) ++packed.plane_count;
-  return packed;
-}
-
 std::size_t plane_bytes(const PackedLinear& packed) {
   return packed.row_groups * packed.lines * static_cast<std::size_t>(packed.plane_count) * kLineBytes;
 }

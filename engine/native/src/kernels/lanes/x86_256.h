@@ -127,6 +127,26 @@ DBELL_INLINE Ints add_signed_products(Ints sum, Bytes codes, Bytes values) {
 DBELL_INLINE Ints signed_excess(Ints sum, Bytes) { return sum; }
 #endif
 
+// For vector_functions.cpp.
+DBELL_INLINE Floats divide(Floats a, Floats b) { return _mm256_div_ps(a, b); }
+DBELL_INLINE Floats smaller(Floats a, Floats b) { return _mm256_min_ps(a, b); }
+DBELL_INLINE Floats larger(Floats a, Floats b) { return _mm256_max_ps(a, b); }
+/// To nearest, ties to even.
+DBELL_INLINE Ints to_ints(Floats value) { return _mm256_cvtps_epi32(value); }
+/// value where a ≥ b, else 0.
+DBELL_INLINE Floats keep_where_not_less(Floats a, Floats b, Floats value) {
+  return _mm256_andnot_ps(_mm256_cmp_ps(a, b, _CMP_LT_OQ), value);
+}
+DBELL_INLINE Ints bits_of(Floats value) { return _mm256_castps_si256(value); }
+DBELL_INLINE Floats floats_of_bits(Ints bits) { return _mm256_castsi256_ps(bits); }
+DBELL_INLINE Ints larger(Ints a, Ints b) { return _mm256_max_epi32(a, b); }
+DBELL_INLINE Ints and_ints(Ints a, Ints b) { return _mm256_and_si256(a, b); }
+/// Eight integers of −128 … 127 as bytes.
+DBELL_INLINE void store_low_bytes(std::int8_t* to, Ints value) {
+  const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(value), _mm256_extracti128_si256(value, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(to), _mm_packs_epi16(words, words));
+}
+
 DBELL_INLINE void prefetch(const void* at) { _mm_prefetch(static_cast<const char*>(at), _MM_HINT_T0); }
 
 /// kLanes rows × 32 codes to 8 registers: quad q holds columns 4q … 4q + 3 of row i in lane i. A null row is zero.

@@ -14,7 +14,7 @@ void multiply(const float*, std::size_t, std::size_t, std::size_t, const float*,
               float*, std::size_t, bool);
 void table_q8(const Table&, const TableActivations&, std::size_t, std::size_t, float*, std::size_t, std::int32_t*);
 void table_packed(const Table&, const TableActivations&, std::size_t, std::size_t, float*, std::size_t, std::int32_t*);
-/// Only in the sets without AVX2 (vector_functions.cpp).
+/// In every set but those that call avx2's (vector_functions.cpp).
 float quantize(const float*, const float*, std::size_t, int, std::int8_t*);
 void exponentials(float*, std::size_t, float);
 

@@ -1,7 +1,10 @@
 #include "kernels/vector/kernels.h"
 
 #ifdef DBELL_AVX2_VECTORS
-#include "kernels/avx2/kernels.h"
+namespace dbell::avx2 {
+float quantize(const float*, const float*, std::size_t, int, std::int8_t*);
+void exponentials(float*, std::size_t, float);
+}  // namespace dbell::avx2
 #endif
 
 #define DBELL_JOIN_NAMES(a, b) a##b

@@ -1,4 +1,4 @@
-// Vector functions for the sets without AVX2, in the order of kernels/avx2/vector.cpp.
+// Vector functions. Wider registers than AVX2's gain nothing, so that the sets which have those call avx2's (table.cpp).
 #include "kernels/exponential.h"
 #include "kernels/lanes/lanes.h"
 #include "kernels/vector/kernels.h"
