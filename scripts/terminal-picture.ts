@@ -10,8 +10,8 @@ import { fileURLToPath } from 'node:url';
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
 const command = process.argv[2] ?? '';
 const everything = (await text(process.stdin)).replaceAll(`${root}/`, '');
-const last = everything.lastIndexOf('\n$ npx dbell');
-const output = last < 0 ? everything : everything.slice(everything.indexOf('\n\n', last + 1) + 2);
+const last = [...everything.matchAll(/^\$ .*\bnpx dbell /gm)].at(-1);
+const output = last === undefined ? everything : everything.slice(everything.indexOf('\n\n', last.index) + 2);
 const lines = [`$ ${command}`, ...output.trimEnd().split('\n')];
 
 const fontSize = 13;

@@ -29,5 +29,11 @@ export async function checkScreen(page: Page, name: string, variant: string): Pr
     return `${name}: ${id}: ${places.join(' | ')}`;
   });
   const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-  return overflow > 0 ? [...found, `${name}: ${overflow} px wider than the window`] : found;
+  if (overflow > 0) found.push(`${name}: ${overflow} px wider than the window`);
+  const cut = await page.evaluate(() =>
+    [...document.querySelectorAll('.figure')]
+      .filter(({ scrollWidth, clientWidth }) => scrollWidth > clientWidth)
+      .map((figure) => figure.querySelector('.value')?.textContent),
+  );
+  return [...found, ...cut.map((value) => `${name}: the figure ${value} runs into the next one`)];
 }

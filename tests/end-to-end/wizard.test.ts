@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { browserPath } from './browser.ts';
 import { picture, RunsPage, Wizard, workTimeoutMs } from './pages.ts';
+import { checkScreen } from './screen-check.ts';
 import { windowsForTests } from './windows.ts';
 
 describe.skipIf(browserPath === null)('the studio in a browser', () => {
@@ -36,7 +37,9 @@ describe.skipIf(browserPath === null)('the studio in a browser', () => {
         /Usable|Degraded|Broken/,
       );
       await page.getByText('Worst layers').waitFor();
+      await page.locator('[aria-busy="true"]').waitFor({ state: 'detached' });
       await picture(page, 'result');
+      expect(await checkScreen(page, 'result', 'light-1280')).toEqual([]);
       await page.getByRole('heading', { name: 'The same prompt, continued by both' }).waitFor();
       await page.getByRole('heading', { name: 'Benchmark' }).waitFor();
       await page.getByRole('columnheader', { name: 'dbell-stories-7m (full precision)' }).waitFor();
