@@ -86,6 +86,8 @@ export interface NativeModelDescription<VocabularyTable = NativeTable> {
   embeddingSize: number;
   /** 0: none. */
   slidingWindow: number;
+  /** What shares a step of rounded activations in the blocks' linears. */
+  activationScales: 'token' | 'block';
   normPlacement: 'pre' | 'post';
   activation: string;
   /** Rotary embedding, `[rotaryDimensions / 2]`, or null where positions are learned. */

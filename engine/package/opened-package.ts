@@ -7,6 +7,7 @@ import type { ModelProblem, ModelSource, TokenizerDefinition } from '../model/so
 import { packing } from '../native/packing.ts';
 import { dequantize } from '../quantize/dequantize.ts';
 import { blockCount, type QuantizedLinear } from '../quantize/quantized-linear.ts';
+import type { ActivationScales } from '../quantize/recipe.ts';
 import { DequantizedModel } from './dequantized-model.ts';
 import {
   bytesPerLine,
@@ -58,6 +59,7 @@ export class OpenedPackage implements PackageSource {
   readonly quantization: QuantizationConfig;
   readonly quality: PackageQuality;
   readonly activationBits: 16 | 8 | 6 | 4;
+  readonly activationScales: ActivationScales;
   readonly linears: ReadonlyMap<string, PackedLinear>;
   readonly embedding: PackedTable;
   readonly head: PackedTable;
@@ -81,6 +83,7 @@ export class OpenedPackage implements PackageSource {
     this.quantization = parts.quantization;
     this.quality = parts.quality;
     this.activationBits = parts.quantization.activation_bits;
+    this.activationScales = parts.quantization.activation_scales ?? 'token';
     this.warnings = parts.warnings;
     this.#file = parts.file;
     this.#entries = new Map();

@@ -2,6 +2,7 @@ import type { BlockWeights, ColumnScales } from '../float/types.ts';
 import type { Architecture } from '../model/architecture.ts';
 import type { ModelProblem, ModelSource, TokenizerDefinition } from '../model/source.ts';
 import type { QuantizedLinear } from '../quantize/quantized-linear.ts';
+import type { ActivationScales } from '../quantize/recipe.ts';
 import type { PackageQuality, QuantizationConfig } from './schema.ts';
 
 /** Element types that occur in a packed model.safetensors. */
@@ -155,6 +156,8 @@ export interface PackageSource {
   readonly quality: PackageQuality;
   /** Bits of the activations that the package was made for. */
   readonly activationBits: 16 | 8 | 6 | 4;
+  /** What shares a step of rounded activations. */
+  readonly activationScales: ActivationScales;
   /** By module name, in quantization order. */
   readonly linears: ReadonlyMap<string, PackedLinear>;
   readonly embedding: PackedTable;

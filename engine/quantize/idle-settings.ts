@@ -68,6 +68,7 @@ const judges: Readonly<Record<string, readonly Judge[]>> = {
   'binarizer.rowRidge': [needsRounds],
   'binarizer.columnRidge': [needsColumnScale, needsRounds],
   'binarizer.roundingAwareBits': [needsRoundedActivations],
+  activationScales: [needsRoundedActivations],
   'binarizer.percentilesOver': [needsSalientColumns],
 };
 

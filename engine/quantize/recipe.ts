@@ -3,6 +3,12 @@ import { z } from 'zod';
 /** Bits of the input of every quantized linear; 16 = not quantized. */
 export const activationBitsSchema = z.union([z.literal(16), z.literal(8), z.literal(6), z.literal(4)]);
 
+/**
+ * What shares a step where activations are rounded. `token`: all columns of a token, as the papers have it. `block`: each block of 128 columns of a token, so that
+ * one large value coarsens its own block only. 16-bit activations have no step.
+ */
+export const activationScalesSchema = z.enum(['token', 'block']);
+
 /** Learnable Transformation for Dual-Bell (method.md section 1). */
 export const ltdbSchema = z.strictObject({
   kind: z.literal('ltdb'),
@@ -131,12 +137,15 @@ export const recipeSchema = z.strictObject({
   targets: targetsSchema.optional(),
   compensation: compensationSchema,
   activationBits: activationBitsSchema,
+  /** Left out where it is `token`, as in recipes from before there was a choice. */
+  activationScales: activationScalesSchema.optional(),
   blockSize: z.int().min(1),
   /** The papers' own figure, shown beside the stored bits as "nominal"; null where there is none. */
   nominalBitsPerWeight: z.number().nullable(),
 });
 
 export type ActivationBits = z.infer<typeof activationBitsSchema>;
+export type ActivationScales = z.infer<typeof activationScalesSchema>;
 export type LtdbTransform = z.infer<typeof ltdbSchema>;
 export type StructuredBinarizer = z.infer<typeof structuredBinarizerSchema>;
 export type UniformBinarizer = z.infer<typeof uniformBinarizerSchema>;
@@ -148,6 +157,11 @@ export type Recipe = z.infer<typeof recipeSchema>;
 /** The recipe's targets, the plain ones included. */
 export function targetsOf(recipe: Recipe): Targets {
   return recipe.targets ?? ownTargets;
+}
+
+/** What shares a step of rounded activations in this recipe. */
+export function activationScalesOf(recipe: Recipe): ActivationScales {
+  return recipe.activationScales ?? 'token';
 }
 
 /** Bits of the activations that calibration sees in the quantized stream: a grid may leave their rounding out of its fit. */

@@ -1,5 +1,6 @@
 import type { FamilyName } from '../model/architecture.ts';
 import {
+  type ActivationScales,
   type GridBinarizer,
   gridLevels,
   type LtdbTransform,
@@ -62,6 +63,19 @@ const damping = 0.01;
 const asymmetricGridDamping = 0.05;
 
 const common = { activationBits: 8, blockSize: 128 } as const;
+
+/**
+ * Steps by block where they are free, in grids, whose scales are by row and block too (docs/method.md, section 3). By token in structured binarization, as its
+ * papers have it; in models that were trained so (as-is); and beside residual columns, which take values from many blocks.
+ */
+export function defaultActivationScales(binarizer: Recipe['binarizer']): ActivationScales {
+  return canScaleByBlock(binarizer) && binarizer.kind !== 'as-is' ? 'block' : 'token';
+}
+
+/** Whether the packed layout of this binarizer takes steps by block. */
+export function canScaleByBlock(binarizer: Recipe['binarizer']): boolean {
+  return binarizer.kind !== 'structured' && !(binarizer.kind === 'grid' && binarizer.residualPercent > 0);
+}
 
 export interface RecipeEntry {
   /** One line for lists and help texts. */

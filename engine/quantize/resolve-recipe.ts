@@ -4,8 +4,10 @@ import { didYouMean } from '../contract/nearest-names.ts';
 import type { FamilyName, Stage } from '../model/architecture.ts';
 import { idleField } from './idle-settings.ts';
 import { columnsPerBlock } from './quantized-linear.ts';
-import { type ActivationBits, type Recipe, recipeSchema, targetsOf } from './recipe.ts';
+import { type ActivationBits, activationScalesOf, type Recipe, recipeSchema, targetsOf } from './recipe.ts';
 import {
+  canScaleByBlock,
+  defaultActivationScales,
   findRecipe,
   gridDefaults,
   ltdbDefaults,
@@ -55,6 +57,7 @@ const partDefaults: Record<string, Record<string, Record<string, unknown>>> = {
 const allPaths = [
   ...Object.entries(settable).flatMap(([part, keys]) => keys.map((key) => `${part}.${key}`)),
   'activationBits',
+  'activationScales',
 ];
 
 /**
@@ -158,6 +161,7 @@ export function resolveRecipe(
   const draft: Record<string, unknown> = structuredClone({
     ...entry.recipe,
     targets: targetsOf(entry.recipe),
+    activationScales: undefined,
   });
   const familyOverrides = entry.familyOverrides?.[family] ?? {};
   for (const [path, value] of Object.entries(familyOverrides)) assign(draft, path, parseValue(value), path);
@@ -179,16 +183,23 @@ export function resolveRecipe(
       `recipe ${name}: ${found} is not possible; allowed: ${issue ? allowedValues(issue) : 'see the recipe schema'}`,
     );
   }
-  const { targets, ...rest } = parsed.data;
+  const { targets, activationScales: chosenScales, ...rest } = parsed.data;
   const plain = targets?.kind === 'own' && !targets.tokenWeights;
+  const defaultScales = defaultActivationScales(rest.binarizer);
+  const activationScales = chosenScales ?? defaultScales;
   // The named recipe with settings changed is another recipe, and its name says so wherever it is shown or stored.
-  const before = { ...entry.recipe, targets: targetsOf(entry.recipe) };
+  const before = {
+    ...entry.recipe,
+    targets: targetsOf(entry.recipe),
+    activationScales: defaultScales,
+  };
   const changed = settings.filter(
     ({ path }) => path !== 'activationBits' && valueAt(before, path) !== valueAt(parsed.data, path),
   );
   const recipe = checkCombination({
     ...rest,
     ...(plain ? {} : { targets }),
+    ...(activationScales === 'token' ? {} : { activationScales }),
     name: [name, ...changed.map(({ path, value }) => `${path}=${value}`)].join(' '),
     nominalBitsPerWeight: nominalBitsOf(rest.binarizer),
   });
@@ -229,7 +240,13 @@ function checkCombination(recipe: Recipe): Recipe {
   if (recipe.binarizer.kind === 'as-is' && (recipe.transform.kind !== 'none' || needsCalibration(recipe))) {
     throw new DBellError(
       'invalid-input',
-      `recipe ${recipe.name}: weights that are kept as they are can be neither transformed nor fitted; only activationBits can be set`,
+      `recipe ${recipe.name}: weights that are kept as they are can be neither transformed nor fitted; only activationBits and activationScales can be set`,
+    );
+  }
+  if (activationScalesOf(recipe) === 'block' && !canScaleByBlock(recipe.binarizer)) {
+    throw new DBellError(
+      'invalid-input',
+      `recipe ${recipe.name}: activationScales=block is for grids without residual columns; structured binarization and residual columns have activationScales=token`,
     );
   }
   checkTargets(recipe);

@@ -31,6 +31,7 @@ export function describeForNative(
     contextLength: architecture.contextLength,
     embeddingSize: embedding.embeddingSize,
     slidingWindow: architecture.slidingWindow ?? 0,
+    activationScales: source.activationScales,
     normPlacement: architecture.normPlacement,
     activation: architecture.activation,
     inverseFrequencies: position.kind === 'rope' ? inverseFrequencies(position) : null,

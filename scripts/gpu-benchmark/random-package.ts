@@ -60,6 +60,7 @@ export function randomPackage(shape: ModelShape, planes: number): GpuPackage {
       contextLength: shape.contextLength,
       embeddingSize: hiddenSize,
       slidingWindow: 0,
+      activationScales: 'block',
       normPlacement: 'pre',
       activation: 'silu',
       inverseFrequencies: Float32Array.from(

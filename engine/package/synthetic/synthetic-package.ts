@@ -47,6 +47,7 @@ const recipe: Recipe = {
   binarizer: { kind: 'as-is' },
   compensation: { kind: 'none', damping: 0, hessian: 'per-stage' },
   activationBits: 8,
+  activationScales: 'block',
   blockSize: 128,
   nominalBitsPerWeight: null,
 };
@@ -95,6 +96,7 @@ export async function writeSyntheticPackage(
     recipe,
     levels: storage.levels,
     activation_bits: recipe.activationBits,
+    activation_scales: 'block',
     embedding_bits: storage.tables === 'grid' ? gridTableBits(storage.levels) : storage.tables,
     tied_head: shape.tiedHead,
     block_size: 128,
