@@ -10,7 +10,7 @@ import {
   type GridResidual,
   type QuantizedLinear,
 } from '../../engine/quantize/quantized-linear.ts';
-import type { Recipe } from '../../engine/quantize/recipe.ts';
+import type { ActivationScales, Recipe } from '../../engine/quantize/recipe.ts';
 import type { QuantizationSink, QuantizedBlock } from '../../engine/quantize/sink.ts';
 
 export const tinyModels = path.resolve(import.meta.dirname, '../fixtures/model/tiny');
@@ -24,6 +24,8 @@ export interface LinearKind {
   bias?: boolean;
   columnScale?: boolean;
   rowScale?: boolean;
+  /** What shares a step of the inputs' rounding in the whole package; by token where it is left out. */
+  activationScales?: ActivationScales;
 }
 
 /** Kinds that every device is tried on; each test adds those that matter to it. */
@@ -52,6 +54,15 @@ export const commonLinearKinds: (LinearKind & { label: string })[] = [
     rowScale: true,
     columnScale: true,
   },
+  ...[2, 3, 16, 100].map((levels) => ({
+    label: `${levels} levels, activation scales by block`,
+    layout: 'grid' as const,
+    levels,
+    offsets: levels === 16,
+    columnScale: levels !== 2,
+    rowScale: levels === 3,
+    activationScales: 'block' as const,
+  })),
   { label: 'structured', layout: 'structured' },
   { label: 'structured with bias and column scale', layout: 'structured', bias: true, columnScale: true },
 ];
@@ -273,6 +284,7 @@ export interface PackOptions {
   /** Share of the columns that get a residual. */
   residualShare?: number;
   embeddingBits?: 16 | 8 | 6 | 4;
+  activationScales?: ActivationScales | undefined;
   /** Called with each block before it is written. */
   edit?: (block: QuantizedBlock) => void;
 }
@@ -290,7 +302,10 @@ export function writeBlocks(source: ModelSource, out: string, options: PackOptio
 export function finishOptions(source: ModelSource, options: PackOptions = {}) {
   return {
     source,
-    recipe: testRecipe,
+    recipe: {
+      ...testRecipe,
+      ...(options.activationScales && { activationScales: options.activationScales }),
+    },
     embeddingBits: options.embeddingBits ?? (16 as const),
     tableMetric: null,
     calibration: testCalibration,

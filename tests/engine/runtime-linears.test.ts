@@ -8,6 +8,7 @@ import { openPackage } from '../../engine/package/open.ts';
 import type { PackageSource } from '../../engine/package/types.ts';
 import {
   blockCount,
+  columnsPerBlock,
   type GridResidual,
   type QuantizedLinear,
 } from '../../engine/quantize/quantized-linear.ts';
@@ -123,6 +124,7 @@ describe.each(kinds)('$label', (kind) => {
       kind.model ?? 'llama-odd-widths',
       path.join(folder, kind.label.replaceAll(' ', '-')),
       {
+        activationScales: kind.activationScales,
         edit(block) {
           // Linears of a stage share their column scale; random linears keep the rest.
           const scales = new Map<number, Float32Array | null>();
@@ -189,14 +191,21 @@ describe.each(kinds)('$label', (kind) => {
         for (const kernels of availableKernels()) {
           const { values, scales } = steps.quantizeActivations(linear.name, x, bits, kernels);
           const rounded = new Float64Array(x.length);
-          for (let token = 0; token < 3; token += 1) {
-            const range = [token * inFeatures, (token + 1) * inFeatures] as const;
-            const expected = plainQuantization(x.subarray(...range), linear.columnScale, bits);
-            expect(scales[token]).toBe(expected.scale);
-            expect(values.subarray(...range)).toEqual(expected.values);
-            for (let column = 0; column < inFeatures; column += 1)
-              rounded[range[0] + column] = expected.values[column]! * expected.scale;
-          }
+          const shared = kind.activationScales === 'block' ? columnsPerBlock : inFeatures;
+          const expectedSteps: number[] = [];
+          for (let token = 0; token < 3; token += 1)
+            for (let first = 0; first < inFeatures; first += shared) {
+              const last = Math.min(inFeatures, first + shared);
+              const range = [token * inFeatures + first, token * inFeatures + last] as const;
+              const columnScale = linear.columnScale?.subarray(first, last) ?? null;
+              const expected = plainQuantization(x.subarray(...range), columnScale, bits);
+              expectedSteps.push(expected.scale);
+              expect(values.subarray(...range)).toEqual(expected.values);
+              expected.values.forEach((value, index) => {
+                rounded[range[0] + index] = value * expected.scale;
+              });
+            }
+          expect([...scales]).toEqual(expectedSteps);
           const y = steps.linearForward(linear.name, x, bits, kernels);
           // The column scale is in x̂ already.
           const expected = plainProduct({ ...linear, columnScale: null }, rounded);
@@ -230,4 +239,24 @@ describe.each(kinds)('$label', (kind) => {
     );
     expect(() => steps.maskedSums(name, new Int8Array(inFeatures).fill(-128))).toThrow('-128');
   });
+});
+
+test.each([
+  { what: 'structured levels', kind: { layout: 'structured' } as const },
+  { what: 'residual columns', kind: { layout: 'grid', levels: 2, residualShare: 0.1 } as const },
+])('a package that asks for activation scales by block with $what is refused', async ({ what, kind }) => {
+  const random = new SeededRandom(9);
+  const out = await packTinyModel('llama-plain', path.join(folder, `refused-${what}`), {
+    activationScales: 'block',
+    edit(block) {
+      block.linears = block.linears.map(({ name, outFeatures, inFeatures }) =>
+        randomLinear(name, outFeatures, inFeatures, kind, random),
+      );
+    },
+  });
+  const source = await openPackage(out);
+  expect(() => new RuntimeVerification(source)).toThrow(
+    'activation scales by block are for grids without residual columns',
+  );
+  source.close();
 });

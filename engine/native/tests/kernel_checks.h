@@ -47,10 +47,10 @@ inline void check_integers(const char* name, const TestLinear& linear, const Tes
         for (std::size_t j = 128 * block; j < linear.in && j < 128 * (block + 1); ++j) {
           const long x = activations.rows[t * linear.in + j], code = linear.codes[i * linear.in + j];
           block_sum += x;
-          y += static_cast<double>(activations.scales[t]) * static_cast<double>(weight(linear, i, j)) *
+          y += static_cast<double>(activations.step(t, block)) * static_cast<double>(weight(linear, i, j)) *
                static_cast<double>(x);
           magnitude +=
-              std::fabs(static_cast<double>(activations.scales[t]) * weight(linear, i, j) * static_cast<double>(x));
+              std::fabs(static_cast<double>(activations.step(t, block)) * weight(linear, i, j) * static_cast<double>(x));
           if (p.layout == LinearLayout::grid) {
             expected[0] += 2 * code * x;
           } else {

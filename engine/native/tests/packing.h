@@ -163,8 +163,13 @@ struct TestActivations {
   Exact<std::int8_t> values, salient_values;
   Exact<std::int32_t> sums, salient_sums;
   Exact<std::uint32_t> quads;
-  Exact<float> scales;
+  Exact<float> scales, block_scales;
   dbell::QuantizedActivations view{};
+
+  /// Step of token t in a block.
+  float step(std::size_t t, std::size_t block) const {
+    return view.block_scales == nullptr ? scales[t] : block_scales[block * tokens + t];
+  }
 };
 
 enum class Fill { random, highest, lowest, alternating, zero };
@@ -180,8 +185,13 @@ inline TestActivations make_activations(Random& random, const TestLinear& linear
   a.salient_sums = Exact<std::int32_t>(blocks * tokens);
   a.quads = Exact<std::uint32_t>(blocks);
   a.scales = Exact<float>(tokens);
+  // Grids have steps by token or by block.
+  const bool by_block = linear.packed.layout == dbell::LinearLayout::grid && random.below(2) == 0;
+  a.block_scales = Exact<float>(by_block ? blocks * tokens : 0);
+  for (std::size_t i = 0; i < a.block_scales.count; ++i)
+    a.block_scales[i] = 0.001f + 0.01f * std::fabs(random.uniform());
   for (std::size_t t = 0; t < tokens; ++t) {
-    a.scales[t] = 0.001f + 0.01f * std::fabs(random.uniform());
+    a.scales[t] = by_block ? 1.0f : 0.001f + 0.01f * std::fabs(random.uniform());
     for (std::size_t j = 0; j < in; ++j) {
       int x = static_cast<int>(random.below(255)) - 127;
       if (fill == Fill::highest) x = 127;
@@ -199,8 +209,13 @@ inline TestActivations make_activations(Random& random, const TestLinear& linear
       }
     }
   }
-  a.view = {tokens,          a.values.values,         a.sums.values,
-            a.scales.values, a.salient_values.values, a.salient_sums.values,
+  a.view = {tokens,
+            a.values.values,
+            a.sums.values,
+            a.scales.values,
+            by_block ? a.block_scales.values : nullptr,
+            a.salient_values.values,
+            a.salient_sums.values,
             a.quads.values};
   return a;
 }

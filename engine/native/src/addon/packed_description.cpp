@@ -147,6 +147,7 @@ ModelDescription description_of(const Napi::Object& object) {
   model.context_length = count_of(object, "contextLength");
   model.embedding_size = count_of(object, "embeddingSize");
   model.sliding_window = count_of(object, "slidingWindow");
+  model.scales_by_block = text_of(object, "activationScales") == "block";
   model.has_post_norms = text_of(object, "normPlacement") == "post";
   model.activation = activation_of(text_of(object, "activation"));
   const Napi::Value frequencies = object.Get("inverseFrequencies");

@@ -256,7 +256,7 @@ Napi::Value linear_forward(const Napi::CallbackInfo& info) {
   });
 }
 
-/// (model, name, x, bits, kernels or null) → { values [tokens, in], scales [tokens] }.
+/// (model, name, x, bits, kernels or null) → { values [tokens, in], scales [tokens] or, by block, [tokens, blocks] }.
 Napi::Value quantize_activations(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     const Linear& linear = open_model_of(info).linear(info[1].ToString().Utf8Value());

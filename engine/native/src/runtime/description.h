@@ -53,6 +53,7 @@ struct ModelDescription {
   std::uint64_t hidden_size = 0, intermediate_size = 0, head_count = 0, key_value_head_count = 0, head_dimension = 0;
   std::uint64_t vocabulary_size = 0, context_length = 0, embedding_size = 0;
   std::uint64_t sliding_window = 0;  ///< 0: none
+  bool scales_by_block = false;      ///< activations are rounded with a step for each token and block
   bool has_post_norms = false;
   Activation activation = Activation::silu;
   /// Rotary embedding: inverse frequencies [rotary dimensions / 2]; empty where positions are learned.

@@ -51,8 +51,9 @@ const float* Session::head_rows(std::size_t first_row, std::size_t count, std::s
     *stride = width;
   }
   if (model_.grid_head) {
-    quantize_stage_input(*model_.kernels, "head", rows, *stride, count, model_.embedding_size, nullptr,
-                         kHeadActivationBits, workspace_.grid_head_input);
+    static const std::string name = "head";
+    quantize_stage_input(*model_.kernels, {name, model_.embedding_size, nullptr, kHeadActivationBits, false}, rows,
+                         *stride, count, workspace_.grid_head_input);
   } else if (is_quantized(model_.head)) {
     const std::size_t width = model_.head.groups * kColumnsPerTableGroup;
     workspace_.head_input.reserve(count * width);
@@ -80,7 +81,7 @@ void Session::head_tile(const float* rows, std::size_t stride, std::size_t count
   if (model_.grid_head) {
     const StageInput& input = workspace_.grid_head_input;
     const QuantizedActivations activations = {
-        count, input.values.data(), input.block_sums.data(), input.scales.data(), nullptr, nullptr, nullptr};
+        count, input.values.data(), input.block_sums.data(), input.scales.data(), nullptr, nullptr, nullptr, nullptr};
     const PackedLinear tile = row_groups_of(model_.grid_head->packed, begin, end);
     model_.kernels->grid(tile, activations, 0, end - begin, out, out_stride, nullptr);
   } else if (is_quantized(model_.head)) {

@@ -63,9 +63,11 @@ KernelTiming time_grid_kernel(const KernelTable& kernels, int levels, bool is_ba
 
   AlignedBuffer<std::int8_t> values(shape.blocks * tokens * kColumnsPerBlock);
   AlignedBuffer<std::int32_t> block_sums(shape.blocks * tokens);
-  AlignedBuffer<float> token_scales(tokens);
+  // Steps by block, as grids have them.
+  AlignedBuffer<float> token_scales(tokens), block_scales(shape.blocks * tokens);
+  std::fill_n(block_scales.data(), shape.blocks * tokens, 0.01f);
   for (std::size_t t = 0; t < tokens; ++t) {
-    token_scales[t] = 0.01f;
+    token_scales[t] = 1.0f;
     for (std::size_t column = 0; column < columns; ++column) {
       const std::size_t at = column / kColumnsPerBlock * tokens + t;
       const auto value = static_cast<std::int8_t>(static_cast<int>(words.next() % 255) - 127);
@@ -74,7 +76,7 @@ KernelTiming time_grid_kernel(const KernelTable& kernels, int levels, bool is_ba
     }
   }
   const QuantizedActivations activations = {
-      tokens, values.data(), block_sums.data(), token_scales.data(), nullptr, nullptr, nullptr};
+      tokens, values.data(), block_sums.data(), token_scales.data(), block_scales.data(), nullptr, nullptr, nullptr};
   const double multiplications = static_cast<double>(rows) * static_cast<double>(columns) *
                                  static_cast<double>(tokens) * static_cast<double>(shape.plane_count);
   const std::size_t per_task = row_groups_per_task(shape.row_groups, multiplications);

@@ -224,7 +224,14 @@ Table open_table(const MappedFile& file, const TableDescription& description, st
   return table;
 }
 
-Block open_block(const Model& model, const BlockDescription& description, std::size_t index) {
+/// Structured levels are summed with one step a token, and residual columns take values from many blocks.
+void scale_by_block(Linear& linear) {
+  if (linear.packed.layout != LinearLayout::grid || linear.residual)
+    refuse(linear.name + ": activation scales by block are for grids without residual columns");
+  linear.scales_by_block = true;
+}
+
+Block open_block(const Model& model, const BlockDescription& description, std::size_t index, bool scales_by_block) {
   const MappedFile& file = *model.file;
   const std::string prefix = "block " + std::to_string(index) + ": ";
   const std::size_t query_size = model.head_count * model.head_dimension,
@@ -257,6 +264,10 @@ Block open_block(const Model& model, const BlockDescription& description, std::s
     add_linear(block.mlp_in, open_linear(file, *description.gate, model.intermediate_size, model.hidden_size));
   add_linear(block.mlp_in, open_linear(file, description.up, model.intermediate_size, model.hidden_size));
   add_linear(block.mlp_out, open_linear(file, description.down, model.hidden_size, model.intermediate_size));
+  if (scales_by_block) {
+    for (Stage* stage : {&block.attention_in, &block.attention_out, &block.mlp_in, &block.mlp_out})
+      for (Linear& linear : stage->linears) scale_by_block(linear);
+  }
   return block;
 }
 
@@ -332,7 +343,7 @@ std::unique_ptr<Model> open_model(const ModelDescription& description, const Ker
   if (description.blocks.empty()) refuse("the model has no blocks");
   model->is_gated = description.blocks.front().gate.has_value();
   for (const BlockDescription& block : description.blocks)
-    model->blocks.push_back(open_block(*model, block, model->blocks.size()));
+    model->blocks.push_back(open_block(*model, block, model->blocks.size(), description.scales_by_block));
   return model;
 }
 

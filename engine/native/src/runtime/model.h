@@ -24,6 +24,7 @@ struct Linear {
   std::string name;
   PackedLinear packed{};
   std::shared_ptr<const Residual> residual;    ///< grid, or null
+  bool scales_by_block = false;                ///< its input is rounded with a step for each block of a token
   AlignedBuffer<float> bias;                   ///< [row_groups · 16]
   const float* column_scale = nullptr;         ///< [in_features] or null
   AlignedBuffer<float> row_scale;              ///< grid: [row_groups · 16], or empty; the kernel's bias is zero then

@@ -24,7 +24,7 @@ std::size_t Workspace::bytes() const {
   std::size_t total = 0;
   for (const AlignedBuffer<float>* buffer :
        {&cosine, &sine, &hidden, &normed, &query, &key, &value, &attention, &projected, &gate, &up, &embedded,
-        &head_scales, &head_rows, &logits, &input.scales, &input.scaled}) {
+        &head_scales, &head_rows, &logits, &input.scales, &input.block_scales, &input.scaled}) {
     total += buffer->bytes();
   }
   total += head_input.bytes() + head_sums.bytes() + input.rows.bytes() + input.values.bytes() + input.block_sums.bytes();

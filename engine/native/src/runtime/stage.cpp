@@ -82,26 +82,33 @@ std::size_t row_groups_per_task(std::size_t row_groups, double multiplications) 
   return std::max<std::size_t>(2, (row_groups / tasks + 1) / 2 * 2);
 }
 
-void quantize_stage_input(const KernelTable& kernels, const std::string& name, const float* x, std::size_t x_stride,
-                          std::size_t tokens, std::size_t in_features, const float* column_scale, int activation_bits,
-                          StageInput& input) {
+void quantize_stage_input(const KernelTable& kernels, const StageRounding& rounding, const float* x,
+                          std::size_t x_stride, std::size_t tokens, StageInput& input) {
+  const auto [name, in_features, column_scale, activation_bits, by_block] = rounding;
   const std::size_t blocks = (in_features + kColumnsPerBlock - 1) / kColumnsPerBlock, width = blocks * kColumnsPerBlock;
   input.rows.reserve(tokens * width);
   input.values.reserve(tokens * width);
   input.block_sums.reserve(tokens * blocks);
   input.scales.reserve(tokens);
+  if (by_block) input.block_scales.reserve(tokens * blocks);
+  // What shares a step.
+  const std::size_t shared = by_block ? kColumnsPerBlock : in_features;
   const int limit = activation_limit(activation_bits);
   const std::size_t tokens_per_task =
       static_cast<double>(tokens * in_features) < kParallelMultiplications / 16 ? tokens : 16;
   parallel_for(tokens, tokens_per_task, [&](std::size_t begin, std::size_t end) {
     for (std::size_t t = begin; t < end; ++t) {
       std::int8_t* row = input.rows.data() + t * width;
-      const float scale = kernels.quantize(x + t * x_stride, column_scale, in_features, limit, row);
-      if (scale < 0)
-        throw RuntimeError("invalid-package",
-                           name + ": an input is not finite (token " + std::to_string(t) + " of the chunk)");
+      for (std::size_t first = 0; first < in_features; first += shared) {
+        const float scale = kernels.quantize(x + t * x_stride + first, column_scale ? column_scale + first : nullptr,
+                                             std::min(shared, in_features - first), limit, row + first);
+        if (scale < 0)
+          throw RuntimeError("invalid-package",
+                             name + ": an input is not finite (token " + std::to_string(t) + " of the chunk)");
+        (by_block ? input.block_scales[first / kColumnsPerBlock * tokens + t] : input.scales[t]) = scale;
+      }
+      if (by_block) input.scales[t] = 1.0f;
       std::memset(row + in_features, 0, width - in_features);
-      input.scales[t] = scale;
       for (std::size_t block = 0; block < blocks; ++block) {
         const std::int8_t* values = row + block * kColumnsPerBlock;
         std::memcpy(input.values.data() + (block * tokens + t) * kColumnsPerBlock, values, kColumnsPerBlock);
@@ -111,9 +118,19 @@ void quantize_stage_input(const KernelTable& kernels, const std::string& name, c
   });
 }
 
+StageRounding rounding_of(const Linear& linear, int activation_bits) {
+  return {linear.name, linear.packed.in_features, linear.column_scale, activation_bits, linear.scales_by_block};
+}
+
 QuantizedActivations view_for(const Linear& linear, std::size_t index, std::size_t tokens, StageInput& input) {
-  QuantizedActivations view = {
-      tokens, input.values.data(), input.block_sums.data(), input.scales.data(), nullptr, nullptr, nullptr};
+  QuantizedActivations view = {tokens,
+                               input.values.data(),
+                               input.block_sums.data(),
+                               input.scales.data(),
+                               linear.scales_by_block ? input.block_scales.data() : nullptr,
+                               nullptr,
+                               nullptr,
+                               nullptr};
   if (linear.packed.layout == LinearLayout::grid) return view;
   if (input.salient.size() <= index) input.salient.resize(index + 1);
   StageInput::Salient& salient = input.salient[index];
@@ -157,7 +174,7 @@ QuantizedActivations gather_quantized(const Residual& residual, const std::int8_
       gathered.block_sums[block * tokens + t] = sum_of(out, width);
     }
   }
-  return {tokens,  gathered.values.data(), gathered.block_sums.data(), scales, nullptr, nullptr, nullptr};
+  return {tokens,  gathered.values.data(), gathered.block_sums.data(), scales, nullptr, nullptr, nullptr, nullptr};
 }
 
 namespace {
@@ -191,8 +208,7 @@ void run_stage(const KernelTable& kernels, const Stage& stage, const float* x, s
       x_stride = in;
     }
   } else {
-    quantize_stage_input(kernels, stage.linears.front().name, x, x_stride, tokens, in, column_scale, activation_bits,
-                         input);
+    quantize_stage_input(kernels, rounding_of(stage.linears.front(), activation_bits), x, x_stride, tokens, input);
   }
   const std::size_t width = (in + kColumnsPerBlock - 1) / kColumnsPerBlock * kColumnsPerBlock;
   if (input.gathered.size() < stage.linears.size()) input.gathered.resize(stage.linears.size());

@@ -15,7 +15,8 @@ struct StageInput {
   AlignedBuffer<std::int8_t> rows;         ///< x̂ [tokens, blocks · 128]
   AlignedBuffer<std::int8_t> values;       ///< x̂ [blocks, tokens, 128]
   AlignedBuffer<std::int32_t> block_sums;  ///< [blocks, tokens]
-  AlignedBuffer<float> scales;             ///< [tokens]
+  AlignedBuffer<float> scales;             ///< [tokens]; 1 where there are block scales
+  AlignedBuffer<float> block_scales;       ///< [blocks, tokens] where steps are by block
   AlignedBuffer<float> scaled;             ///< float path: c∘x [tokens, in]
   struct Salient {
     AlignedBuffer<std::int8_t> values;
@@ -31,11 +32,22 @@ struct StageInput {
   std::vector<Gathered> gathered;
 };
 
-/// Quantizes x `[tokens, x_stride]` into `input` (rows, values, block_sums, scales). Throws RuntimeError where a value
-/// is not finite.
-void quantize_stage_input(const KernelTable& kernels, const std::string& name, const float* x, std::size_t x_stride,
-                          std::size_t tokens, std::size_t in_features, const float* column_scale, int activation_bits,
-                          StageInput& input);
+/// How a stage's input is rounded.
+struct StageRounding {
+  const std::string& name;  ///< for messages
+  std::size_t in_features;
+  const float* column_scale;  ///< [in_features] or null
+  int activation_bits;        ///< 4 … 8
+  bool by_block;              ///< one step for each token and block, else one for each token
+};
+
+/// As the stage of this linear rounds.
+StageRounding rounding_of(const Linear& linear, int activation_bits);
+
+/// Quantizes x `[tokens, x_stride]` into `input` (rows, values, block_sums, scales, block_scales). Throws RuntimeError
+/// where a value is not finite.
+void quantize_stage_input(const KernelTable& kernels, const StageRounding& rounding, const float* x,
+                          std::size_t x_stride, std::size_t tokens, StageInput& input);
 
 /// The kernels' view of a quantized input for linear number `index` of its stage; makes the salient part where the
 /// layout needs it.

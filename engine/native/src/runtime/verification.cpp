@@ -25,6 +25,7 @@ std::vector<float> verify_linear(const KernelTable& kernels, const Linear& linea
   copy.name = linear.name;
   copy.packed = linear.packed;
   copy.residual = linear.residual;
+  copy.scales_by_block = linear.scales_by_block;
   copy.column_scale = linear.column_scale;
   copy.salient_mask = linear.salient_mask;
   copy.salient_quads = linear.salient_quads;
@@ -49,11 +50,17 @@ std::vector<float> verify_linear(const KernelTable& kernels, const Linear& linea
 
 QuantizedRows verify_quantization(const KernelTable& kernels, const Linear& linear, const float* x, std::size_t tokens,
                                   int activation_bits) {
-  const std::size_t in = linear.packed.in_features, width = linear.packed.blocks * kColumnsPerBlock;
+  const std::size_t in = linear.packed.in_features, blocks = linear.packed.blocks, width = blocks * kColumnsPerBlock;
   StageInput input;
-  quantize_stage_input(kernels, linear.name, x, in, tokens, in, linear.column_scale, activation_bits, input);
+  quantize_stage_input(kernels, rounding_of(linear, activation_bits), x, in, tokens, input);
   QuantizedRows rows;
-  rows.scales.assign(input.scales.data(), input.scales.data() + tokens);
+  if (linear.scales_by_block) {
+    for (std::size_t t = 0; t < tokens; ++t)
+      for (std::size_t block = 0; block < blocks; ++block)
+        rows.scales.push_back(input.block_scales[block * tokens + t]);
+  } else {
+    rows.scales.assign(input.scales.data(), input.scales.data() + tokens);
+  }
   rows.values.resize(tokens * in);
   for (std::size_t t = 0; t < tokens; ++t) std::memcpy(rows.values.data() + t * in, input.rows.data() + t * width, in);
   return rows;
@@ -67,6 +74,10 @@ std::vector<std::int32_t> verify_integers(const KernelTable& kernels, const Line
   input.values.resize(packed.blocks * tokens * kColumnsPerBlock);
   input.block_sums.resize(packed.blocks * tokens);
   input.scales.resize(tokens);
+  if (linear.scales_by_block) {
+    input.block_scales.resize(packed.blocks * tokens);
+    std::fill_n(input.block_scales.data(), packed.blocks * tokens, 1.0f);
+  }
   for (std::size_t t = 0; t < tokens; ++t) {
     input.scales[t] = 1.0f;
     for (std::size_t j = 0; j < in; ++j) {

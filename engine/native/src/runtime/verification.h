@@ -9,7 +9,7 @@ namespace dbell {
 
 struct QuantizedRows {
   std::vector<std::int8_t> values;  ///< x̂ [tokens, in]
-  std::vector<float> scales;        ///< s_t [tokens]
+  std::vector<float> scales;        ///< s_t [tokens], or by block [tokens, blocks]
 };
 
 /// y `[tokens, out]` of one linear for x `[tokens, in]`, column scale and bias included.

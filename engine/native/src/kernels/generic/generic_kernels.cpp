@@ -68,6 +68,8 @@ void grid_pass(const PackedLinear& linear, const QuantizedActivations& activatio
     for (std::size_t t = 0; t < count; ++t) {
       const std::int8_t* x = activations.values + (block * tokens + first + t) * kColumnsPerBlock;
       const std::int32_t block_sum = activations.block_sums[block * tokens + first + t];
+      const float step =
+          activations.block_scales == nullptr ? 1.0f : activations.block_scales[block * tokens + first + t];
       std::int32_t sums[kRowsPerGroup] = {};
       for (std::size_t column = 0; column < columns; ++column) {
         for (std::size_t row = 0; row < kRowsPerGroup; ++row)
@@ -78,9 +80,9 @@ void grid_pass(const PackedLinear& linear, const QuantizedActivations& activatio
         if (integers)
           integers[((first + t) * rows + group * kRowsPerGroup + row) * linear.blocks + block] = integer;
         float& accumulator = accumulators[t][row];
-        accumulator += half_to_float(linear.scales[scale_index + row]) * static_cast<float>(integer);
+        accumulator += half_to_float(linear.scales[scale_index + row]) * static_cast<float>(integer) * step;
         if (linear.offsets)
-          accumulator += half_to_float(linear.offsets[scale_index + row]) * static_cast<float>(2 * block_sum);
+          accumulator += half_to_float(linear.offsets[scale_index + row]) * static_cast<float>(2 * block_sum) * step;
       }
     }
   }

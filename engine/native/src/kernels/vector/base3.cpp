@@ -170,7 +170,7 @@ void decode_base3(const PackedLinear& linear, const QuantizedActivations& activa
     for (std::size_t part = 0; part < kRegisters; ++part) {
       const Ints sums = sum_block(strip, part, columns_of_block(linear, block), x);
       accumulators[part] =
-          add_block(linear, group, part, block, sums, activations.block_sums[block], 0, accumulators[part], integers);
+          add_block(linear, group, part, block, sums, activations, 0, accumulators[part], integers);
     }
   }
   for (std::size_t part = 0; part < kRegisters; ++part) {

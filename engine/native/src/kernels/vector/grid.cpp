@@ -114,8 +114,8 @@ void decode(const PackedLinear& linear, const QuantizedActivations& activations,
                                                stride, lines, x);
           sums = add(sum_digit<kPlanesPerDigit>(first, stride, lines, x), shift_lanes_left<kPlanesPerDigit>(second));
         }
-        accumulators[part] = add_block(linear, group, part, block, sums, activations.block_sums[block], 0,
-                                       accumulators[part], integers);
+        accumulators[part] =
+            add_block(linear, group, part, block, sums, activations, 0, accumulators[part], integers);
       }
       bytes += lines * stride;
     }
@@ -220,13 +220,12 @@ inline void multiply_block(const PackedLinear& linear, const QuantizedActivation
       });
     }
   }
-  const std::int32_t* block_sums = activations.block_sums + block * activations.tokens + token;
   unroll<count>([&](auto t) DBELL_INLINE_LAMBDA {
     unroll<registers>([&](auto r) DBELL_INLINE_LAMBDA {
       float* accumulator = accumulators + t * kTileGroups * kRowsPerGroup + r * kLanes;
       const Floats before = block == 0 ? zero_floats() : load_floats(accumulator);
       store_floats(accumulator, add_block(linear, tile.group + r / kRegisters, tile.part + r % kRegisters, block,
-                                          totals[t][r], block_sums[t], token + t, before, integers));
+                                          totals[t][r], activations, token + t, before, integers));
     });
   });
 }

@@ -8,8 +8,10 @@ namespace {
 /// Adds one block's contribution of the rows of one register to the accumulator (order: kernel_table.h) and hands the
 /// integers out where they are asked for.
 DBELL_INLINE Floats add_block(const PackedLinear& linear, std::size_t group, std::size_t part, std::size_t block,
-                              Ints sums, std::int32_t block_sum, std::size_t token, Floats accumulator,
+                              Ints sums, const QuantizedActivations& activations, std::size_t token, Floats accumulator,
                               std::int32_t* integers) {
+  const std::size_t in_activations = block * activations.tokens + token;
+  const std::int32_t block_sum = activations.block_sums[in_activations];
   const Ints integer = subtract(shift_lanes_left<1>(sums), int_of((linear.levels - 1) * block_sum));
   if (integers) {
     std::int32_t lanes[kLanes];
@@ -18,10 +20,14 @@ DBELL_INLINE Floats add_block(const PackedLinear& linear, std::size_t group, std
     hand_out(lanes, kGridIntegers, linear.blocks, integers + row * linear.blocks + block);
   }
   const std::size_t at = (group * linear.blocks + block) * kRowsPerGroup + part * kLanes;
-  accumulator = add(accumulator, multiply(half_floats(linear.scales + at), to_floats(integer)));
+  const bool is_scaled = activations.block_scales != nullptr;
+  const Floats step = float_of(is_scaled ? activations.block_scales[in_activations] : 1.0f);
+  const Floats product = multiply(half_floats(linear.scales + at), to_floats(integer));
+  accumulator = add(accumulator, is_scaled ? multiply(product, step) : product);
   if (linear.offsets) {
     const Floats twice_sum = float_of(static_cast<float>(2 * block_sum));
-    accumulator = add(accumulator, multiply(half_floats(linear.offsets + at), twice_sum));
+    const Floats offset = multiply(half_floats(linear.offsets + at), twice_sum);
+    accumulator = add(accumulator, is_scaled ? multiply(offset, step) : offset);
   }
   return accumulator;
 }
