@@ -3,6 +3,10 @@
 #include "kernels/vector/kernels.h"
 #include "kernels/vector/structured_levels.h"
 
+#if defined(_MSC_VER) && !defined(__clang__)
+#include <intrin.h>
+#endif
+
 namespace dbell::DBELL_KERNEL_SET {
 namespace {
 
@@ -46,11 +50,15 @@ DBELL_INLINE void finish_structured(const PackedLinear& linear, std::size_t row,
   store_floats(y, add(load_floats(linear.bias + row), multiply(float_of(scale), accumulator)));
 }
 
-/// The lowest set bit's index.
+/// The lowest set bit's index; `bits` is not 0.
 inline std::size_t lowest_bit(std::uint32_t bits) {
-  std::size_t index = 0;
-  for (; (bits & 1u) == 0; bits >>= 1) ++index;
+#if defined(_MSC_VER) && !defined(__clang__)
+  unsigned long index;
+  _BitScanForward(&index, bits);
   return index;
+#else
+  return static_cast<std::size_t>(__builtin_ctz(bits));
+#endif
 }
 
 /// Three sums over all columns of one block; bits stay where they are in their bytes, as in grid.cpp.
