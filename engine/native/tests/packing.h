@@ -168,7 +168,7 @@ struct TestActivations {
 
   /// Step of token t in a block.
   float step(std::size_t t, std::size_t block) const {
-    return view.block_scales == nullptr ? scales[t] : block_scales[block * tokens + t];
+    return scales[t] * block_scales[block * tokens + t];
   }
 };
 
@@ -187,9 +187,9 @@ inline TestActivations make_activations(Random& random, const TestLinear& linear
   a.scales = Exact<float>(tokens);
   // Grids have steps by token or by block.
   const bool by_block = linear.packed.layout == dbell::LinearLayout::grid && random.below(2) == 0;
-  a.block_scales = Exact<float>(by_block ? blocks * tokens : 0);
+  a.block_scales = Exact<float>(blocks * tokens);
   for (std::size_t i = 0; i < a.block_scales.count; ++i)
-    a.block_scales[i] = 0.001f + 0.01f * std::fabs(random.uniform());
+    a.block_scales[i] = !by_block ? 1.0f : 0.001f + 0.01f * std::fabs(random.uniform());
   for (std::size_t t = 0; t < tokens; ++t) {
     a.scales[t] = by_block ? 1.0f : 0.001f + 0.01f * std::fabs(random.uniform());
     for (std::size_t j = 0; j < in; ++j) {
@@ -213,7 +213,7 @@ inline TestActivations make_activations(Random& random, const TestLinear& linear
             a.values.values,
             a.sums.values,
             a.scales.values,
-            by_block ? a.block_scales.values : nullptr,
+            a.block_scales.values,
             a.salient_values.values,
             a.salient_sums.values,
             a.quads.values};

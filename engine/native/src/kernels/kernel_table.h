@@ -11,9 +11,10 @@ struct KernelTable {
 
   /// Integer path of the grid layout for row groups [begin, end):
   ///   I_b = 2·Σ_p 2^p·M_p − (levels − 1)·X_b                                    (exact, fits 24 bits)
-  ///   acc ← acc + float(r)·float(I_b), then with offsets acc ← acc + float(m)·float(2·X_b)     blocks ascending, acc
-  ///   starts at 0 y = bias + (0.5·s_t)·acc; without a bias y ← y + (0.5·s_t)·acc
-  /// With block scales what is added to acc is (float(r)·float(I_b))·s_tb, then (float(m)·float(2·X_b))·s_tb.
+  ///   acc ← acc + (float(r)·float(I_b))·s_tb, then with offsets acc ← acc + (float(m)·float(2·X_b))·s_tb
+  ///   blocks ascending, acc starts at 0
+  ///   y = bias + (0.5·s_t)·acc; without a bias y ← y + (0.5·s_t)·acc
+  /// One of s_t and s_tb is 1: steps are by token or by block.
   /// y is [tokens, y_stride], row r at column r; 16 columns are written for each row group. Where `integers` is not
   /// null it also receives I_b, [tokens, row_groups · 16, blocks].
   void (*grid)(const PackedLinear& linear, const QuantizedActivations& activations, std::size_t begin, std::size_t end,

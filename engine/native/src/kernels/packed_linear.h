@@ -65,8 +65,8 @@ struct QuantizedActivations {
   std::size_t tokens;
   const std::int8_t* values;           ///< x̂ [blocks, tokens, 128]
   const std::int32_t* block_sums;      ///< Σ x̂ [blocks, tokens]
-  const float* scales;                 ///< s_t [tokens]; 1 where there are block scales
-  const float* block_scales;           ///< grid: s_tb [blocks, tokens], or null
+  const float* scales;                 ///< s_t [tokens]; 1 where steps are by block
+  const float* block_scales;           ///< grid: s_tb [blocks, tokens]; 1 where steps are by token
   const std::int8_t* salient_values;   ///< structured: x̂ of salient columns, else zero, [blocks, tokens, 128]
   const std::int32_t* salient_sums;    ///< structured: [blocks, tokens]
   const std::uint32_t* salient_quads;  ///< structured: [blocks], bit q: quad q has a salient column

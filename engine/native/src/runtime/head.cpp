@@ -80,8 +80,14 @@ void Session::head_tile(const float* rows, std::size_t stride, std::size_t count
                         float* out, std::size_t out_stride) const {
   if (model_.grid_head) {
     const StageInput& input = workspace_.grid_head_input;
-    const QuantizedActivations activations = {
-        count, input.values.data(), input.block_sums.data(), input.scales.data(), nullptr, nullptr, nullptr, nullptr};
+    const QuantizedActivations activations = {count,
+                                              input.values.data(),
+                                              input.block_sums.data(),
+                                              input.scales.data(),
+                                              input.block_scales.data(),
+                                              nullptr,
+                                              nullptr,
+                                              nullptr};
     const PackedLinear tile = row_groups_of(model_.grid_head->packed, begin, end);
     model_.kernels->grid(tile, activations, 0, end - begin, out, out_stride, nullptr);
   } else if (is_quantized(model_.head)) {

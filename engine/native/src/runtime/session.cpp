@@ -29,9 +29,10 @@ std::size_t Workspace::bytes() const {
   }
   total += head_input.bytes() + head_sums.bytes() + input.rows.bytes() + input.values.bytes() + input.block_sums.bytes();
   total += grid_head_input.rows.bytes() + grid_head_input.values.bytes() + grid_head_input.block_sums.bytes() +
-           grid_head_input.scales.bytes();
+           grid_head_input.scales.bytes() + grid_head_input.block_scales.bytes();
   for (const StageInput::Gathered& gathered : input.gathered)
-    total += gathered.values.bytes() + gathered.block_sums.bytes() + gathered.floats.bytes();
+    total += gathered.values.bytes() + gathered.block_sums.bytes() + gathered.block_scales.bytes() +
+             gathered.floats.bytes();
   for (const StageInput::Salient& salient : input.salient) total += salient.values.bytes() + salient.sums.bytes();
   return total;
 }

@@ -90,7 +90,7 @@ void quantize_stage_input(const KernelTable& kernels, const StageRounding& round
   input.values.reserve(tokens * width);
   input.block_sums.reserve(tokens * blocks);
   input.scales.reserve(tokens);
-  if (by_block) input.block_scales.reserve(tokens * blocks);
+  input.block_scales.reserve(tokens * blocks);
   // What shares a step.
   const std::size_t shared = by_block ? kColumnsPerBlock : in_features;
   const int limit = activation_limit(activation_bits);
@@ -108,6 +108,7 @@ void quantize_stage_input(const KernelTable& kernels, const StageRounding& round
         (by_block ? input.block_scales[first / kColumnsPerBlock * tokens + t] : input.scales[t]) = scale;
       }
       if (by_block) input.scales[t] = 1.0f;
+      for (std::size_t block = 0; block < blocks && !by_block; ++block) input.block_scales[block * tokens + t] = 1.0f;
       std::memset(row + in_features, 0, width - in_features);
       for (std::size_t block = 0; block < blocks; ++block) {
         const std::int8_t* values = row + block * kColumnsPerBlock;
@@ -127,7 +128,7 @@ QuantizedActivations view_for(const Linear& linear, std::size_t index, std::size
                                input.values.data(),
                                input.block_sums.data(),
                                input.scales.data(),
-                               linear.scales_by_block ? input.block_scales.data() : nullptr,
+                               input.block_scales.data(),
                                nullptr,
                                nullptr,
                                nullptr};
@@ -163,6 +164,8 @@ QuantizedActivations gather_quantized(const Residual& residual, const std::int8_
   const std::size_t blocks = residual.packed.blocks, count = residual.columns.size();
   gathered.values.reserve(blocks * tokens * kColumnsPerBlock);
   gathered.block_sums.reserve(blocks * tokens);
+  gathered.block_scales.reserve(blocks * tokens);
+  std::fill_n(gathered.block_scales.data(), blocks * tokens, 1.0f);
   for (std::size_t block = 0; block < blocks; ++block) {
     const std::size_t first = block * kColumnsPerBlock, width = std::min(kColumnsPerBlock, count - first);
     const std::int32_t* columns = residual.columns.data() + first;
@@ -174,7 +177,8 @@ QuantizedActivations gather_quantized(const Residual& residual, const std::int8_
       gathered.block_sums[block * tokens + t] = sum_of(out, width);
     }
   }
-  return {tokens,  gathered.values.data(), gathered.block_sums.data(), scales, nullptr, nullptr, nullptr, nullptr};
+  return {tokens,  gathered.values.data(), gathered.block_sums.data(), scales, gathered.block_scales.data(),
+          nullptr, nullptr,                nullptr};
 }
 
 namespace {

@@ -15,8 +15,8 @@ struct StageInput {
   AlignedBuffer<std::int8_t> rows;         ///< x̂ [tokens, blocks · 128]
   AlignedBuffer<std::int8_t> values;       ///< x̂ [blocks, tokens, 128]
   AlignedBuffer<std::int32_t> block_sums;  ///< [blocks, tokens]
-  AlignedBuffer<float> scales;             ///< [tokens]; 1 where there are block scales
-  AlignedBuffer<float> block_scales;       ///< [blocks, tokens] where steps are by block
+  AlignedBuffer<float> scales;             ///< [tokens]; 1 where steps are by block
+  AlignedBuffer<float> block_scales;       ///< [blocks, tokens]; 1 where steps are by token
   AlignedBuffer<float> scaled;             ///< float path: c∘x [tokens, in]
   struct Salient {
     AlignedBuffer<std::int8_t> values;
@@ -27,6 +27,7 @@ struct StageInput {
   struct Gathered {
     AlignedBuffer<std::int8_t> values;       ///< x̂ [residual blocks, tokens, 128]
     AlignedBuffer<std::int32_t> block_sums;  ///< [residual blocks, tokens]
+    AlignedBuffer<float> block_scales;       ///< [residual blocks, tokens], 1
     AlignedBuffer<float> floats;             ///< float path: c∘x [tokens, residual columns]
   };
   std::vector<Gathered> gathered;

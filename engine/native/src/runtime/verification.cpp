@@ -74,10 +74,8 @@ std::vector<std::int32_t> verify_integers(const KernelTable& kernels, const Line
   input.values.resize(packed.blocks * tokens * kColumnsPerBlock);
   input.block_sums.resize(packed.blocks * tokens);
   input.scales.resize(tokens);
-  if (linear.scales_by_block) {
-    input.block_scales.resize(packed.blocks * tokens);
-    std::fill_n(input.block_scales.data(), packed.blocks * tokens, 1.0f);
-  }
+  input.block_scales.resize(packed.blocks * tokens);
+  std::fill_n(input.block_scales.data(), packed.blocks * tokens, 1.0f);
   for (std::size_t t = 0; t < tokens; ++t) {
     input.scales[t] = 1.0f;
     for (std::size_t j = 0; j < in; ++j) {

@@ -68,8 +68,7 @@ void grid_pass(const PackedLinear& linear, const QuantizedActivations& activatio
     for (std::size_t t = 0; t < count; ++t) {
       const std::int8_t* x = activations.values + (block * tokens + first + t) * kColumnsPerBlock;
       const std::int32_t block_sum = activations.block_sums[block * tokens + first + t];
-      const float step =
-          activations.block_scales == nullptr ? 1.0f : activations.block_scales[block * tokens + first + t];
+      const float step = activations.block_scales[block * tokens + first + t];
       std::int32_t sums[kRowsPerGroup] = {};
       for (std::size_t column = 0; column < columns; ++column) {
         for (std::size_t row = 0; row < kRowsPerGroup; ++row)
