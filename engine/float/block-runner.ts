@@ -167,6 +167,7 @@ export class OnnxBlockRunner implements BlockRunner {
       preparation: options.preparation ?? 'before',
       ...piece,
       activationBits: options.activationBits,
+      activationScales: options.activationScales ?? 'token',
       columnScaled: columnScaledStages(options.columnScales),
       attention: { kind: 'window', context },
     });
@@ -211,11 +212,11 @@ export class OnnxBlockRunner implements BlockRunner {
     hidden: Float32Array,
     options: BlockRunOptions,
   ): Promise<void> {
-    const { activationBits, columnScales } = options;
+    const { activationBits, activationScales, columnScales } = options;
+    const run = { activationBits, activationScales, columnScales };
     const state: StageState = { hidden };
-    for (const stage of stageOrder)
-      await this.enterStage(blockIndex, stage, weights, state, { activationBits, columnScales });
-    await this.leaveBlock(blockIndex, weights, state, { activationBits, columnScales });
+    for (const stage of stageOrder) await this.enterStage(blockIndex, stage, weights, state, run);
+    await this.leaveBlock(blockIndex, weights, state, run);
     throw new DBellError('internal', `block ${blockIndex}: the whole block and its stages disagree`);
   }
 }

@@ -6,7 +6,7 @@ import { buildBlockGraph, describeBorder } from './graphs/block-graph.ts';
 import type { KeyValueCache } from './key-value-cache.ts';
 import { type RotaryTables, rotaryTables } from './rotary.ts';
 import { type Feed, GraphSession } from './session.ts';
-import type { ActivationBits, BlockWeights, ColumnScales } from './types.ts';
+import type { ActivationBits, ActivationScales, BlockWeights, ColumnScales } from './types.ts';
 
 /** New positions that go through a block at once: enough for the matrix products to run at full speed, and their scores stay small. */
 export const positionsPerChunk = 256;
@@ -16,13 +16,20 @@ export class CachedBlockRunner {
   private readonly architecture: Architecture;
   private readonly threads: number;
   private readonly activationBits: ActivationBits;
+  private readonly activationScales: ActivationScales;
   private readonly sessions = new Map<string, GraphSession>();
   private rotary: RotaryTables | null = null;
 
-  constructor(architecture: Architecture, threads: number, activationBits: ActivationBits) {
+  constructor(
+    architecture: Architecture,
+    threads: number,
+    activationBits: ActivationBits,
+    activationScales: ActivationScales,
+  ) {
     this.architecture = architecture;
     this.threads = threads;
     this.activationBits = activationBits;
+    this.activationScales = activationScales;
   }
 
   /**
@@ -98,6 +105,7 @@ export class CachedBlockRunner {
         from: 'block-in',
         to: 'block-out',
         activationBits: this.activationBits,
+        activationScales: this.activationScales,
         columnScaled,
         absMax: [],
         inputs: [],

@@ -8,7 +8,7 @@ import { GraphBuilder, int } from './onnx/graph-builder.ts';
 import { type Feed, GraphSession } from './session.ts';
 import type { ActivationBits, GramAccumulator } from './types.ts';
 
-/** Final norm, project_out and rounding of the head's input: `hidden` `[rows, hiddenSize]` to `[rows, embeddingSize]`. */
+/** Final norm, project_out and rounding, by token, of the head's input: `hidden` `[rows, hiddenSize]` to `[rows, embeddingSize]`. */
 export function addHeadInput(
   graph: GraphBuilder,
   architecture: Architecture,
@@ -23,7 +23,7 @@ export function addHeadInput(
     const weight = graph.input('projectOut.weight', 'float32', [embeddingSize, hiddenSize]);
     value = graph.node('Gemm', [value, weight], { attributes: { transB: int(1) } });
   }
-  return addFakeQuantization(graph, activationBits, value);
+  return addFakeQuantization(graph, { bits: activationBits, scales: 'token' }, value, embeddingSize);
 }
 
 /** Weights that addHeadInput asks for. */

@@ -9,14 +9,16 @@ import { assertFinite } from './finite.ts';
 import { Head } from './head.ts';
 import { KeyValueCache } from './key-value-cache.ts';
 import { blockWeightBytes } from './memory-estimate.ts';
-import type { ActivationBits, BlockWeights, ColumnScales } from './types.ts';
+import type { ActivationBits, ActivationScales, BlockWeights, ColumnScales } from './types.ts';
 
 export interface FloatTextModelOptions {
   /** Threads of every operator. */
   threads: number;
   /** Bits of the inputs of all quantized linears; 16 (float) by default. */
   activationBits?: ActivationBits;
-  /** Bits of the LM head's input; 16 (float) by default. */
+  /** What shares a step of these inputs; `token` by default. */
+  activationScales?: ActivationScales;
+  /** Bits of the LM head's input, which is rounded by token; 16 (float) by default. */
   headActivationBits?: ActivationBits;
   /** Weights to use in place of the source's, such as those of a dequantized package. */
   blockWeights?: (blockIndex: number) => BlockWeights;
@@ -77,7 +79,12 @@ class FloatTextModel implements TextModel {
     this.bytesReadPerToken = floatBytesReadPerToken(architecture);
     this.embedding = new Embedding(source);
     this.head = new Head(source, options.threads, options.headActivationBits ?? 16);
-    this.runner = new CachedBlockRunner(architecture, options.threads, this.activationBits);
+    this.runner = new CachedBlockRunner(
+      architecture,
+      options.threads,
+      this.activationBits,
+      options.activationScales ?? 'token',
+    );
     this.weightsOf = weightsOf;
     this.resident = resident;
   }

@@ -1,7 +1,13 @@
 import type { StageName } from '../model/architecture.ts';
 
-/** Activation bits: 16 = activations stay float; else really rounded per token (method.md section 3). */
+/** Activation bits: 16 = activations stay float; else really rounded, per token or block of a token (method.md section 3). */
 export type ActivationBits = 16 | 8 | 6 | 4;
+
+/** What shares a step where activations are rounded: all columns of a token, or each block of `columnsPerBlock` of them. */
+export type ActivationScales = 'token' | 'block';
+
+/** Columns of a block, in the packed format's scales as in the steps of rounded activations; the last block of a row may have fewer. */
+export const columnsPerBlock = 128;
 
 /**
  * Float32 weights of one block by Hugging Face tensor name (weights `[out, in]`, norms, biases). A quantized linear is simply another array
@@ -26,6 +32,8 @@ export interface StageState {
 
 export interface BlockRunOptions {
   activationBits: ActivationBits;
+  /** `token` by default. */
+  activationScales?: ActivationScales;
   columnScales?: ColumnScales;
   /**
    * Whether stages' inputs cross the borders with column scale and activation quantization applied (`before`, the default) or without (`behind`: the

@@ -17,11 +17,17 @@ export interface GridFitOptions {
   /** How many input columns get one more binary plane (salient residual columns); 0 where it is left out. Those that promise most are taken: c_j² Σ_i r² / [H⁻¹]_jj. */
   residualColumns?: number;
   /**
-   * Where c∘x is to be rounded to `bits` per token (of use with a free c only): a sample of the inputs x before c, `[tokens, in]`, and w_t, `[tokens]`, such that
-   * Σ_t w_t x_t x_tᵀ estimates `hessian`. Then Σ_t w_t s_t² / 12 · Σ_ij (r s)²_ij, s_t = max_j |c_j x_tj| / (2^(bits − 1) − 1), is part of the loss that everything is fitted to
-   * (in the first two of four rounds at 16 and 4 times its price, also in their `losses`).
+   * Where c∘x is to be rounded to `bits` (of use with a free c only), with one step for every `columnsPerStep` columns of a token (left out: for all of them): a sample of
+   * the inputs x before c, `[tokens, in]`, and w_t, `[tokens]`, such that Σ_t w_t x_t x_tᵀ estimates `hessian`. Then Σ_t w_t s_tg² / 12 · Σ_i Σ_j∈g (r s)²_ij,
+   * s_tg = max_j∈g |c_j x_tj| / (2^(bits − 1) − 1), summed over the groups g of columns that share a step, is part of the loss that everything is fitted to (in the first round
+   * at 8 times its price, also in `losses`).
    */
-  activations?: { inputs: Float32Array; weights: Float32Array; bits: number } | null;
+  activations?: {
+    inputs: Float32Array;
+    weights: Float32Array;
+    bits: number;
+    columnsPerStep?: number;
+  } | null;
 }
 
 export interface GridFit {

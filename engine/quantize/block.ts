@@ -24,7 +24,7 @@ import type { WindowFile } from './hidden-states.ts';
 import { prepareHessian, type StageHessian, scaleToHessian } from './layer.ts';
 import type { LtdbSummary } from './progress.ts';
 import { type ProgressReporter, plainEvent } from './progress-reporter.ts';
-import { calibrationActivationBits, type Recipe } from './recipe.ts';
+import { activationScalesOf, calibrationActivationBits, type Recipe } from './recipe.ts';
 import type { QuantizedBlock } from './sink.ts';
 import { StageQuantizer } from './stage-quantizer.ts';
 import { StageStates } from './stage-states.ts';
@@ -298,6 +298,7 @@ class BlockRun {
     const { recipe } = this.job;
     return {
       activationBits: calibrationActivationBits(recipe),
+      activationScales: activationScalesOf(recipe),
       columnScales: this.quantizer.columnScales,
       // A grid's column scale is found from a stage's input and then applied to it.
       preparation: recipe.binarizer.kind === 'grid' ? 'behind' : 'before',

@@ -4,8 +4,8 @@ import { residualColumnCount, residualLevels } from './code-storage.ts';
 import { stageWidth } from './cost-model.ts';
 import { type FoldSource, isTied, scaleOfColumns, scaleOfRows } from './folding.ts';
 import { maximumDamping } from './limits.ts';
-import { blockCount, type GridResidual } from './quantized-linear.ts';
-import type { Recipe } from './recipe.ts';
+import { blockCount, columnsPerBlock, type GridResidual } from './quantized-linear.ts';
+import { activationScalesOf, type Recipe } from './recipe.ts';
 import { divideColumns } from './scaled-columns.ts';
 
 /** Codes and scales of one linear of a stage, cut out of the fit of all of them. */
@@ -97,8 +97,13 @@ function fitOnce(
     columnRidge: binarizer.columnRidge,
     columnScale,
     residualColumns: residualColumnCount(binarizer.residualPercent, inFeatures),
-    activations: sample && columnScale === 'free' ? { ...sample, bits: recipe.activationBits } : null,
+    activations: sample && columnScale === 'free' ? { ...sample, ...roundingOf(recipe) } : null,
   });
+}
+
+function roundingOf(recipe: Recipe): { bits: number; columnsPerStep?: number } {
+  const bits = recipe.activationBits;
+  return activationScalesOf(recipe) === 'block' ? { bits, columnsPerStep: columnsPerBlock } : { bits };
 }
 
 function cutFit(stage: Stage, fit: GridFit, inFeatures: number): GridLinearFit[] {

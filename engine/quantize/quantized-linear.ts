@@ -1,3 +1,7 @@
+import { columnsPerBlock } from '../float/types.ts';
+
+export { columnsPerBlock };
+
 /**
  * A quantized linear layer on its way from the numerics to the package, before packing. fp16 values are stored bits (Uint16Array), rounded
  * once, here; everything behind (float path, package, runtime) computes from these very bits. Blocks are 128 input columns: block(j) = floor(j / 128),
@@ -70,7 +74,6 @@ export interface StructuredLinear extends QuantizedLinearBase {
 }
 
 export type QuantizedLinear = GridLinear | StructuredLinear;
-export const columnsPerBlock = 128;
 export function blockCount(inFeatures: number): number {
   return Math.ceil(inFeatures / columnsPerBlock);
 }

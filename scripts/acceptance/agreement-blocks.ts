@@ -52,7 +52,7 @@ export async function runBlockWithSameCodes(
     const codes =
       activationBits === 16 ? null : runtime.quantizeActivations(stage.linears[0]!.name, x, activationBits);
     onStage?.(stage, scaleColumns(x, columnScales[stage.name] ?? null), floatInput, codes?.values ?? null);
-    if (codes) state.stageInput = dequantizeTokens(codes);
+    if (codes) state.stageInput = dequantizeTokens(codes, stage.linears[0]!.inFeatures);
   }
   return { packed: packed.hidden, float: await runner.leaveBlock(index, weights, state, unrounded) };
 }

@@ -3,7 +3,7 @@
  * items/agreement.ts does.
  */
 import { createFloatEngine } from '../../engine/float/engine.ts';
-import type { ActivationBits } from '../../engine/float/types.ts';
+import type { ActivationBits, ActivationScales } from '../../engine/float/types.ts';
 import type { Block, StageName } from '../../engine/model/architecture.ts';
 import { threads as nativeThreads } from '../../engine/native/index.ts';
 import type { KernelName } from '../../engine/native/runtime.ts';
@@ -91,7 +91,7 @@ export async function compareSteps(source: PackageSource, options: StepOptions):
       const { weights, columnScales } = source.dequantizedBlock(block.index);
       for (const activationBits of bits) {
         const hidden = states.get(activationBits)!;
-        const run = { activationBits, columnScales };
+        const run = { activationBits, activationScales: source.activationScales, columnScales };
         const float = await runner.forwardWithTaps(block.index, weights, hidden, {
           ...run,
           inputs: block.stages.map(({ name }) => name),
@@ -103,6 +103,7 @@ export async function compareSteps(source: PackageSource, options: StepOptions):
               ...{ runtime: each, kernels, runner, block, weights, columnScales, activationBits },
               ...{ packedHidden: hidden, floatHidden: hidden },
             },
+            source.activationScales,
             results,
             flips.get(activationBits)!,
           );
@@ -144,8 +145,11 @@ function compareLinears(
       const linear = source.readLinear(name);
       const x = spreadRows(inputs[stage.name]!, inFeatures, options.linearTokens);
       const scaled = scaleColumns(x, linear.columnScale);
-      const rounded = activationBits === 16 ? null : quantizeTokens(scaled, inFeatures, activationBits);
-      const expected = multiply(rounded ? dequantizeTokens(rounded) : scaled, linear);
+      const rounded =
+        activationBits === 16
+          ? null
+          : quantizeTokens(scaled, inFeatures, activationBits, source.activationScales);
+      const expected = multiply(rounded ? dequantizeTokens(rounded, inFeatures) : scaled, linear);
       const values = rounded ? rounded.values.subarray(0, options.integerTokens * inFeatures) : null;
       const sums = values ? maskedSums(values, linear) : null;
       const residual = linear.layout === 'grid' ? linear.residual : null;
@@ -181,6 +185,7 @@ interface BlockComparison extends BlockWithSameCodes {
 /** Holds stages and output of a block against the float path's, which enters each stage with the runtime's x̂. */
 async function compareBlock(
   comparison: BlockComparison,
+  activationScales: ActivationScales,
   results: StepResults,
   flips: { flipped: number; codes: number },
 ): Promise<void> {
@@ -194,7 +199,8 @@ async function compareBlock(
         .add(relativeError(packedInput, floatInput), `block ${index}, ${stage.name}, ${kernels}`);
       if (!values) return;
       const { inFeatures } = stage.linears[0]!;
-      flips.flipped += differences(values, quantizeTokens(floatInput, inFeatures, activationBits).values);
+      const rounded = quantizeTokens(floatInput, inFeatures, activationBits, activationScales);
+      flips.flipped += differences(values, rounded.values);
       flips.codes += values.length;
     },
   );

@@ -28,6 +28,7 @@ function floatModelOf(
   return createFloatTextModel(tables, {
     threads,
     activationBits,
+    activationScales: source.activationScales,
     headActivationBits: source.head.bits === 16 ? 16 : 8,
     weights: 'resident',
     blockWeights: (index) => {

@@ -2,6 +2,7 @@
  * The plainest forms of what the packed runtime computes: slow, float64 where nothing says otherwise, written from the format's definition (docs/format.md)
  * and from the codes themselves, not from the kernels.
  */
+import type { ActivationScales } from '../../engine/float/types.ts';
 import { dequantize } from '../../engine/quantize/dequantize.ts';
 import {
   blockCount,
@@ -10,7 +11,7 @@ import {
   type QuantizedLinear,
 } from '../../engine/quantize/quantized-linear.ts';
 
-/** x̂ `[tokens, in]` and s `[tokens]`. */
+/** x̂ `[tokens, in]` and s `[tokens]`, or `[tokens, blocks]`. */
 export interface QuantizedActivations {
   values: Int8Array;
   scales: Float32Array;
@@ -24,22 +25,29 @@ export function scaleColumns(x: Float32Array, columnScale: Float32Array | null):
 }
 
 /**
- * Symmetric absmax rounding of each token: s = max|x| / (2^(bits − 1) − 1), 1 where that is 0; x̂ = x / s to the nearest integer, ties to even; quotients in float32.
+ * Symmetric absmax rounding of each token, or each block of its columns: s = max|x| / (2^(bits − 1) − 1), 1 where that is 0; x̂ = x / s to the nearest integer,
+ * ties to even; quotients in float32.
  */
-export function quantizeTokens(x: Float32Array, width: number, bits: number): QuantizedActivations {
-  const tokens = x.length / width;
+export function quantizeTokens(
+  x: Float32Array,
+  width: number,
+  bits: number,
+  sharing: ActivationScales = 'token',
+): QuantizedActivations {
   const values = new Int8Array(x.length);
-  const scales = new Float32Array(tokens);
-  for (let token = 0; token < tokens; token++) {
-    const row = x.subarray(token * width, (token + 1) * width);
-    let largest = 0;
-    for (const value of row) largest = Math.max(largest, Math.abs(value));
-    const scale = Math.fround(largest / (2 ** (bits - 1) - 1)) || 1;
-    scales[token] = scale;
-    for (const [column, value] of row.entries())
-      values[token * width + column] = roundHalfEven(Math.fround(value / scale));
-  }
-  return { values, scales };
+  const scales: number[] = [];
+  const together = sharing === 'block' ? columnsPerBlock : width;
+  for (let token = 0; token < x.length; token += width)
+    for (let begin = token; begin < token + width; begin += together) {
+      const part = x.subarray(begin, Math.min(token + width, begin + together));
+      let largest = 0;
+      for (const value of part) largest = Math.max(largest, Math.abs(value));
+      const scale = Math.fround(largest / (2 ** (bits - 1) - 1)) || 1;
+      scales.push(scale);
+      for (const [index, value] of part.entries())
+        values[begin + index] = roundHalfEven(Math.fround(value / scale));
+    }
+  return { values, scales: Float32Array.from(scales) };
 }
 
 function roundHalfEven(value: number): number {
@@ -50,9 +58,13 @@ function roundHalfEven(value: number): number {
 }
 
 /** x̂ · s in float32, as the float path has it: `[tokens, in]`. */
-export function dequantizeTokens({ values, scales }: QuantizedActivations): Float32Array {
-  const width = values.length / scales.length;
-  return Float32Array.from(values, (value, index) => value * scales[Math.floor(index / width)]!);
+export function dequantizeTokens({ values, scales }: QuantizedActivations, width: number): Float32Array {
+  const steps = scales.length / (values.length / width);
+  const together = steps === 1 ? width : columnsPerBlock;
+  return Float32Array.from(values, (value, index) => {
+    const step = Math.floor((index % width) / together);
+    return value * scales[Math.floor(index / width) * steps + step]!;
+  });
 }
 
 /** y `[tokens, out]` = x Wᵀ + bias, summed in float64, W dequantized, without the column scale. */

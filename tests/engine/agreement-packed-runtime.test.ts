@@ -14,6 +14,7 @@ import { agreementLimits, stepFigures } from '../../scripts/acceptance/items/agr
 import { asset } from '../assets.ts';
 import { packTinyModel, tinyModels } from './package-support.ts';
 import { idWindows } from './quantize-support.ts';
+import { writeWideModel } from './wide-model.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'dbell-agreement-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -89,6 +90,32 @@ test.each([
   expect(results.integers).toBe(sums * 24 * 2 * results.kernels.length);
   expect(stepFigures(results, bits).filter(({ pass }) => pass === false)).toEqual([]);
   source.close();
+});
+
+describe('activation scales by block, over blocks of 128, 72 and 77 columns', () => {
+  writeWideModel(path.join(folder, 'wide-model'));
+  test.each(['grid-3', 'gptq-3', 'rtn-8'])('%s', async (recipe) => {
+    const out = path.join(folder, `wide-${recipe}`);
+    const ids = idsOf('llama-odd-widths');
+    await makePackage({
+      modelPath: path.join(folder, 'wide-model'),
+      recipe,
+      activationBits: 6,
+      calibration: async () => idWindows(ids, 4, 32),
+      out,
+      threads,
+    });
+    const source = await openPackage(out);
+    expect(source.activationScales).toBe('block');
+    const window = Int32Array.from(ids).subarray(0, 24);
+    const options = { bits, ids: window, linearTokens: 24, integerTokens: 24, threads };
+    const results = await compareSteps(source, options);
+    expect(stepFigures(results, bits).filter(({ pass }) => pass === false)).toEqual([]);
+    const evaluation = { ids: Int32Array.from(ids), windowCount: 4, context: 32 };
+    const same = await compareLossesWithSameCodes(source, evaluation, 6, threads, 100);
+    expect(Math.abs(same.difference)).toBeLessThan(1e-5);
+    source.close();
+  });
 });
 
 test('a weight that differs by a thousandth of the largest is noticed', async () => {

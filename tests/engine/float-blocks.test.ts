@@ -79,6 +79,42 @@ async function setUp(options: TinyModelOptions): Promise<{ source: ModelSource; 
   return { source, engine };
 }
 
+test.each([8, 6, 4] as const)('steps by block of %i-bit activations', async (activationBits) => {
+  const options = { hiddenSize: 136, headDimension: 32, intermediateSize: 300, biases: true } as const;
+  const { source, engine } = await setUp(options);
+  const { architecture } = source;
+  const count = 19;
+  const runner = await engine.blockRunner(count);
+  const weights = engine.loadBlock(0);
+  const hidden = engine.embed(randomIds(count, architecture.vocabularySize, 4));
+  const columnScales = Object.fromEntries(
+    architecture.blocks[0]!.stages.map(({ name, linears }) => [
+      name,
+      // One column in fifty is much larger, so that steps by token and by block are far apart.
+      Float32Array.from({ length: linears[0]!.inFeatures }, (_, column) => (column % 50 === 9 ? 40 : 1)),
+    ]),
+  );
+  const run = { activationBits, activationScales: 'block', columnScales } as const;
+  const trace = new ReferenceModel(source).block(0, toMatrix(hidden, architecture.hiddenSize), run);
+  const whole = await runner.forward(0, weights, hidden, run);
+  const byToken = await runner.forward(0, weights, hidden, { activationBits, columnScales });
+  expect(relativeMaximumError(byToken, whole)).toBeGreaterThan(1e-3);
+  const before: StageState = { hidden };
+  const behind: StageState = { hidden };
+  const unprepared = { ...run, preparation: 'behind' } as const;
+  for (const stage of stages) {
+    await runner.enterStage(0, stage, weights, before, run);
+    // What rounds there is the first stage's own input; later ones differ by rounding flips.
+    if (stage === 'attention-in')
+      expect(relativeMaximumError(before.stageInput!, trace.stageInputs[stage].flat())).toBeLessThan(3e-6);
+    await runner.enterStage(0, stage, weights, behind, unprepared);
+  }
+  expect(relativeMaximumError(await runner.leaveBlock(0, weights, before, run), whole)).toBeLessThan(1e-6);
+  expect(relativeMaximumError(await runner.leaveBlock(0, weights, behind, unprepared), whole)).toBeLessThan(
+    1e-6,
+  );
+});
+
 describe.each(Object.entries(variants))('%s', (_, options) => {
   const context = 21;
 

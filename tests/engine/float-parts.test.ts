@@ -45,7 +45,11 @@ describe('activation quantization', () => {
 
   test.each([8, 6, 4] as const)('at %i bits equals the reference bit by bit', async (bits) => {
     const { y } = await runOnce(
-      (graph, x) => graph.output(addFakeQuantization(graph, bits, x), 'y', 'float32', [rows.length, columns]),
+      (graph, x) =>
+        graph.output(
+          addFakeQuantization(graph, { bits, scales: 'token' }, x, columns),
+          ...(['y', 'float32', [rows.length, columns]] as const),
+        ),
       data,
       [rows.length, columns],
     );
@@ -56,6 +60,41 @@ describe('activation quantization', () => {
     const distinct = new Set(toMatrix(y!, columns)[0]);
     expect(distinct.size).toBeLessThanOrEqual(2 ** bits - 1);
   });
+
+  test.each([1, 37, 128, 129, 256, 300, 576])(
+    'by blocks of %i columns equals the reference bit by bit',
+    async (width) => {
+      const next = randomNumbers(width);
+      const wide: number[][] = [
+        ...Array.from({ length: 9 }, () => Array.from({ length: width }, () => 3 * next())),
+        new Array(width).fill(0),
+        new Array(width).fill(-0),
+        // One outlier, which only its own block may feel; blocks of zeros between others; exact halves; subnormal maxima.
+        Array.from({ length: width }, (_, column) => (column === width >> 1 ? 1e4 : next())),
+        Array.from({ length: width }, (_, column) => ((column >> 7) % 2 === 1 ? 0 : next())),
+        Array.from({ length: width }, (_, column) => (column % 128 === 0 ? 127 : (column % 64) - 18.5)),
+        Array.from({ length: width }, (_, column) => 10 ** -(column >> 5) * next()),
+        Array.from({ length: width }, () => 3e38 * next()),
+        Array.from({ length: width }, () => 1e-43 * next()),
+      ];
+      const values = Float32Array.from(wide.flat());
+      for (const bits of [8, 6, 4] as const) {
+        const { y } = await runOnce(
+          (graph, x) =>
+            graph.output(
+              addFakeQuantization(graph, { bits, scales: 'block' }, x, width),
+              ...(['y', 'float32', [wide.length, width]] as const),
+            ),
+          values,
+          [wide.length, width],
+        );
+        const expected = toMatrix(values, width).map((row) => fakeQuantizeRow(row, bits, 'block'));
+        for (const [index, row] of toMatrix(y!, width).entries())
+          for (const [column, value] of row.entries())
+            expect(Math.abs(value - expected[index]![column]!), `row ${index}, column ${column}`).toBe(0);
+      }
+    },
+  );
 
   test('columns: the largest magnitude of each', async () => {
     const { y } = await runOnce(

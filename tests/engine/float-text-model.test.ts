@@ -111,6 +111,25 @@ test.each([16, 8, 4] as const)(
   },
 );
 
+test.each(['token', 'block'] as const)(
+  'activations by %s: blocks with a cache equal whole windows',
+  async (activationScales) => {
+    // Widths of one block, of one and a bit, and of more than two.
+    const options = { hiddenSize: 136, headCount: 4, headDimension: 32, intermediateSize: 300 } as const;
+    const ids = randomIds(25, 50, 9);
+    const run = { activationBits: 6, activationScales } as const;
+    const model = track(await createFloatTextModel(tinyModel(options), { threads: 1, ...run }));
+    const losses = await track(await model.createSession()).tokenLosses(ids);
+    const expected = await byWindow(options, ids, run);
+    expect(relativeMaximumError(losses, expected.losses)).toBeLessThan(1e-5);
+    const other = await byWindow(options, ids, {
+      activationBits: 6,
+      activationScales: activationScales === 'token' ? 'block' : 'token',
+    });
+    expect(relativeMaximumError(losses, other.losses)).toBeGreaterThan(1e-4);
+  },
+);
+
 test('the input of the head is quantized where that is asked for', async () => {
   const ids = randomIds(25, 50, 9);
   const losses: Float32Array[] = [];

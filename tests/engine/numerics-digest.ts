@@ -101,6 +101,23 @@ for (const levels of [2, 3, 16] as const)
       Float64Array.of(fit.startLoss, ...fit.losses, fit.loss),
     ]);
   }
+for (const columnsPerStep of [inFeatures, 128]) {
+  const fit = numerics.fitGrid(weights.random, hessian, outFeatures, inFeatures, {
+    ...gridFitDefaults,
+    levels: 4,
+    activations: {
+      inputs: randomWeight(70, inFeatures, 11),
+      weights: new Float32Array(70).fill(7),
+      ...{ bits: 6, columnsPerStep },
+    },
+  });
+  record(`grid of rounded activations ${columnsPerStep}`, [
+    fit.codes,
+    fit.scales,
+    fit.columnScale,
+    Float64Array.of(fit.startLoss, ...fit.losses, fit.loss),
+  ]);
+}
 const solved = numerics.solveTargets(
   weights.random,
   randomWeight(outFeatures, inFeatures, 3),

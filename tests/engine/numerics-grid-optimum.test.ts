@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { type GridFit, type GridFitOptions, numerics } from '../../engine/native/numerics.ts';
 import {
   dequantizedLayer,
@@ -9,7 +9,7 @@ import {
 import { at, type GridLayer, gridMetric } from '../../engine/quantize/reference/grid-layer.ts';
 import {
   columnEquations,
-  roundingPrice,
+  roundingPrices,
   rowEquations,
   solveColumnScale,
   solveRowScales,
@@ -229,13 +229,13 @@ test('residual columns lower the loss of what is stored, the more of them the mo
   }
 });
 
-test('a c that knows the activation bits lowers the error of outputs from rounded inputs', () => {
+/** Inputs `[tokens, in]` with columns that are far larger than the others in all tokens, their H, and a target. */
+function withLargeColumns(isLarge: (column: number) => boolean) {
   const [outFeatures, inFeatures, tokens] = [24, 48, 200];
   const normal = normalNumbers(71);
-  // One column in twelve is far larger than the others, in all tokens.
   const inputs = Float32Array.from(
     { length: tokens * inFeatures },
-    (_, index) => normal() * ((index % inFeatures) % 12 === 5 ? 12 : 1),
+    (_, index) => normal() * (isLarge(index % inFeatures) ? 12 : 1),
   );
   const hessian = new Float64Array(inFeatures * inFeatures);
   for (let t = 0; t < tokens; t++)
@@ -244,44 +244,121 @@ test('a c that knows the activation bits lowers the error of outputs from rounde
         hessian[j * inFeatures + k] =
           at(hessian, j * inFeatures + k) + at(inputs, t * inFeatures + j) * at(inputs, t * inFeatures + k);
   const target = Float32Array.from({ length: outFeatures * inFeatures }, () => 0.05 * normal());
-  const bits = 6;
-  const levels = 16;
-  const activations = { inputs, weights: new Float32Array(tokens).fill(1), bits };
-  const [blind, aware] = [null, activations].map((given) => {
-    const fit = numerics.fitGrid(target, hessian, outFeatures, inFeatures, {
-      ...options,
-      levels,
-      blockSize: 128,
-      activations: given,
-    });
-    const c = fit.columnScale as Float32Array;
-    const quantized = stored(fit, levels, outFeatures, inFeatures, 128);
-    let error = 0;
-    for (let t = 0; t < tokens; t++) {
-      const x = Float64Array.from(c, (value, j) => value * at(inputs, t * inFeatures + j));
-      const step = Math.max(...x.map(Math.abs)) / (2 ** (bits - 1) - 1) || 1;
-      for (let i = 0; i < outFeatures; i++) {
-        let difference = 0;
-        for (let j = 0; j < inFeatures; j++)
-          difference +=
-            at(target, i * inFeatures + j) * at(inputs, t * inFeatures + j) -
-            (at(quantized, i * inFeatures + j) / at(c, j)) * step * Math.round(at(x, j) / step);
-        error += difference * difference;
+  return { outFeatures, inFeatures, tokens, inputs, hessian, target };
+}
+
+describe.each([
+  { sharing: 'all columns', columnsPerStep: 48, blockSize: 128, bits: 6, share: 0.9 },
+  // Blocks that need not agree on one step lose less to begin with.
+  { sharing: 'the columns of a block', columnsPerStep: 20, blockSize: 20, bits: 5, share: 0.8 },
+])(
+  'a c that knows the activation bits, one step for $sharing',
+  ({ columnsPerStep, blockSize, bits, share }) => {
+    // One column in twelve; each block of 20 has one or two of them.
+    const { outFeatures, inFeatures, tokens, inputs, hessian, target } = withLargeColumns(
+      (column) => column % 12 === 5,
+    );
+    const levels = 16;
+    const activations = { inputs, weights: new Float32Array(tokens).fill(1), bits, columnsPerStep };
+    const fitWith = (given: typeof activations | null) =>
+      numerics.fitGrid(target, hessian, outFeatures, inFeatures, {
+        ...options,
+        levels,
+        blockSize,
+        activations: given,
+      });
+
+    /** Squared error of the outputs from inputs rounded in groups of so many columns. */
+    const errorOf = (fit: GridFit) => {
+      const c = fit.columnScale as Float32Array;
+      const quantized = stored(fit, levels, outFeatures, inFeatures, blockSize);
+      let error = 0;
+      for (let t = 0; t < tokens; t++) {
+        const x = Float64Array.from(c, (value, j) => value * at(inputs, t * inFeatures + j));
+        const steps = x.map((_, j) => {
+          const first = Math.floor(j / columnsPerStep) * columnsPerStep;
+          return (
+            Math.max(...x.subarray(first, first + columnsPerStep).map(Math.abs)) / (2 ** (bits - 1) - 1) || 1
+          );
+        });
+        for (let i = 0; i < outFeatures; i++) {
+          let difference = 0;
+          for (let j = 0; j < inFeatures; j++)
+            difference +=
+              at(target, i * inFeatures + j) * at(inputs, t * inFeatures + j) -
+              (at(quantized, i * inFeatures + j) / at(c, j)) *
+                at(steps, j) *
+                Math.round(at(x, j) / at(steps, j));
+          error += difference * difference;
+        }
       }
+      return error;
+    };
+
+    test('lowers the error of outputs from rounded inputs', () => {
+      expect(errorOf(fitWith(activations))).toBeLessThan(share * errorOf(fitWith(null)));
+    });
+
+    test('minimises the error on the weights and Σ_g κ_g(c) Σ (r s)²', () => {
+      const fit = fitWith(activations);
+      const metric = gridMetric(hessian, inFeatures, options.damping);
+      const quantized = stored(fit, levels, outFeatures, inFeatures, blockSize);
+      const c = Float64Array.from(fit.columnScale as Float32Array);
+      const prices = roundingPrices(activations, c);
+      let rounding = 0;
+      quantized.forEach((value, index) => {
+        const j = index % inFeatures;
+        rounding += at(prices, Math.floor(j / columnsPerStep)) * (value / at(c, j)) ** 2;
+      });
+      const loss = metric.lossScale * lossOf(target, quantized, metric.hessian, inFeatures) + rounding;
+      expect(fit.loss / loss).toBeCloseTo(1, 4);
+    });
+  },
+);
+
+test('κ_g is what rounding the columns of a group costs on average', () => {
+  const { inFeatures, tokens, inputs } = withLargeColumns((column) => column < 3);
+  const [bits, columnsPerStep] = [8, 20];
+  const sample = { inputs, weights: new Float32Array(tokens).fill(1), bits, columnsPerStep };
+  const prices = roundingPrices(sample, new Float64Array(inFeatures).fill(1));
+  expect(prices.length).toBe(3);
+  prices.forEach((price, g) => {
+    let [squares, count] = [0, 0];
+    for (let t = 0; t < tokens; t++) {
+      const x = inputs.subarray(t * inFeatures, (t + 1) * inFeatures).slice(g * 20, (g + 1) * 20);
+      const step = Math.max(...x.map(Math.abs)) / 127;
+      for (const value of x) {
+        squares += (step * Math.round(value / step) - value) ** 2;
+        count += 1 / tokens;
+      }
+      // The largest value is a whole number of steps.
+      count -= 1 / tokens;
     }
-    return { error, fit };
-  }) as [{ error: number; fit: GridFit }, { error: number; fit: GridFit }];
-  expect(aware.error).toBeLessThan(0.9 * blind.error);
-  // What is minimised is the error on the weights and κ(c) Σ (r s)².
-  const metric = gridMetric(hessian, inFeatures, options.damping);
-  const quantized = stored(aware.fit, levels, outFeatures, inFeatures, 128);
-  const c = Float64Array.from(aware.fit.columnScale as Float32Array);
-  let squares = 0;
-  quantized.forEach((value, index) => {
-    squares += (value / at(c, index % inFeatures)) ** 2;
+    expect(squares / count / price).toBeGreaterThan(0.95);
+    expect(squares / count / price).toBeLessThan(1.05);
   });
-  const loss =
-    metric.lossScale * lossOf(target, quantized, metric.hessian, inFeatures) +
-    roundingPrice(activations, c) * squares;
-  expect(aware.fit.loss / loss).toBeCloseTo(1, 4);
+  // Only the first group has large columns.
+  expect(at(prices, 0)).toBeGreaterThan(20 * at(prices, 1));
+});
+
+test("where each block has its own step, c of each block has the geometric mean 1 and the loss does not depend on a block's factor", () => {
+  const layer = tinyLayer(4, 6, 10, 40);
+  const inputs = randomWeight(30, 10, 41);
+  const sample = { inputs, weights: new Float32Array(30).fill(0.5), bits: 6, columnsPerStep: 4 };
+  solveColumnScale(layer, 1e-3, sample);
+  for (const { first, width } of layer.blocks) {
+    const part = layer.columnScale.subarray(first, first + width);
+    expect(part.reduce((product, value) => product * value, 1)).toBeCloseTo(1, 4);
+  }
+  const loss = descend(layer, 0);
+  layer.columnScale.forEach((value, j) => {
+    if (j >= 4 && j < 8) layer.columnScale[j] = 2 * value;
+  });
+  for (let row = 0; row < layer.outFeatures; row++)
+    layer.rowScale[row * layer.blocks.length + 1] = at(layer.rowScale, row * layer.blocks.length + 1) / 2;
+  const prices = roundingPrices(sample, Float64Array.from(layer.columnScale));
+  layer.columnScale.forEach((c, j) => {
+    expect(at(prices, Math.floor(j / 4)) / (c * c) / at(layer.penalty, j)).toBeCloseTo(1, 5);
+  });
+  expect(descend(layer, 0) / loss).toBeCloseTo(1, 5);
 });

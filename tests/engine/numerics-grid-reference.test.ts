@@ -146,6 +146,51 @@ test('residual columns and the cost of activation rounding equal the reference',
   }
 });
 
+test('the cost of rounding by groups of columns equals the reference, whatever the widths of groups, blocks and the last of each', () => {
+  for (const [outFeatures, inFeatures, blockSize, columnsPerStep] of [
+    [34, 50, 32, 32],
+    [5, 43, 16, 16],
+    [9, 48, 16, 16],
+    [7, 50, 32, 8],
+    // Steps that tie blocks to each other.
+    [7, 50, 16, 32],
+    [7, 50, 16, 20],
+    [3, 33, 32, 1],
+    // A group that has all columns is what no group is.
+    [6, 40, 16, 40],
+    [6, 40, 16, 1000],
+    [1, 1, 16, 16],
+  ] as const) {
+    const hessian = randomHessian(inFeatures, 200, 5);
+    const target = randomWeight(outFeatures, inFeatures, 6);
+    const inputs = randomWeight(70, inFeatures, 7);
+    // A token of zeros, and one with a group of zeros.
+    inputs.fill(0, 3 * inFeatures, 4 * inFeatures);
+    inputs.fill(0, 40 * inFeatures, 40 * inFeatures + Math.min(inFeatures, columnsPerStep));
+    const label = `${outFeatures}×${inFeatures}, blocks of ${blockSize}, steps of ${columnsPerStep}`;
+    const activations = { inputs, weights: new Float32Array(70).fill(30), bits: 6, columnsPerStep };
+    for (const levels of [2, 4] as const)
+      for (const residualColumns of inFeatures > 9 ? [0, 9] : [0])
+        expectEqual(
+          target,
+          hessian,
+          outFeatures,
+          inFeatures,
+          { levels, blockSize, activations, residualColumns, rounds: levels },
+          `${label}, ${levels} levels, ${residualColumns} residual columns`,
+        );
+    if (columnsPerStep < inFeatures) continue;
+    const { columnsPerStep: _, ...byToken } = activations;
+    const fitWith = (given: typeof byToken) =>
+      numerics.fitGrid(target, hessian, outFeatures, inFeatures, {
+        ...defaults,
+        blockSize,
+        activations: given,
+      });
+    expect(fitWith(activations)).toEqual(fitWith(byToken));
+  }
+});
+
 test('hostile rows and dead columns equal the reference', () => {
   const inFeatures = 60;
   const rows = hostileRows(inFeatures).filter(({ name }) => name !== 'at the edge of float32');

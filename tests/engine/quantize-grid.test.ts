@@ -18,6 +18,7 @@ import {
   temporaryFolder,
   tinyModelPath,
 } from './quantize-support.ts';
+import { writeWideModel } from './wide-model.ts';
 
 let folder: ReturnType<typeof temporaryFolder>;
 beforeEach(() => {
@@ -198,6 +199,48 @@ describe('grid recipes', () => {
     const at6 = await weightsAt(6);
     expect(at6).not.toEqual(unrounded);
     expect(at6).not.toEqual(aware);
+  });
+
+  it.each(['grid-4', 'gptq-4'])(
+    '%s follows the scales of rounded activations, in o and what comes behind',
+    async (recipe) => {
+      const wide = path.join(folder.path, `wide-${recipe}`);
+      writeWideModel(wide);
+      const codesAt = async (set: Record<string, string>) => {
+        const { sink } = await quantizeInMemory(wide, {
+          recipe,
+          set,
+          activationBits: 4,
+          windows: (source) => randomWindows(source.architecture.vocabularySize, 4, 32),
+        });
+        return new Map(
+          sink.blocks.get(0)!.linears.map(({ name, codes }) => [name.split('.').at(-1)!, codes]),
+        );
+      };
+      const byBlock = await codesAt({});
+      const byToken = await codesAt({ activationScales: 'token' });
+      for (const name of ['o_proj', 'gate_proj', 'down_proj'])
+        expect(byBlock.get(name), name).not.toEqual(byToken.get(name));
+      // Only a grid's c feels the rounding of the first stage's input: its price is part of the fit.
+      if (recipe === 'grid-4') expect(byBlock.get('q_proj')).not.toEqual(byToken.get('q_proj'));
+    },
+  );
+
+  it('take the price of steps by block into the closed form of c', async () => {
+    const wide = path.join(folder.path, 'wide-scales');
+    writeWideModel(wide);
+    const { sink } = await quantizeInMemory(wide, {
+      recipe: 'grid-4',
+      activationBits: 6,
+      windows: (source) => randomWindows(source.architecture.vocabularySize, 4, 32),
+    });
+    // c of each block is normalised by itself: blocks with steps of their own do not care about a common factor.
+    const { columnScale } = sink.blocks.get(0)!.linears.find(({ name }) => name.endsWith('down_proj'))!;
+    for (let begin = 0; begin < columnScale!.length; begin += 128) {
+      const part = columnScale!.subarray(begin, begin + 128);
+      const mean = part.reduce((sum, value) => sum + Math.log(value), 0) / part.length;
+      expect(Math.exp(mean)).toBeCloseTo(1, 5);
+    }
   });
 
   it('give the same codes whatever the number of threads', async () => {

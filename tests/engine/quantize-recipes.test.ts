@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { DBellError } from '../../engine/contract/errors.ts';
 import type { FamilyName } from '../../engine/model/architecture.ts';
-import { recipeSchema } from '../../engine/quantize/recipe.ts';
+import { activationScalesOf, recipeSchema } from '../../engine/quantize/recipe.ts';
 import { recipeNames, recipes } from '../../engine/quantize/recipes.ts';
 import { needsCalibration, resolveRecipe } from '../../engine/quantize/resolve-recipe.ts';
 
@@ -95,6 +95,7 @@ describe('recipes', () => {
     ['grid-2', 'columnRidge', '0.1', { columnScale: 'folded' }, 'columnScale=none', { columnScale: 'none' }],
     ['grid-2', 'sweeps', '3', { rounds: '1' }, 'rounds=0', { rounds: '0' }],
     ['grid-2', 'roundingAwareBits', '8', { activationBits: '8' }, 'not rounded', { activationBits: '16' }],
+    ['grid-2', 'activationScales', 'token', { activationBits: '4' }, 'not rounded', { activationBits: '16' }],
   ])('refuses what would change nothing in %s: %s=%s', (name, key, value, remedy, because, given = {}) => {
     expect(failure(name, { ...given, [key]: value })).toMatch(
       new RegExp(`${key}=${value} has no effect, because .*${because}.*; it has one with `),
@@ -115,6 +116,56 @@ describe('recipes', () => {
   it('only plain rounding and keeping weights do without calibration', () => {
     const without = recipeNames.filter((name) => !needsCalibration(resolve(name)));
     expect(without).toEqual(['rtn-1', 'rtn-4', 'rtn-8', 'as-is']);
+  });
+});
+
+describe('activation scales', () => {
+  const scalesOf = (name: string, overrides: Record<string, string> = {}) =>
+    activationScalesOf(resolve(name, overrides));
+
+  it('are by block in grids, and by token in structured binarization, kept weights and beside residual columns', () => {
+    for (const name of recipeNames) {
+      const { kind } = resolve(name).binarizer;
+      expect(scalesOf(name), name).toBe(kind === 'grid' || kind === 'uniform' ? 'block' : 'token');
+    }
+    expect(scalesOf('grid-4+residual-10')).toBe('token');
+    expect(scalesOf('grid-4', { residualPercent: '5' })).toBe('token');
+    expect(scalesOf('billm', { binarizer: 'uniform' })).toBe('block');
+    expect(scalesOf('gptq-2', { binarizer: 'structured' })).toBe('token');
+    expect(scalesOf('grid-4', { activationBits: '16' })).toBe('block');
+  });
+
+  it('can be chosen where the layout takes both; the name says so where it is not the default', () => {
+    const chosen = resolve('grid-4', { activationScales: 'token' });
+    expect(chosen.name).toBe('grid-4 activationScales=token');
+    // As recipes from before there was a choice.
+    expect('activationScales' in chosen).toBe(false);
+    expect(resolve('grid-4', { activationScales: 'block' })).toEqual(resolve('grid-4'));
+    expect(resolve('rtn-8', { activationScales: 'token' }).name).toBe('rtn-8 activationScales=token');
+    const kept = resolve('as-is', { activationScales: 'block' });
+    expect(kept.name).toBe('as-is activationScales=block');
+    expect(activationScalesOf(kept)).toBe('block');
+    for (const name of ['dbellquant', 'grid-2+residual-10'])
+      expect(resolve(name, { activationScales: 'token' }).name).toBe(name);
+  });
+
+  it('are refused by block where the layout cannot, and by any other name', () => {
+    for (const [name, given] of [
+      ['billm', {}],
+      ['dbellquant-reference', {}],
+      ['grid-2+residual-10', {}],
+      ['grid-4', { residualPercent: '5' }],
+      ['gptq-2', { binarizer: 'structured' }],
+    ] as [string, Record<string, string>][])
+      expect(failure(name, { ...given, activationScales: 'block' })).toMatch(
+        /activationScales=block is for grids without residual columns; structured binarization and residual columns have activationScales=token$/,
+      );
+    expect(failure('grid-4', { activationScales: 'row' })).toBe(
+      'recipe grid-4: activationScales=row is not possible; allowed: token, block',
+    );
+    expect(failure('grid-4', { activationScale: 'block' })).toMatch(
+      /no recipe has this setting.*activationScales/,
+    );
   });
 });
 

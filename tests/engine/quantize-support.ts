@@ -5,13 +5,14 @@ import path from 'node:path';
 import { readTokenWindows } from '../../engine/calibration/read-windows.ts';
 import { fingerprintOf, type TokenWindows } from '../../engine/calibration/windows.ts';
 import { createFloatEngine } from '../../engine/float/engine.ts';
-import type { BlockWeights, ColumnScales, FloatEngine } from '../../engine/float/types.ts';
+import type { ActivationScales, BlockWeights, ColumnScales, FloatEngine } from '../../engine/float/types.ts';
 import type { StageName } from '../../engine/model/architecture.ts';
 import { openModel } from '../../engine/model/open.ts';
 import type { ModelSource } from '../../engine/model/source.ts';
 import { createTokenizer } from '../../engine/model/tokenizer-huggingface.ts';
 import { dequantize } from '../../engine/quantize/dequantize.ts';
 import { type QuantizeOptions, quantize } from '../../engine/quantize/pipeline.ts';
+import { activationScalesOf } from '../../engine/quantize/recipe.ts';
 import { resolveRecipe } from '../../engine/quantize/resolve-recipe.ts';
 import type { PackageSummary, QuantizationSink, QuantizedBlock } from '../../engine/quantize/sink.ts';
 import { randomNumbers } from './float-tiny-model.ts';
@@ -87,6 +88,7 @@ export async function perplexity(
   windows: TokenWindows,
   quantized: ReadonlyMap<number, QuantizedBlock>,
   activationBits: 16 | 8 | 6 | 4,
+  activationScales: ActivationScales,
 ): Promise<number> {
   const runner = await engine.blockRunner(windows.context);
   const window = (index: number): Int32Array =>
@@ -106,6 +108,7 @@ export async function perplexity(
     for (const [index, state] of hidden.entries()) {
       hidden[index] = await runner.forward(block.index, weights, state, {
         activationBits: bits,
+        activationScales,
         columnScales,
       });
     }
@@ -168,7 +171,14 @@ export async function quantizeInMemory(
       sink,
       durationMs,
       perplexity: evaluation
-        ? await perplexity(source, engine, evaluation, sink.blocks, activationBits)
+        ? await perplexity(
+            source,
+            engine,
+            evaluation,
+            sink.blocks,
+            activationBits,
+            activationScalesOf(recipe),
+          )
         : null,
     };
   } finally {

@@ -102,6 +102,7 @@ describe.each(subjects)('$label', ({ label, model, text, context, embeddingBits,
       const float = await createFloatTextModel(packedSource.asModelSource(), {
         threads: 2,
         activationBits,
+        activationScales: packedSource.activationScales,
         headActivationBits: embeddingBits === 16 ? 16 : 8,
       });
       const packedSession = await packed.createSession();

@@ -23,6 +23,7 @@ function floatModelOf(source: PackageSource, activationBits: 16 | 8 | 6 | 4) {
   return createFloatTextModel(source.asModelSource(), {
     threads: 1,
     activationBits,
+    activationScales: source.activationScales,
     headActivationBits: source.head.bits === 16 ? 16 : 8,
     blockWeights: (index) => source.dequantizedBlock(index).weights,
     columnScales: (index) => source.dequantizedBlock(index).columnScales,

@@ -9,6 +9,7 @@ export type Matrix = number[][];
 
 export interface ReferenceOptions {
   activationBits?: 16 | 8 | 6 | 4;
+  activationScales?: 'token' | 'block';
   columnScales?: Partial<Record<StageName, Float32Array>>;
 }
 
@@ -30,9 +31,21 @@ export function toMatrix(values: Float32Array, columns: number): Matrix {
   return rows;
 }
 
-/** Rounds a row to `bits` and back, in float32 like the graphs: s = max|x| / (2^(bits−1) − 1), half to even. */
-export function fakeQuantizeRow(row: readonly number[], bits: 16 | 8 | 6 | 4): number[] {
+/**
+ * Rounds a row, or each 128 of its values, to `bits` and back, in float32 like the graphs: s = max|x| / (2^(bits−1) − 1), half to even.
+ */
+export function fakeQuantizeRow(
+  row: readonly number[],
+  bits: 16 | 8 | 6 | 4,
+  scales: 'token' | 'block' = 'token',
+): number[] {
   if (bits === 16) return [...row];
+  if (scales === 'block') {
+    const result: number[] = [];
+    for (let begin = 0; begin < row.length; begin += 128)
+      result.push(...fakeQuantizeRow(row.slice(begin, begin + 128), bits));
+    return result;
+  }
   const { fround } = Math;
   const values = row.map((value) => fround(value));
   const step = fround(Math.max(...values.map(Math.abs)) / (2 ** (bits - 1) - 1)) || 1;
@@ -81,6 +94,7 @@ export class ReferenceModel {
         fakeQuantizeRow(
           scale ? row.map((value, column) => value * scale[column]!) : row,
           options.activationBits ?? 16,
+          options.activationScales,
         ),
       );
       return stageInputs[stage];

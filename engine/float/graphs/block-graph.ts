@@ -1,7 +1,7 @@
 import type { Architecture, LinearRole, StageName } from '../../model/architecture.ts';
 import { addGramOutputs } from '../gram.ts';
 import { type Dimension, GraphBuilder } from '../onnx/graph-builder.ts';
-import type { ActivationBits, ResidualStage } from '../types.ts';
+import type { ActivationBits, ActivationScales, ResidualStage } from '../types.ts';
 import { addCachedAttention, addHeads, addWindowAttention } from './attention.ts';
 import { columnScaleInput, stageInputSize } from './parameters.ts';
 import { addActivation, addColumnAbsMax, addFakeQuantization, addLinear, addNorm } from './parts.ts';
@@ -31,6 +31,7 @@ export interface BlockGraphOptions {
   from: Border;
   to: Border;
   activationBits: ActivationBits;
+  activationScales: ActivationScales;
   /** Stages whose columns are multiplied by an input `columnScale.STAGE` `[in]`. */
   columnScaled: readonly StageName[];
   /** Stages whose max|x_j| is an output `absMax.STAGE` `[in]`, of the input before column scale and quantization. */
@@ -159,7 +160,8 @@ class BlockGraph {
     const scaled = options.columnScaled.includes(stage)
       ? graph.node('Mul', [value, graph.input(columnScaleInput(stage), 'float32', [size])])
       : value;
-    return addFakeQuantization(graph, options.activationBits, scaled);
+    const rounding = { bits: options.activationBits, scales: options.activationScales };
+    return addFakeQuantization(graph, rounding, scaled, size);
   }
 
   /** The residual stream with what a stage's linear gave: the tap, then the norm where that stands behind. */

@@ -1,6 +1,6 @@
 import type { Activation, Linear, Norm } from '../../model/architecture.ts';
 import { float, type GraphBuilder, int, text } from '../onnx/graph-builder.ts';
-import type { ActivationBits } from '../types.ts';
+import { type ActivationBits, type ActivationScales, columnsPerBlock } from '../types.ts';
 
 /**
  * Norm over the last axis of `value`; weight and bias are graph inputs `${input}.weight` and `.bias`, `[size]`. A norm without affine part gets
@@ -54,12 +54,36 @@ export function activationCodeMaximum(bits: Exclude<ActivationBits, 16>): number
   return 2 ** (bits - 1) - 1;
 }
 
+/** How activations are rounded. */
+export interface ActivationRounding {
+  bits: ActivationBits;
+  scales: ActivationScales;
+}
+
 /**
- * Symmetric absmax quantization of each row and back (method.md section 3): s = max|x| / codeMaximum, x̂ = round(x / s) · s, half to even, each
- * operation rounded to float32. A row whose s is 0 (all zeros, or too small for float32) has s = 1 and becomes 0.
+ * Symmetric absmax quantization of each row of `[rows, size]`, or of each block of its columns, and back (method.md section 3): s = max|x| / codeMaximum,
+ * x̂ = round(x / s) · s, half to even, each operation rounded to float32. Where s is 0 (all zeros, or too small for float32) it is 1 and x̂ becomes 0.
  */
-export function addFakeQuantization(graph: GraphBuilder, bits: ActivationBits, value: string): string {
+export function addFakeQuantization(
+  graph: GraphBuilder,
+  { bits, scales }: ActivationRounding,
+  value: string,
+  size: number,
+): string {
   if (bits === 16) return value;
+  if (scales === 'token' || size <= columnsPerBlock) return addRounding(graph, bits, value);
+  const blocks = Math.ceil(size / columnsPerBlock);
+  const columns = blocks * columnsPerBlock;
+  const padding = columns - size;
+  // Zeros behind the last column change no largest magnitude.
+  const padded = padding === 0 ? value : graph.node('Pad', [value, graph.constantInts(0, 0, 0, padding)]);
+  const rounded = addRounding(graph, bits, graph.reshape(padded, -1, blocks, columnsPerBlock));
+  const rows = graph.reshape(rounded, -1, columns);
+  return padding === 0 ? rows : graph.slice(rows, 1, 0, size);
+}
+
+/** Rounding with one step for all values along the last axis. */
+function addRounding(graph: GraphBuilder, bits: Exclude<ActivationBits, 16>, value: string): string {
   const largest = graph.node('ReduceMax', [graph.node('Abs', [value]), graph.constantInts(-1)], {
     attributes: { keepdims: int(1) },
   });

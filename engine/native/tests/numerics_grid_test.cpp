@@ -49,8 +49,11 @@ void random_layers(std::size_t rows, std::size_t columns, std::size_t block_size
         const GridFit fit = fit_grid(target.data(), hessian.data(), rows, columns, options);
         check_fit(fit, options, rows, columns);
           CHECK(fit.losses[0] <= fit.start_loss * 1.0001 && fit.losses[1] <= fit.losses[0] * 1.0001);
-        options.activations = {inputs.data(), weights.data(), 40, 6};
-        check_fit(fit_grid(target.data(), hessian.data(), rows, columns, options), options, rows, columns);
+        options.activations = {inputs.data(), weights.data(), 40, 6, 0};
+        for (const std::size_t columns_per_step : {std::size_t{0}, block_size, std::size_t{20}}) {
+          options.activations.columns_per_step = columns_per_step;
+          check_fit(fit_grid(target.data(), hessian.data(), rows, columns, options), options, rows, columns);
+        }
       }
 }
 
@@ -102,7 +105,7 @@ void broken() {
   negative[5] = -1;
   refused([&] { fit_grid(target.data(), negative.data(), 3, 4, options); });
   const std::vector<float> inputs(4, 1.0f), weights(1, -1.0f);
-  options.activations = {inputs.data(), weights.data(), 1, 8};
+  options.activations = {inputs.data(), weights.data(), 1, 8, 0};
   refused([&] { fit_grid(target.data(), hessian.data(), 3, 4, options); });
 }
 

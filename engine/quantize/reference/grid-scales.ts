@@ -15,6 +15,8 @@ export interface ActivationSample {
   inputs: Float32Array;
   weights: Float32Array;
   bits: number;
+  /** Columns that share a step; left out: all. */
+  columnsPerStep?: number;
 }
 
 /** Tokens after which the native code adds up its partial sums. */
@@ -71,11 +73,14 @@ export function solveRowScales(layer: GridLayer, ridge: number): void {
   }
 }
 
-/** The normal equations of c: H ⊙ VᵀV (lower triangle), Σ_i V_i ⊙ (W̃H)_i, Σ V². */
-export function columnEquations(layer: GridLayer): {
+/** The normal equations of c: H ⊙ VᵀV (lower triangle), Σ_i V_i ⊙ (W̃H)_i; and Σ V² of each group of `columnsPerStep` columns. */
+export function columnEquations(
+  layer: GridLayer,
+  columnsPerStep = layer.inFeatures,
+): {
   matrix: Float64Array;
   right: Float64Array;
-  squares: number;
+  squares: Float64Array;
 } {
   const { inFeatures, outFeatures, blocks, columns } = layer;
   const values = new Float32Array(outFeatures * inFeatures);
@@ -89,18 +94,20 @@ export function columnEquations(layer: GridLayer): {
       }
     });
   const right = new Float64Array(inFeatures);
-  let squares = 0;
+  const squares = new Float64Array(Math.ceil(inFeatures / columnsPerStep));
   for (let start = 0; start < outFeatures; start += rowsPerTask) {
     const part = new Float64Array(inFeatures);
-    let partSquares = 0;
+    const partSquares = new Float64Array(squares.length);
     for (let i = start; i < Math.min(outFeatures, start + rowsPerTask); i++)
       for (let j = 0; j < inFeatures; j++) {
         const value = at(values, i * inFeatures + j);
         part[j] = at(part, j) + value * at(layer.targetProduct, i * columns + j);
-        partSquares += value * value;
+        const group = Math.floor(j / columnsPerStep);
+        partSquares[group] = at(partSquares, group) + value * value;
       }
     for (let j = 0; j < inFeatures; j++) right[j] = at(right, j) + at(part, j);
-    squares += partSquares;
+    for (let group = 0; group < squares.length; group++)
+      squares[group] = at(squares, group) + at(partSquares, group);
   }
   const matrix = new Float64Array(inFeatures * inFeatures);
   for (let j = 0; j < inFeatures; j++)
@@ -134,48 +141,68 @@ function sumOverTokens(
 const tokenFactor = (sample: ActivationSample, token: number) =>
   at(sample.weights, token) / (12 * (2 ** (sample.bits - 1) - 1) ** 2);
 
-function largestSquare(sample: ActivationSample, token: number, scale: Float64Array): number {
+/** The columns of each group that shares a step, `[first, behind the last]`. */
+function stepGroups(sample: ActivationSample, size: number): [number, number][] {
+  const width = stepWidth(sample, size);
+  return Array.from({ length: Math.ceil(size / width) }, (_, group) => [
+    group * width,
+    Math.min(size, (group + 1) * width),
+  ]);
+}
+
+const stepWidth = (sample: ActivationSample | null, size: number) =>
+  Math.min(sample?.columnsPerStep ?? size, size);
+
+function largestSquare(
+  sample: ActivationSample,
+  token: number,
+  scale: Float64Array,
+  [first, last]: [number, number],
+): number {
   let largest = 0;
-  scale.forEach((c, j) => {
-    largest = Math.max(largest, Math.abs(c * at(sample.inputs, token * scale.length + j)));
-  });
+  for (let j = first; j < last; j++)
+    largest = Math.max(largest, Math.abs(at(scale, j) * at(sample.inputs, token * scale.length + j)));
   return largest * largest;
 }
 
-/** κ(c) = Σ_t w_t s_t² / 12: what rounding c∘x costs for every (r s)². */
-export function roundingPrice(sample: ActivationSample, scale: Float64Array): number {
-  return at(
-    sumOverTokens(sample, 1, (t, sums) => {
-      sums[0] = at(sums, 0) + tokenFactor(sample, t) * largestSquare(sample, t, scale);
-    }),
-    0,
-  );
+/** κ_g(c) = Σ_t w_t s_tg² / 12 of each group: what rounding c∘x costs for every (r s)² in its columns. */
+export function roundingPrices(sample: ActivationSample, scale: Float64Array): Float64Array {
+  const groups = stepGroups(sample, scale.length);
+  return sumOverTokens(sample, groups.length, (t, sums) => {
+    groups.forEach((group, g) => {
+      sums[g] = at(sums, g) + tokenFactor(sample, t) * largestSquare(sample, t, scale, group);
+    });
+  });
 }
 
-/** κ(c') ≈ Σ_j D_j c'_j² around c: shares fall with the eighth power of |c_j x_j|. */
+/** κ_g(c') ≈ Σ_j∈g D_j c'_j² around c: shares fall with the eighth power of |c_j x_j|. */
 function roundingShares(sample: ActivationSample, scale: Float64Array): Float64Array {
   const size = scale.length;
+  const groups = stepGroups(sample, size);
   return sumOverTokens(sample, size, (t, sums) => {
-    const largest = largestSquare(sample, t, scale);
-    if (!(largest > 0)) return;
-    const powers = Array.from(scale, (c, j) => {
-      const value = c * at(sample.inputs, t * size + j);
-      const fourth = ((value * value) / largest) * ((value * value) / largest);
-      return fourth * fourth;
-    });
-    let all = 0;
-    for (const power of powers) all += power;
-    const factor = tokenFactor(sample, t) / all;
-    powers.forEach((power, j) => {
-      const value = at(sample.inputs, t * size + j);
-      sums[j] = at(sums, j) + factor * power * value * value;
-    });
+    for (const group of groups) {
+      const largest = largestSquare(sample, t, scale, group);
+      if (!(largest > 0)) continue;
+      const [first, last] = group;
+      const powers = Array.from(scale.subarray(first, last), (c, k) => {
+        const value = c * at(sample.inputs, t * size + first + k);
+        const fourth = ((value * value) / largest) * ((value * value) / largest);
+        return fourth * fourth;
+      });
+      let all = 0;
+      for (const power of powers) all += power;
+      const factor = tokenFactor(sample, t) / all;
+      powers.forEach((power, k) => {
+        const value = at(sample.inputs, t * size + first + k);
+        sums[first + k] = at(sums, first + k) + factor * power * value * value;
+      });
+    }
   });
 }
 
 export function solveColumnScale(layer: GridLayer, ridge: number, sample: ActivationSample | null): void {
   const { inFeatures } = layer;
-  const equations = columnEquations(layer);
+  const equations = columnEquations(layer, stepWidth(sample, inFeatures));
   const previous = Float64Array.from(layer.columnScale.subarray(0, inFeatures));
   const pull = previous.map((_, j) => {
     const diagonal = at(equations.matrix, j * inFeatures + j);
@@ -195,7 +222,7 @@ export function solveColumnScale(layer: GridLayer, ridge: number, sample: Activa
     sample === null
       ? solve(new Float64Array(inFeatures))
       : pricedColumns(equations, pull, previous, sample, solve);
-  if (solved !== null) takeColumnScale(layer, solved, sample !== null);
+  if (solved !== null) takeColumnScale(layer, solved, sample);
   if (sample !== null) setPenalty(layer, sample);
 }
 
@@ -207,8 +234,12 @@ function pricedColumns(
   solve: (price: Float64Array) => Float64Array | null,
 ): Float64Array {
   const size = previous.length;
+  const width = stepWidth(sample, size);
   const objective = (scale: Float64Array) => {
-    let total = equations.squares * roundingPrice(sample, scale);
+    let total = 0;
+    roundingPrices(sample, scale).forEach((price, g) => {
+      total += at(equations.squares, g) * price;
+    });
     scale.forEach((c, j) => {
       let product = 0.5 * at(equations.matrix, j * size + j) * c;
       for (let k = 0; k < j; k++) product += at(equations.matrix, j * size + k) * at(scale, k);
@@ -220,7 +251,9 @@ function pricedColumns(
   let scale = previous;
   let least = objective(scale);
   for (let round = 0; round < 3; round++) {
-    const solved = solve(roundingShares(sample, scale).map((share) => share * equations.squares));
+    const solved = solve(
+      roundingShares(sample, scale).map((share, j) => share * at(equations.squares, Math.floor(j / width))),
+    );
     if (solved === null) break;
     let best: Float64Array | null = null;
     for (let halving = 0; halving <= 5; halving++) {
@@ -237,8 +270,8 @@ function pricedColumns(
   return scale;
 }
 
-/** c ≥ 0 with the codes turned where it was not, then normalised. */
-function takeColumnScale(layer: GridLayer, solved: Float64Array, priced: boolean): void {
+/** c ≥ 0 with the codes turned where it was not, then normalised: each block by itself unless a residual column or a rounding step ties blocks to each other. */
+function takeColumnScale(layer: GridLayer, solved: Float64Array, sample: ActivationSample | null): void {
   const { columns, columnScale } = layer;
   for (const block of layer.blocks)
     for (let j = block.first; j < block.first + block.width; j++) {
@@ -248,7 +281,9 @@ function takeColumnScale(layer: GridLayer, solved: Float64Array, priced: boolean
         for (let i = 0; i < layer.outFeatures; i++)
           layer.codes[i * columns + j] = block.levels - 1 - at(layer.codes, i * columns + j);
     }
-  const together = columns > layer.inFeatures || priced;
+  const blockWidth = layer.blocks[0]?.width ?? 0;
+  const together =
+    columns > layer.inFeatures || (sample !== null && blockWidth % stepWidth(sample, layer.inFeatures) !== 0);
   const parts = together
     ? [{ first: 0, last: columns, blocks: layer.blocks.map((_, b) => b) }]
     : layer.blocks.map((block, b) => ({ first: block.first, last: block.first + block.width, blocks: [b] }));
@@ -271,13 +306,14 @@ function takeColumnScale(layer: GridLayer, solved: Float64Array, priced: boolean
   }
 }
 
-/** P_j = κ(c) / c_j² on the diagonal of H, and between a residual column and its source. */
+/** P_j = κ_g(c) / c_j² on the diagonal of H, and between a residual column and its source. */
 function setPenalty(layer: GridLayer, sample: ActivationSample): void {
   const { inFeatures, columns, source } = layer;
   const scale = Float64Array.from(layer.columnScale.subarray(0, inFeatures));
-  const price = roundingPrice(sample, scale);
+  const width = stepWidth(sample, inFeatures);
+  const prices = roundingPrices(sample, scale);
   scale.forEach((c, j) => {
-    const penalty = price / (c * c);
+    const penalty = at(prices, Math.floor(j / width)) / (c * c);
     layer.penalty[j] = c > 0 && penalty < 1e15 ? penalty : 0;
   });
   for (let k = 0; k < columns; k++)

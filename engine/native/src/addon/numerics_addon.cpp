@@ -335,7 +335,7 @@ Napi::Value solve_targets(const Napi::CallbackInfo& info) {
   });
 }
 
-/// The option `activations`: null or { inputs, weights, bits }.
+/// The option `activations`: null or { inputs, weights, bits, columnsPerStep }; without the last, all columns share a step.
 numerics::ActivationSample activation_sample(const Arguments& arguments, const Napi::Object& options,
                                              std::size_t in_features) {
   numerics::ActivationSample sample;
@@ -344,6 +344,8 @@ numerics::ActivationSample activation_sample(const Arguments& arguments, const N
   if (!value.IsObject()) arguments.fail("activations must be an object or null");
   const Napi::Object given = value.As<Napi::Object>();
   sample.bits = static_cast<int>(arguments.integer(given, "bits", 2, 16));
+  if (!given.Get("columnsPerStep").IsUndefined())
+    sample.columns_per_step = arguments.integer(given, "columnsPerStep", 1, largest_block);
   const auto floats = [&](const char* name) {
     const Napi::Value array = given.Get(name);
     if (!array.IsTypedArray() || array.As<Napi::TypedArray>().TypedArrayType() != napi_float32_array)

@@ -25,9 +25,10 @@ std::vector<double> summed_over_tokens(std::size_t tokens, std::size_t width, Bo
   return total;
 }
 
-double largest_square(const float* input, std::size_t in_features, const double* column_scale) {
+/// Of a token's values in columns first … last.
+double largest_square(const float* input, std::size_t first, std::size_t last, const double* column_scale) {
   double largest = 0;
-  for (std::size_t j = 0; j < in_features; ++j)
+  for (std::size_t j = first; j < last; ++j)
     largest = std::max(largest, std::fabs(column_scale[j] * static_cast<double>(input[j])));
   return largest * largest;
 }
@@ -40,31 +41,39 @@ double token_factor(const ActivationSample& sample, std::size_t token) {
 
 }  // namespace
 
-double rounding_price(const ActivationSample& sample, std::size_t in_features, const double* column_scale) {
-  return summed_over_tokens(sample.tokens, 1, [&](std::size_t t, double* sums) {
-    sums[0] += token_factor(sample, t) * largest_square(sample.inputs + t * in_features, in_features, column_scale);
-  })[0];
+std::vector<double> rounding_prices(const ActivationSample& sample, std::size_t in_features,
+                                    const double* column_scale) {
+  const StepGroups groups(sample, in_features);
+  return summed_over_tokens(sample.tokens, groups.count(), [&](std::size_t t, double* sums) {
+    const float* input = sample.inputs + t * in_features;
+    for (std::size_t g = 0; g < groups.count(); ++g)
+      sums[g] += token_factor(sample, t) * largest_square(input, groups.first(g), groups.last(g), column_scale);
+  });
 }
 
 std::vector<double> rounding_shares(const ActivationSample& sample, std::size_t in_features,
                                     const double* column_scale) {
+  const StepGroups groups(sample, in_features);
   return summed_over_tokens(sample.tokens, in_features, [&](std::size_t t, double* sums) {
     const float* input = sample.inputs + t * in_features;
-    const double largest = largest_square(input, in_features, column_scale);
-    if (!(largest > 0)) return;
-    // Shares fall with the eighth power of a value: one that is 0.8 of the largest has a sixth of its share.
-    const auto power = [&](std::size_t j) {
-      const double value = column_scale[j] * static_cast<double>(input[j]);
-      const double square = value * value / largest;
-      const double fourth = square * square;
-      return fourth * fourth;
-    };
-    double all = 0;
-    for (std::size_t j = 0; j < in_features; ++j) all += power(j);
-    const double factor = token_factor(sample, t) / all;
-    for (std::size_t j = 0; j < in_features; ++j) {
-      const double value = static_cast<double>(input[j]);
-      sums[j] += factor * power(j) * value * value;
+    for (std::size_t g = 0; g < groups.count(); ++g) {
+      const std::size_t first = groups.first(g), last = groups.last(g);
+      const double largest = largest_square(input, first, last, column_scale);
+      if (!(largest > 0)) continue;
+      // Shares fall with the eighth power of a value: one that is 0.8 of the largest has a sixth of its share.
+      const auto power = [&](std::size_t j) {
+        const double value = column_scale[j] * static_cast<double>(input[j]);
+        const double square = value * value / largest;
+        const double fourth = square * square;
+        return fourth * fourth;
+      };
+      double all = 0;
+      for (std::size_t j = first; j < last; ++j) all += power(j);
+      const double factor = token_factor(sample, t) / all;
+      for (std::size_t j = first; j < last; ++j) {
+        const double value = static_cast<double>(input[j]);
+        sums[j] += factor * power(j) * value * value;
+      }
     }
   });
 }

@@ -59,7 +59,7 @@ double start_grid(GridLayer& layer, const std::vector<float>& factor);
 void solve_row_scales(GridLayer& layer, double ridge);
 
 /// c in closed form, shared by all rows, with a ridge towards the previous c; then normalised to geometric mean 1 (moved into r): each block by itself, or all
-/// columns together where blocks are tied to each other by residual columns or by activation rounding.
+/// columns together where blocks are tied to each other by residual columns or by rounding steps that they share.
 void solve_column_scale(GridLayer& layer, double ridge, const ActivationSample& activations);
 
 struct Descent {

@@ -45,23 +45,24 @@ void solve_row(GridLayer& layer, std::size_t row, std::vector<double>& a, std::v
   }
 }
 
-/// The normal equations of c without ridge: the lower triangle of M = H ⊙ VᵀV, b = Σ_i V_i ⊙ (W̃H)_i and Σ V², V_ij = r s summed over the grid's columns of input column j.
+/// The normal equations of c without ridge: the lower triangle of M = H ⊙ VᵀV, b = Σ_i V_i ⊙ (W̃H)_i, V_ij = r s summed over the grid's columns of input column j; and
+/// Σ V² over the columns of each group that shares a rounding step.
 struct ColumnEquations {
-  std::vector<double> matrix, right;
-  double squares = 0;
+  std::vector<double> matrix, right, squares;
 };
 
-ColumnEquations column_equations(const GridLayer& layer) {
+ColumnEquations column_equations(const GridLayer& layer, const StepGroups& groups) {
   const Loops& loop = loops();
   const std::size_t in = layer.in_features, out = layer.out_features, columns = layer.columns;
   const std::size_t tasks = grid_tasks(layer), blocks = layer.blocks.size();
   ColumnEquations equations;
   std::vector<float> values(out * in);
-  // By task: the sums over its rows of V ⊙ W̃H, and of V².
-  std::vector<double> partial(tasks * (in + 1));
+  // By task: the sums over its rows of V ⊙ W̃H, and of V² by group.
+  const std::size_t width = in + groups.count();
+  std::vector<double> partial(tasks * width);
   parallel_for(tasks, 1, [&](std::size_t begin, std::size_t end) {
     for (std::size_t task = begin; task < end; ++task) {
-      double* sums = partial.data() + task * (in + 1);
+      double* sums = partial.data() + task * width;
       for (std::size_t i = task * grid_rows_per_task; i < std::min(out, (task + 1) * grid_rows_per_task); ++i) {
         float* row = values.data() + i * in;
         for (std::size_t b = 0; b < blocks; ++b) {
@@ -72,15 +73,16 @@ ColumnEquations column_equations(const GridLayer& layer) {
         }
         for (std::size_t j = 0; j < in; ++j) {
           sums[j] += static_cast<double>(row[j]) * static_cast<double>(layer.target_product[i * columns + j]);
-          sums[in] += static_cast<double>(row[j]) * static_cast<double>(row[j]);
+          sums[in + groups.of(j)] += static_cast<double>(row[j]) * static_cast<double>(row[j]);
         }
       }
     }
   });
   equations.right.resize(in);
+  equations.squares.resize(groups.count());
   for (std::size_t task = 0; task < tasks; ++task) {
-    for (std::size_t j = 0; j < in; ++j) equations.right[j] += partial[task * (in + 1) + j];
-    equations.squares += partial[task * (in + 1) + in];
+    for (std::size_t j = 0; j < in; ++j) equations.right[j] += partial[task * width + j];
+    for (std::size_t g = 0; g < groups.count(); ++g) equations.squares[g] += partial[task * width + in + g];
   }
 
   equations.matrix.resize(in * in);
@@ -88,14 +90,14 @@ ColumnEquations column_equations(const GridLayer& layer) {
   parallel_for(strips, 1, [&](std::size_t begin, std::size_t end) {
     std::vector<float> transposed(columns_per_strip * out), products;
     for (std::size_t strip = begin; strip < end; ++strip) {
-      const std::size_t first = strip * columns_per_strip, width = std::min(columns_per_strip, in - first);
+      const std::size_t first = strip * columns_per_strip, taken = std::min(columns_per_strip, in - first);
       const std::size_t rest = in - first;
       for (std::size_t i = 0; i < out; ++i)
-        for (std::size_t j = 0; j < width; ++j) transposed[j * out + i] = values[i * in + first + j];
-      products.assign(width * rest, 0.0f);
-      loop.subtract_product_float(products.data(), rest, transposed.data(), out, values.data() + first, in, width,
+        for (std::size_t j = 0; j < taken; ++j) transposed[j * out + i] = values[i * in + first + j];
+      products.assign(taken * rest, 0.0f);
+      loop.subtract_product_float(products.data(), rest, transposed.data(), out, values.data() + first, in, taken,
                                   rest, out);
-      for (std::size_t j = 0; j < width; ++j)
+      for (std::size_t j = 0; j < taken; ++j)
         for (std::size_t k = j; k < rest; ++k) {
           const float h = k == j ? layer.diagonal[first + j] : layer.hessian[(first + j) * columns + first + k];
           equations.matrix[(first + k) * in + first + j] =
@@ -106,12 +108,14 @@ ColumnEquations column_equations(const GridLayer& layer) {
   return equations;
 }
 
-/// cᵀMc − 2cᵀb + Σ_j pull_j (c_j − previous_j)² + Σ V² · κ(c).
+/// cᵀMc − 2cᵀb + Σ_j pull_j (c_j − previous_j)² + Σ_g Σ_g V² · κ_g(c).
 double column_objective(const ColumnEquations& equations, const std::vector<double>& pull,
                         const std::vector<double>& previous, const ActivationSample& activations,
                         const std::vector<double>& scale) {
   const std::size_t in = scale.size();
-  double total = equations.squares * rounding_price(activations, in, scale.data());
+  const std::vector<double> prices = rounding_prices(activations, in, scale.data());
+  double total = 0;
+  for (std::size_t g = 0; g < prices.size(); ++g) total += equations.squares[g] * prices[g];
   for (std::size_t j = 0; j < in; ++j) {
     double product = 0.5 * equations.matrix[j * in + j] * scale[j];
     for (std::size_t k = 0; k < j; ++k) product += equations.matrix[j * in + k] * scale[k];
@@ -143,11 +147,12 @@ std::vector<double> best_columns(const ColumnEquations& equations, const std::ve
                                  const std::vector<double>& previous, const ActivationSample& activations) {
   if (activations.inputs == nullptr) return solve_columns(equations, pull, previous, {});
   const std::size_t in = previous.size();
+  const StepGroups groups(activations, in);
   std::vector<double> scale = previous;
   double least = column_objective(equations, pull, previous, activations, scale);
   for (int round = 0; round < price_rounds; ++round) {
     std::vector<double> price = rounding_shares(activations, in, scale.data());
-    for (double& value : price) value *= equations.squares;
+    for (std::size_t j = 0; j < in; ++j) price[j] *= equations.squares[groups.of(j)];
     const std::vector<double> solved = solve_columns(equations, pull, previous, price);
     if (solved.empty()) break;
     std::vector<double> best;
@@ -189,13 +194,21 @@ void normalize(GridLayer& layer, std::size_t first, std::size_t last, std::size_
     for (std::size_t b = first_block; b < last_block; ++b) layer.row_scale[i * blocks + b] *= mean;
 }
 
+/// Whether a factor of c in each block alone, its inverse in r, leaves the loss as it is: not where a residual column or a rounding step ties blocks to each other.
+bool blocks_are_free(const GridLayer& layer, const ActivationSample& activations) {
+  if (layer.columns > layer.in_features) return false;
+  return activations.inputs == nullptr ||
+         layer.blocks.front().width % StepGroups(activations, layer.in_features).width == 0;
+}
+
 /// P of H + P from κ(c): the price of (r s)² is that of Ŵ² over c².
 void set_penalty(GridLayer& layer, const ActivationSample& activations) {
   const std::size_t in = layer.in_features;
   std::vector<double> scale(layer.column_scale.begin(), layer.column_scale.begin() + static_cast<std::ptrdiff_t>(in));
-  const double price = rounding_price(activations, in, scale.data());
+  const StepGroups groups(activations, in);
+  const std::vector<double> prices = rounding_prices(activations, in, scale.data());
   for (std::size_t j = 0; j < in; ++j) {
-    const double penalty = price / (scale[j] * scale[j]);
+    const double penalty = prices[groups.of(j)] / (scale[j] * scale[j]);
     // Where c has all but vanished so has Ŵ, whatever its price.
     layer.penalty[j] = scale[j] > 0 && penalty < 1e15 ? static_cast<float>(penalty) : 0.0f;
     layer.hessian[j * layer.columns + j] = layer.diagonal[j] + layer.penalty[j];
@@ -259,7 +272,7 @@ void solve_column_scale(GridLayer& layer, double ridge, const ActivationSample& 
   std::vector<float>& scale = layer.column_scale;
   std::vector<double> solved, previous(scale.begin(), scale.begin() + static_cast<std::ptrdiff_t>(in));
   {
-    const ColumnEquations equations = column_equations(layer);
+    const ColumnEquations equations = column_equations(layer, StepGroups(activations, in));
     std::vector<double> pull(in);
     for (std::size_t j = 0; j < in; ++j) {
       const double diagonal = equations.matrix[j * in + j];
@@ -279,11 +292,11 @@ void solve_column_scale(GridLayer& layer, double ridge, const ActivationSample& 
               code = opposite(code, block.levels);
             }
     });
-    if (layer.columns > in || activations.inputs != nullptr)
-      normalize(layer, 0, layer.columns, 0, layer.blocks.size());
-    else
+    if (blocks_are_free(layer, activations))
       for (std::size_t b = 0; b < layer.blocks.size(); ++b)
         normalize(layer, layer.blocks[b].first, layer.blocks[b].last(), b, b + 1);
+    else
+      normalize(layer, 0, layer.columns, 0, layer.blocks.size());
   }
   if (activations.inputs != nullptr) set_penalty(layer, activations);
 }
