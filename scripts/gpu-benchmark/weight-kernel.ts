@@ -40,6 +40,7 @@ export async function measureWeightKernel(
         steps.push(
           ...linearSteps(await uploader.linear(description), inputs, y, {
             activationBits: 8,
+            activationScales: 'block',
             packedDot: context.hasPackedDot,
             fusedMultiply: false,
           }),

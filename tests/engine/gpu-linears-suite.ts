@@ -14,6 +14,7 @@ import {
   residualSums,
   scaleColumns,
 } from '../../scripts/acceptance/agreement-plain.ts';
+import { blockScaledProducts, quantizeTokenBlocks } from './block-scales-plain.ts';
 import {
   commonLinearKinds,
   type LinearKind,
@@ -46,6 +47,8 @@ const everyWay = [
   '256 levels',
   '3 levels with residual',
   'structured with bias and column scale',
+  '3 levels, activation scales by block',
+  '256 levels with offsets, activation scales by block',
 ];
 const waysOf = (label: string) =>
   everyWay.includes(label) ? (Object.keys(checkOptions) as CheckWay[]) : (['dot'] as const);
@@ -55,6 +58,22 @@ const kinds: (LinearKind & { label: string; small?: true })[] = [
   // Matrices of 40 and 43 columns: one block, strips of base 3 of every size.
   { label: '3 levels, small', layout: 'grid', levels: 3, small: true },
   { label: '3 levels with residual', layout: 'grid', levels: 3, residualShare: 0.6, bias: true },
+  {
+    label: '3 levels, small, activation scales by block',
+    layout: 'grid',
+    levels: 3,
+    columnScale: true,
+    activationScales: 'block',
+    small: true,
+  },
+  {
+    label: '256 levels with offsets, activation scales by block',
+    layout: 'grid',
+    levels: 256,
+    offsets: true,
+    bias: true,
+    activationScales: 'block',
+  },
 ];
 
 /** Every way of storing a linear, on random and extreme inputs of odd widths, against a plain reference and the CPU. `open` makes a package ready in one of the ways. */
@@ -76,6 +95,7 @@ export function describeGpuLinears(
     beforeAll(async () => {
       const model = kind.small ? 'llama-odd-widths' : path.relative(tinyModels, path.join(folder, 'wide'));
       const out = await packTinyModel(model, path.join(folder, kind.label.replaceAll(/\W+/g, '-')), {
+        activationScales: kind.activationScales,
         edit(block) {
           const scales = new Map<string, Float32Array | null>();
           block.linears = block.linears.map((original) => {
@@ -125,27 +145,36 @@ export function describeGpuLinears(
       for (const { name, inFeatures, columnScale } of chosen()) {
         const x = Float32Array.from({ length: 3 * inFeatures }, () => 3 * signedUniform(random));
         x.fill(0, inFeatures, 2 * inFeatures);
+        // A block of zeros, and one of small values, beside others.
+        x.fill(0, 2 * inFeatures, 2 * inFeatures + Math.min(inFeatures, 128));
+        for (let column = 128; column < Math.min(inFeatures, 256); column++) x[column]! *= 1e-4;
         const { values, scales } = await checks.get('dot')!.quantizeActivations(name, x, bits);
-        const expected = quantizeTokens(scaleColumns(x, columnScale), inFeatures, bits);
+        const quantize = kind.activationScales === 'block' ? quantizeTokenBlocks : quantizeTokens;
+        const expected = quantize(scaleColumns(x, columnScale), inFeatures, bits);
         expect(scales).toEqual(expected.scales);
         expect(values).toEqual(expected.values);
       }
     });
 
     test.each(waysOf(kind.label))('products equal those of the CPU (%s)', async (way) => {
-      for (const { name, inFeatures } of chosen())
+      for (const linear of chosen())
         for (const [tokens, bits] of [
           [1, 8],
           [11, 8],
+          [3, 6],
           [5, 4],
           [1, 16],
           [11, 16],
         ] as const) {
+          const { name, inFeatures, columnScale } = linear;
           const x = Float32Array.from({ length: tokens * inFeatures }, () => signedUniform(random));
           const y = await checks.get(way)!.linearForward(name, x, bits);
           const expected = cpu.linearForward(name, x, bits);
           if (bits === 16) expect(relativeError(y, expected), name).toBeLessThan(2e-6);
           else expect(y, `${name} ${bits}`).toEqual(expected);
+          if (bits === 16 || kind.activationScales !== 'block' || linear.layout !== 'grid') continue;
+          const rounded = quantizeTokenBlocks(scaleColumns(x, columnScale), inFeatures, bits);
+          expect(y, `${name} ${bits}`).toEqual(blockScaledProducts(linear, rounded));
         }
     });
   });

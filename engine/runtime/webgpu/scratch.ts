@@ -43,7 +43,7 @@ export function createInputs(
   const { integer } = widths;
   const words = (count: number, isUsed: boolean) => (isUsed ? tokens * count : 1);
   return {
-    // A quantized head has groups of 32 columns: four times the sums of a linear's blocks.
+    // A quantized head has groups of 32 columns: four times the sums of a linear's blocks, for which steps by block leave room too.
     quantized: create('quantized input', words(32 * blocks, true)),
     side: create('scales of the input', words(4 * blocks + 1, true)),
     floats: create('float input', words(128 * blocks, !integer)),

@@ -246,7 +246,8 @@ export class GpuSession implements DeviceSession {
     const scratch = this.#scratch;
     const packedDot = context.hasPackedDot;
     const fusedMultiply = await fusesMultiply(context);
-    const options = { activationBits: this.#activationBits, packedDot, fusedMultiply };
+    const { activationScales } = weights.description;
+    const options = { activationBits: this.#activationBits, activationScales, packedDot, fusedMultiply };
     this.#uniforms.destroy();
     this.#uniforms = new UniformPages(context);
     const build = (steps: Parameters<typeof Program.build>[3]) =>

@@ -1,7 +1,9 @@
+import type { ActivationScales } from '../../quantize/recipe.ts';
 import {
   gatherFloatsKernel,
   gatherQuantizedKernel,
   padKernel,
+  quantizeBlocksKernel,
   quantizeKernel,
 } from './kernels/activations.ts';
 import type { Rows } from './kernels/kernel.ts';
@@ -43,6 +45,8 @@ export interface InputBuffers {
 
 export interface StageOptions {
   activationBits: 16 | 8 | 6 | 4;
+  /** Of the linears' inputs; with steps by block there are neither residual columns nor structured linears. */
+  activationScales: ActivationScales;
   packedDot: boolean;
   /** The device's fma rounds once. */
   fusedMultiply: boolean;
@@ -55,7 +59,7 @@ export function inputSteps(
   linear: GpuLinear,
   x: RowBuffer,
   inputs: InputBuffers,
-  { activationBits, packedDot }: StageOptions,
+  { activationBits, activationScales, packedDot }: StageOptions,
 ): StepDescription[] {
   const { inFeatures: columns, blocks, columnScale } = linear;
   const scales = columnScale ? [columnScale] : [];
@@ -68,17 +72,23 @@ export function inputSteps(
         extent: byValue(128 * blocks),
       },
     ];
+  const isScaled = columnScale !== null;
+  const parameters = { columns, groups: blocks, stride: x.stride, limit: 2 ** (activationBits - 1) - 1 };
+  const buffers = [x.buffer, ...scales, inputs.quantized, inputs.side, inputs.status];
+  if (activationScales === 'block')
+    return [
+      {
+        one: quantizeBlocksKernel({ columnScale: isScaled, packedDot }),
+        parameters,
+        buffers,
+        extent: (rows) => [rows, blocks, 1],
+      },
+    ];
   return [
     {
-      one: quantizeKernel({ columnScale: columnScale !== null, rows: 'tokens', packedDot }),
-      parameters: {
-        columns,
-        groups: blocks,
-        words: 32,
-        stride: x.stride,
-        limit: 2 ** (activationBits - 1) - 1,
-      },
-      buffers: [x.buffer, ...scales, inputs.quantized, inputs.side, inputs.status],
+      one: quantizeKernel({ columnScale: isScaled, rows: 'tokens', packedDot }),
+      parameters: { ...parameters, words: 32 },
+      buffers,
       extent: byRow,
     },
   ];
@@ -152,6 +162,7 @@ function productSteps(
           codes: linear.codes,
           offsets: linear.hasOffsets,
           rowScale: linear.hasRowScale,
+          activationScales: options.activationScales,
         })
       : structuredKernel({
           ...variant,

@@ -1,8 +1,10 @@
 import { DBellError } from '../../contract/errors.ts';
 import type { NativeLinear } from '../../native/runtime.ts';
+import type { ActivationScales } from '../../quantize/recipe.ts';
 import type { ActivationBits } from '../device.ts';
 import { type GpuContext, readBack, UniformPages, usage } from './context.ts';
 import type { GpuPackage } from './gpu-package.ts';
+import { scalesOfRow } from './kernels/activations.ts';
 import { chunkFields } from './kernels/kernel.ts';
 import { gpuLimits } from './limits.ts';
 import { Program, type StepDescription } from './program.ts';
@@ -41,7 +43,7 @@ export class GpuVerification {
     const tokens = x.length / linear.inFeatures;
     return this.#session(linear, tokens, activationBits, async (run) => {
       run.write(run.x, x);
-      const options = { activationBits, packedDot: this.#context.hasPackedDot, fusedMultiply: false };
+      const options = this.#options(activationBits);
       await run.dispatch([
         ...inputSteps(linear, { buffer: run.x, stride: linear.inFeatures }, run.inputs, options),
         ...linearSteps(linear, run.inputs, run.y, options),
@@ -51,7 +53,7 @@ export class GpuVerification {
     });
   }
 
-  /** x̂ `[tokens, in]` and s `[tokens]` of a linear's input. */
+  /** x̂ `[tokens, in]` and s of a linear's input, `[tokens]` or, by block, `[tokens, blocks]`. */
   async quantizeActivations(
     name: string,
     x: Float32Array,
@@ -62,13 +64,14 @@ export class GpuVerification {
     const tokens = x.length / inFeatures;
     return this.#session(linear, tokens, activationBits, async (run) => {
       run.write(run.x, x);
-      const options = { activationBits, packedDot: this.#context.hasPackedDot, fusedMultiply: false };
+      const options = this.#options(activationBits);
       await run.dispatch(inputSteps(linear, { buffer: run.x, stride: inFeatures }, run.inputs, options));
       const values = new Int8Array(await run.read(run.inputs.quantized, tokens * blocks * 32));
-      const side = new Float32Array(await run.read(run.inputs.side, tokens * (blocks + 1)));
+      const perToken = scalesOfRow(options.activationScales, blocks);
+      const side = new Float32Array(await run.read(run.inputs.side, tokens * (blocks + perToken)));
       return {
         values: rowsOf(values, blocks * 128, inFeatures),
-        scales: Float32Array.from({ length: tokens }, (_, token) => side[token * (blocks + 1) + blocks]!),
+        scales: rowsOf(side, blocks + perToken, perToken, blocks),
       };
     });
   }
@@ -91,20 +94,22 @@ export class GpuVerification {
     if (!counted) throw new DBellError('invalid-input', `${name} has no residual columns`);
     const perRow = counted.blocks * (counted.layout === 'structured' ? 6 : 1);
     return this.#session(linear, tokens, 8, async (run) => {
-      const { packed, side } = packActivations(values, tokens, linear.blocks);
+      const options = {
+        ...this.#options(8),
+        record: { integers: run.create(tokens * run.y.stride * perRow), of },
+      };
+      const { packed, side } = packActivations(values, tokens, linear.blocks, options.activationScales);
       run.write(run.inputs.quantized, packed);
       run.write(run.inputs.side, side);
-      const integers = run.create(tokens * run.y.stride * perRow);
-      const options: StageOptions = {
-        activationBits: 8,
-        packedDot: this.#context.hasPackedDot,
-        fusedMultiply: false,
-        record: { integers, of },
-      };
       await run.dispatch(linearSteps(linear, run.inputs, run.y, options));
-      const result = new Int32Array(await run.read(integers, tokens * run.y.stride * perRow));
+      const result = new Int32Array(await run.read(options.record.integers, tokens * run.y.stride * perRow));
       return rowsOf(result, run.y.stride * perRow, outFeatures * perRow);
     });
+  }
+
+  #options(activationBits: ActivationBits): StageOptions {
+    const { activationScales } = this.#source.description;
+    return { activationBits, activationScales, packedDot: this.#context.hasPackedDot, fusedMultiply: false };
   }
 
   #linear(name: string): Promise<GpuLinear> {
@@ -208,34 +213,36 @@ function bytesOf({ buffer, byteOffset, byteLength }: Float32Array | Uint32Array)
   return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
-/** x̂ as the quantizing kernel leaves it, with scales of 1: `[tokens, blocks · 32]` words, `[tokens, blocks + 1]` words. */
+/** x̂ as the quantizing kernel leaves it, with scales of 1: `[tokens, blocks · 32]` words, and beside them `[tokens, blocks + 1]` or `[tokens, blocks + blocks]`. */
 function packActivations(
   values: Int8Array,
   tokens: number,
   blocks: number,
+  scales: ActivationScales,
 ): { packed: Uint32Array; side: Uint32Array } {
   const width = values.length / tokens;
   const bytes = new Int8Array(tokens * blocks * 128);
-  const side = new Int32Array(tokens * (blocks + 1));
+  const perToken = blocks + scalesOfRow(scales, blocks);
+  const side = new Int32Array(tokens * perToken);
   for (let token = 0; token < tokens; token++) {
     const row = values.subarray(token * width, (token + 1) * width);
     bytes.set(row, token * blocks * 128);
-    for (const [column, value] of row.entries())
-      side[token * (blocks + 1) + Math.floor(column / 128)]! += value;
-    new Float32Array(side.buffer)[token * (blocks + 1) + blocks] = 1;
+    for (const [column, value] of row.entries()) side[token * perToken + Math.floor(column / 128)]! += value;
+    new Float32Array(side.buffer).fill(1, token * perToken + blocks, (token + 1) * perToken);
   }
   return { packed: new Uint32Array(bytes.buffer), side: new Uint32Array(side.buffer) };
 }
 
-/** The first `width` of every `stride` values. */
+/** `width` values from `first` on of every `stride`. */
 function rowsOf<T extends Float32Array | Int32Array | Int8Array>(
   values: T,
   stride: number,
   width: number,
+  first = 0,
 ): T {
   const rows = values.length / stride;
   const result = values.slice(0, rows * width) as T;
   for (let row = 0; row < rows; row++)
-    result.set(values.subarray(row * stride, row * stride + width), row * width);
+    result.set(values.subarray(row * stride + first, row * stride + first + width), row * width);
   return result;
 }

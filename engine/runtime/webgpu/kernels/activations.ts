@@ -1,11 +1,20 @@
+import type { ActivationScales } from '../../../quantize/recipe.ts';
 import { gpuLimits } from '../limits.ts';
 import { division } from './arithmetic.ts';
-import { dot4, type Kernel, kernel, type Rows, reductions, valueOfRow } from './kernel.ts';
+import { type Access, dot4, type Kernel, kernel, type Rows, reductions, valueOfRow } from './kernel.ts';
 
 // Inputs of the packed linears and of a quantized head: x̂ as four int8 a word, [rows, groups · words of a group], and beside it for each row the sums of its groups
-// (i32) and behind them its scale s (f32 by its bits): [rows, groups + 1] words.
+// (i32) and behind them its scale s, or of each group its own (f32 by its bits): [rows, groups + 1] or [rows, groups + groups] words.
 
 const size = gpuLimits.workgroupSize;
+
+/** Scales of a row with so many groups. */
+export const scalesOfRow = (scales: ActivationScales, groups: number): number =>
+  scales === 'block' ? groups : 1;
+
+/** Word of `side` at which `row` begins. */
+export const sideOf = (scales: ActivationScales, row: string, groups: string): string =>
+  `${row} * (${groups} + ${scales === 'block' ? groups : '1u'})`;
 
 /** Writes a row of x̂, four codes a word: the byte `code` of `index` below `count`, zero beyond. */
 const packedRow = (count: string, code: string): string => `
@@ -54,8 +63,34 @@ const groupSums = `
     for (var word = 0u; word < p.words; word += 1u) {
       sum += dot4(0x01010101u, quantized[(row * p.groups + group) * p.words + word]);
     }
-    side[row * (p.groups + 1u) + group] = bitcast<u32>(sum);
+    side[${sideOf('token', 'row', 'p.groups')} + group] = bitcast<u32>(sum);
   }`;
+
+function quantizeBuffers(columnScale: boolean): (readonly [string, Access, string])[] {
+  return [
+    ['x', 'read', 'f32'],
+    ...(columnScale ? ([['column_scales', 'read', 'f32']] as const) : []),
+    ['quantized', 'write', 'u32'],
+    ['side', 'write', 'u32'],
+    ['status', 'write', 'u32'],
+  ];
+}
+
+const quantizeHelpers = (columnScale: boolean, packedDot: boolean, threads: number): string =>
+  `${dot4(packedDot)}${reductions(threads)}${division}${coding}
+fn value_of(row: u32, column: u32) -> f32 {
+  return ${columnScale ? 'column_scales[column] * ' : ''}x[row * p.stride + column];
+}`;
+
+/** `scale` of what has its largest magnitude, as each thread found it, in `largest_bits`. */
+const scaleOfLargest = `
+  largest_bits = reduce_bits(local.x, largest_bits);
+  if (largest_bits >= 0x7f800000u) {
+    if (local.x == 0u) { status[0] = 1u; }
+    largest_bits = 0u;
+  }
+  var scale = quotient(bitcast<f32>(largest_bits), p.limit);
+  if (scale == 0.0) { scale = 1.0; }`;
 
 /**
  * x̂ = round(c·x / s) to nearest, ties to even, within ±limit; s = max|c·x| / limit, 1 where that is 0 (docs/format.md section 6). Word 0 of `status` becomes 1 where
@@ -63,22 +98,12 @@ const groupSums = `
  */
 export function quantizeKernel(options: { columnScale: boolean; rows: Rows; packedDot: boolean }): Kernel {
   const { columnScale, rows, packedDot } = options;
-  const value = columnScale
-    ? 'column_scales[column] * x[row * p.stride + column]'
-    : 'x[row * p.stride + column]';
   return kernel({
     key: `quantize${columnScale ? ' scaled' : ''} ${rows} ${packedDot ? 'dot' : 'plain'}`,
     parameters: ['columns: u32', 'groups: u32', 'words: u32', 'stride: u32', 'limit: f32'],
-    buffers: [
-      ['x', 'read', 'f32'],
-      ...(columnScale ? ([['column_scales', 'read', 'f32']] as const) : []),
-      ['quantized', 'write', 'u32'],
-      ['side', 'write', 'u32'],
-      ['status', 'write', 'u32'],
-    ],
+    buffers: quantizeBuffers(columnScale),
     workgroup: [size],
-    declarations: `${dot4(packedDot)}${reductions(size)}${division}${coding}
-fn value_of(row: u32, column: u32) -> f32 { return ${value}; }`,
+    declarations: quantizeHelpers(columnScale, packedDot, size),
     body: `
   let row = workgroup.x;
   if (row >= chunk.${rows}) { return; }
@@ -86,20 +111,55 @@ fn value_of(row: u32, column: u32) -> f32 { return ${value}; }`,
   for (var column = local.x; column < p.columns; column += ${size}u) {
     largest_bits = max(largest_bits, bitcast<u32>(value_of(row, column)) & 0x7fffffffu);
   }
-  largest_bits = reduce_bits(local.x, largest_bits);
-  if (largest_bits >= 0x7f800000u) {
-    if (local.x == 0u) { status[0] = 1u; }
-    largest_bits = 0u;
-  }
-  var scale = quotient(bitcast<f32>(largest_bits), p.limit);
-  if (scale == 0.0) { scale = 1.0; }
+  ${scaleOfLargest}
   ${packedRow('p.columns', 'bitcast<u32>(code_of(value_of(row, index), scale, p.limit)) & 255u')}
-  if (local.x == 0u) { side[row * (p.groups + 1u) + p.groups] = bitcast<u32>(scale); }
+  if (local.x == 0u) { side[${sideOf('token', 'row', 'p.groups')} + p.groups] = bitcast<u32>(scale); }
   ${groupSums}`,
   });
 }
 
-/** x̂ of the columns in `columns`, with the same scales; zero beyond the last. */
+/** Words of x̂ of a block of 128 columns, and threads that round it. */
+const wordsPerBlock = 32;
+
+/**
+ * The same with a scale for each row and block of 128 columns: a workgroup rounds one block, a thread four columns of it, so that a single token keeps many workgroups busy.
+ */
+export function quantizeBlocksKernel(options: { columnScale: boolean; packedDot: boolean }): Kernel {
+  const { columnScale, packedDot } = options;
+  return kernel({
+    key: `quantize blocks${columnScale ? ' scaled' : ''} ${packedDot ? 'dot' : 'plain'}`,
+    parameters: ['columns: u32', 'groups: u32', 'stride: u32', 'limit: f32'],
+    buffers: quantizeBuffers(columnScale),
+    workgroup: [wordsPerBlock],
+    declarations: quantizeHelpers(columnScale, packedDot, wordsPerBlock),
+    body: `
+  let row = workgroup.x;
+  let group = workgroup.y;
+  if (row >= chunk.tokens) { return; }
+  let word = group * ${wordsPerBlock}u + local.x;
+  let first = 4u * word;
+  let count = min(max(p.columns, first) - first, 4u);
+  var largest_bits = 0u;
+  for (var byte = 0u; byte < count; byte += 1u) {
+    largest_bits = max(largest_bits, bitcast<u32>(value_of(row, first + byte)) & 0x7fffffffu);
+  }
+  ${scaleOfLargest}
+  var packed = 0u;
+  for (var byte = 0u; byte < count; byte += 1u) {
+    packed |= (bitcast<u32>(code_of(value_of(row, first + byte), scale, p.limit)) & 255u) << (8u * byte);
+  }
+  quantized[row * p.groups * ${wordsPerBlock}u + word] = packed;
+  // At most 128 · 127: a whole number that float32 has.
+  let sum = reduce_sum(local.x, f32(dot4(0x01010101u, packed)));
+  if (local.x == 0u) {
+    let at = ${sideOf('block', 'row', 'p.groups')} + group;
+    side[at] = bitcast<u32>(i32(sum));
+    side[at + p.groups] = bitcast<u32>(scale);
+  }`,
+  });
+}
+
+/** x̂ of the columns in `columns`, with the same scales, one for each row; zero beyond the last. */
 export function gatherQuantizedKernel(packedDot: boolean): Kernel {
   return kernel({
     key: `gather quantized ${packedDot ? 'dot' : 'plain'}`,
@@ -121,7 +181,7 @@ fn source_code(row: u32, column: u32) -> u32 {
   if (row >= chunk.tokens) { return; }
   ${packedRow('p.count', 'source_code(row, columns[index])')}
   if (local.x == 0u) {
-    side[row * (p.groups + 1u) + p.groups] = source_side[row * (p.source_groups + 1u) + p.source_groups];
+    side[${sideOf('token', 'row', 'p.groups')} + p.groups] = source_side[${sideOf('token', 'row', 'p.source_groups')} + p.source_groups];
   }
   ${groupSums}`,
   });

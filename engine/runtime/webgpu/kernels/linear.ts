@@ -1,3 +1,5 @@
+import type { ActivationScales } from '../../../quantize/recipe.ts';
+import { sideOf } from './activations.ts';
 import { rounding } from './arithmetic.ts';
 import { type Access, dot4, halfValues, type Kernel, kernel, unrolled, unsignedBytes } from './kernel.ts';
 
@@ -21,6 +23,8 @@ export interface GridVariant extends LinearVariant {
   codes: { kind: 'planes'; planes: number } | { kind: 'base-3' };
   offsets: boolean;
   rowScale: boolean;
+  /** One s for each token, or for each token and block of 128 columns; of no account on the float path. */
+  activationScales: ActivationScales;
 }
 
 const parameters = [
@@ -122,9 +126,12 @@ function eachCode(codes: GridVariant['codes'], take: string): string {
 
 /** Four activations of token `t` of the tile: of `word` of the block. */
 const xWord = (t: number) => `x[((first + ${t}u) * p.blocks + block) * 32u + word]`;
-/** X of the block, and s of `token`: what stands beside x̂ (activations.ts). */
-const blockSum = (t: number) => `bitcast<i32>(side[(first + ${t}u) * (p.blocks + 1u) + block])`;
-const activationScale = 'bitcast<f32>(side[token * (p.blocks + 1u) + p.blocks])';
+/** X of the block, s of the block and s of `token`: what stands beside x̂ (activations.ts). */
+const blockSum = (t: number, scales: ActivationScales) =>
+  `bitcast<i32>(side[${sideOf(scales, `(first + ${t}u)`, 'p.blocks')} + block])`;
+const blockScale = (t: number) =>
+  `bitcast<f32>(side[${sideOf('block', `(first + ${t}u)`, 'p.blocks')} + p.blocks + block])`;
+const tokenScale = `bitcast<f32>(side[${sideOf('token', 'token', 'p.blocks')} + p.blocks])`;
 
 /**
  * Bytes of workgroup memory for the addends of blocks, where a block of each slice does not take more. A round of so many is long enough that its barriers do not count; WebGPU
@@ -250,10 +257,14 @@ const keyOf = ({ path, tokensPerTile, slices, packedDot, accumulate, record }: L
 
 /**
  * y = bias + s/2 · Σ_b ( r·(2·Σ q·x̂ − (L − 1)·X) [+ m·2·X] ), or y = bias + Σ w·x with w = r·(q − (L − 1)/2) [+ m]; with a row scale t the sum is multiplied
- * by it (docs/format.md sections 3 and 6). `integers` `[tokens, stride, blocks]`.
+ * by it (docs/format.md sections 3 and 6). Where s is by block, each product of the sum is multiplied by that of its block, and s/2 is 1/2. `integers`
+ * `[tokens, stride, blocks]`.
  */
 export function gridKernel(variant: GridVariant): Kernel {
-  const { path, tokensPerTile, codes, offsets, rowScale, slices, packedDot, record } = variant;
+  const { path, tokensPerTile, codes, offsets, rowScale, slices, packedDot, record, activationScales } =
+    variant;
+  const byBlock = path === 'integer' && activationScales === 'block';
+  const addend = (product: string) => (byBlock ? `rounded(${product}) * block_scale` : product);
   const hasHigh = codes.kind === 'planes' && codes.planes > 7;
   const sum = summationOf(variant, offsets ? 2 : 1);
   const take =
@@ -278,16 +289,18 @@ export function gridKernel(variant: GridVariant): Kernel {
       : unrolled(
           tokensPerTile,
           (t) => `{
-      let block_sum = ${blockSum(t)};
+      let block_sum = ${blockSum(t, activationScales)};
+      ${byBlock ? `let block_scale = ${blockScale(t)};` : ''}
       let integer = 2 * integer${t} - p.levels_less_one * block_sum;
       ${record ? `if (first + ${t}u < chunk.tokens) { integers[((first + ${t}u) * p.stride + out) * p.blocks + block] = integer; }` : ''}
-      ${add(variant, sum, t, 0, 'scale * f32(integer)')}
-      ${offsets ? add(variant, sum, t, 1, 'offset * f32(2 * block_sum)') : ''}
+      ${add(variant, sum, t, 0, addend('scale * f32(integer)'))}
+      ${offsets ? add(variant, sum, t, 1, addend('offset * f32(2 * block_sum)')) : ''}
     }`,
         );
-  const tokenScale = path === 'integer' ? `(0.5 * ${activationScale}) * total` : 'total';
+  const halfScale = byBlock ? '0.5' : `(0.5 * ${tokenScale})`;
+  const scaled = path === 'integer' ? `${halfScale} * total` : 'total';
   return kernel({
-    key: `grid ${codes.kind === 'planes' ? codes.planes : 'base-3'}${offsets ? ' offsets' : ''}${rowScale ? ' row-scale' : ''} ${keyOf(variant)}`,
+    key: `grid ${codes.kind === 'planes' ? codes.planes : 'base-3'}${offsets ? ' offsets' : ''}${rowScale ? ' row-scale' : ''}${byBlock ? ' block-scales' : ''} ${keyOf(variant)}`,
     parameters,
     buffers: buffersOf(variant),
     workgroup: [16, slices],
@@ -304,7 +317,7 @@ ${rounding}${workgroupSums(variant, sum)}`,
     ${beforeBlock}
     ${eachCode(codes, take)}
     ${afterBlock}`,
-      rowScale ? `(${tokenScale}) * vectors[p.row_scale_at + out]` : tokenScale,
+      rowScale ? `(${scaled}) * vectors[p.row_scale_at + out]` : scaled,
     )}`,
   });
 }
@@ -361,7 +374,7 @@ export function structuredKernel(variant: LinearVariant): Kernel {
       : unrolled(
           tokensPerTile,
           (t) => `{
-      let block_sum = ${blockSum(t)};
+      let block_sum = ${blockSum(t, 'token')};
       ${
         record
           ? `if (first + ${t}u < chunk.tokens) {
@@ -374,7 +387,7 @@ export function structuredKernel(variant: LinearVariant): Kernel {
       ${levels(t, 'salient_', 's', `salient_sum${t}`)}
     }`,
         );
-  const value = path === 'integer' ? `${activationScale} * total` : 'total';
+  const value = path === 'integer' ? `${tokenScale} * total` : 'total';
   return kernel({
     key: `structured ${keyOf(variant)}`,
     parameters,
