@@ -4,7 +4,7 @@ import { concerning } from '../../contract/error-payload.ts';
 import { DBellError } from '../../contract/errors.ts';
 import type { QuantizeInput } from '../../contract/quantization.ts';
 import { checkOutput } from '../../quantize/output-check.ts';
-import { recipes } from '../../quantize/recipes.ts';
+import { defaultActivationScales, recipes } from '../../quantize/recipes.ts';
 import { readOnlySubject } from '../jobs/job.ts';
 import { type QuantizeJobInput, quantizeJob } from '../jobs/quantize.ts';
 import { verifyJob } from '../jobs/verify.ts';
@@ -33,7 +33,7 @@ export function quantizationHandlers({
         summary: description,
         nominalBitsPerWeight: recipe.nominalBitsPerWeight,
         activationBits: recipe.activationBits,
-        recipe: toJson(recipe),
+        recipe: toJson({ ...recipe, activationScales: defaultActivationScales(recipe.binarizer) }),
       })),
     }),
     recipeSizes: (input) => startTask(processHost, 'recipeSizes', input).done,
