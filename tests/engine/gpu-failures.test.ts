@@ -198,8 +198,9 @@ describe.skipIf(adapter === null)('what goes wrong on a device is said', () => {
     });
   });
 
-  test('numbers that run away', async () => {
-    const out = await packTinyModel('llama-plain', path.join(folder, 'overflow'), {
+  test.each(['token', 'block'] as const)('numbers that run away, steps by %s', async (activationScales) => {
+    const out = await packTinyModel('llama-plain', path.join(folder, `overflow-${activationScales}`), {
+      activationScales,
       edit(block) {
         for (const linear of block.linears) if (linear.name.endsWith('o_proj')) linear.bias = null;
         block.floatTensors.set(`model.layers.${block.index}.post_attention_layernorm.weight`, {

@@ -48,7 +48,7 @@ const everyWay = [
   '3 levels with residual',
   'structured with bias and column scale',
   '3 levels, activation scales by block',
-  '256 levels with offsets, activation scales by block',
+  '256 levels and offsets, scales by block',
 ];
 const waysOf = (label: string) =>
   everyWay.includes(label) ? (Object.keys(checkOptions) as CheckWay[]) : (['dot'] as const);
@@ -59,7 +59,7 @@ const kinds: (LinearKind & { label: string; small?: true })[] = [
   { label: '3 levels, small', layout: 'grid', levels: 3, small: true },
   { label: '3 levels with residual', layout: 'grid', levels: 3, residualShare: 0.6, bias: true },
   {
-    label: '3 levels, small, activation scales by block',
+    label: '3 levels, small, scales by block',
     layout: 'grid',
     levels: 3,
     columnScale: true,
@@ -67,7 +67,7 @@ const kinds: (LinearKind & { label: string; small?: true })[] = [
     small: true,
   },
   {
-    label: '256 levels with offsets, activation scales by block',
+    label: '256 levels and offsets, scales by block',
     layout: 'grid',
     levels: 256,
     offsets: true,

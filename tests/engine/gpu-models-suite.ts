@@ -2,10 +2,12 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { openPackage } from '../../engine/package/open.ts';
-import type { Device } from '../../engine/runtime/device.ts';
+import type { PackageSource } from '../../engine/package/types.ts';
+import type { ActivationBits, Device } from '../../engine/runtime/device.ts';
 import { createPackedTextModel } from '../../engine/runtime/packed-text-model.ts';
 import { type PackOptions, packTinyModel, tinyModels } from './package-support.ts';
 import { mean, relativeError } from './runtime-support.ts';
+import { writeWideModel } from './wide-model.ts';
 
 /** 128 ids stored with each model. */
 function idsOf(name: string): number[] {
@@ -56,31 +58,70 @@ export function describeGpuModels(isThere: boolean, folder: string, device: () =
     test.each(models)('$name, $options', async ({ name, options }) => {
       const source = await openPackage(await packTinyModel(name, path.join(folder, name), options));
       const ids = Int32Array.from(idsOf(name)).subarray(0, 80);
-      for (const activationBits of roundedToo.includes(name) ? ([16, 8] as const) : ([16] as const)) {
-        const tolerance = toleranceFor(name, activationBits, source.head.bits);
-        const cpu = await createPackedTextModel(source, { threads: 1, activationBits });
-        const gpu = await createPackedTextModel(source, { threads: 1, activationBits, device: device() });
-        const [cpuSession, gpuSession] = [await cpu.createSession(), await gpu.createSession()];
-        const expected = await cpuSession.tokenLosses(ids);
-        const losses = await gpuSession.tokenLosses(ids);
-        expect(losses).toHaveLength(expected.length);
-        expect(Math.abs(mean(losses) - mean(expected))).toBeLessThan(tolerance.loss);
-        // A long beginning in chunks, then tokens one by one.
-        for (const [begin, end] of [
-          [0, 66],
-          [66, 67],
-          [67, 68],
-        ] as const) {
-          const part = ids.subarray(begin, end);
-          const logits = await cpuSession.feed(part);
-          expect(relativeError(await gpuSession.feed(part), logits)).toBeLessThanOrEqual(tolerance.logits);
-        }
-        await gpu.close();
-        await cpu.close();
-      }
+      for (const activationBits of roundedToo.includes(name) ? ([16, 8] as const) : ([16] as const))
+        await expectAsOnCpu(
+          source,
+          ids,
+          activationBits,
+          toleranceFor(name, activationBits, source.head.bits),
+          device(),
+        );
       source.close();
     });
   });
+
+  describe.skipIf(!isThere)('rounded activations of rows of several blocks', () => {
+    test('have one step a token or one a token and block, as the package says', async () => {
+      writeWideModel(path.join(folder, 'wide'));
+      const model = path.relative(tinyModels, path.join(folder, 'wide'));
+      const ids = Int32Array.from(idsOf('llama-odd-widths')).subarray(0, 80);
+      const logits = new Map<string, Float32Array>();
+      for (const activationScales of ['token', 'block'] as const) {
+        const options = { levels: 5, transform: true, embeddingBits: 8, activationScales } as const;
+        const source = await openPackage(
+          await packTinyModel(model, path.join(folder, `wide-${activationScales}`), options),
+        );
+        expect(source.activationScales).toBe(activationScales);
+        for (const activationBits of [8, 6, 4] as const) {
+          const last = await expectAsOnCpu(source, ids, activationBits, tolerances.exact, device());
+          logits.set(`${activationScales} ${activationBits}`, last);
+        }
+        source.close();
+      }
+      expect(logits.get('block 4')).not.toEqual(logits.get('token 4'));
+    });
+  });
+}
+
+/** Losses of all `ids`, and logits after a long beginning in chunks and then tokens one by one; the device's last ones. */
+async function expectAsOnCpu(
+  source: PackageSource,
+  ids: Int32Array,
+  activationBits: ActivationBits,
+  tolerance: { logits: number; loss: number },
+  device: Device,
+): Promise<Float32Array> {
+  const cpu = await createPackedTextModel(source, { threads: 1, activationBits });
+  const gpu = await createPackedTextModel(source, { threads: 1, activationBits, device });
+  const [cpuSession, gpuSession] = [await cpu.createSession(), await gpu.createSession()];
+  const expected = await cpuSession.tokenLosses(ids);
+  const losses = await gpuSession.tokenLosses(ids);
+  expect(losses).toHaveLength(expected.length);
+  expect(Math.abs(mean(losses) - mean(expected))).toBeLessThan(tolerance.loss);
+  let last = new Float32Array();
+  for (const [begin, end] of [
+    [0, 66],
+    [66, 67],
+    [67, 68],
+  ] as const) {
+    const part = ids.subarray(begin, end);
+    const logits = await cpuSession.feed(part);
+    last = (await gpuSession.feed(part)).slice();
+    expect(relativeError(last, logits)).toBeLessThanOrEqual(tolerance.logits);
+  }
+  await gpu.close();
+  await cpu.close();
+  return last;
 }
 
 /** Ids chosen greedily after a prompt, and the prompt's losses. */
