@@ -15,6 +15,7 @@ import { qualityCalls } from './quality.ts';
 import { quantizationCalls } from './quantization.ts';
 import { settingsCalls } from './settings.ts';
 import { textPreviewCalls } from './text-preview.ts';
+import { waitingJobCalls } from './waiting-jobs.ts';
 
 /**
  * Every call of the engine: what goes in and what comes back. Both are checked at run time on the side that receives them. Long work is a
@@ -37,6 +38,7 @@ export const calls = {
   ...packageCalls,
   ...machineCalls,
   ...hubCalls,
+  ...waitingJobCalls,
 } as const;
 
 export type Calls = typeof calls;

@@ -41,6 +41,8 @@ export const eventSchema = z.discriminatedUnion('type', [
   }),
   /** Rows of the history were added, changed or removed. */
   z.object({ type: z.literal('history-changed') }),
+  /** A job began to wait for the person, or does no more (waiting-jobs.ts). */
+  z.object({ type: z.literal('waiting-changed') }),
   z.object({ type: z.literal('settings-changed'), settings: settingsSchema }),
 ]);
 export type ServiceEvent = z.infer<typeof eventSchema>;

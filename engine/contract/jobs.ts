@@ -47,6 +47,9 @@ export const jobTaskSchema = z.enum([
 ]);
 export type JobTask = z.infer<typeof jobTaskSchema>;
 
+/** A job is named by the first thing that it does. */
+export const jobKindSchema = jobTaskSchema;
+
 /** What a job is about, as it was asked for or as far as it is known by now. */
 export const jobSubjectSchema = z.object({
   /** Models and packages that it reads, the one that it is about first: paths, or the name of a download. */

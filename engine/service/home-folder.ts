@@ -36,24 +36,33 @@ export function expandHome(typed: string): string {
   });
 }
 
-/**
- * An input of a call in which every path is written out: a page has no shell that would. Which fields are paths the schema says; what was parsed with it keeps its shape.
- */
+/** An input of a call in which every path is written out: a page has no shell that would. */
 export function withHomeExpanded(schema: z.core.$ZodType, value: unknown): unknown {
-  if (schema === pathSchema) return typeof value === 'string' ? expandHome(value) : value;
+  return withPathsChanged(schema, value, expandHome);
+}
+
+/**
+ * An input of a call with every path in it as `change` makes it. Which fields are paths the schema says; what was parsed with it keeps its shape.
+ */
+export function withPathsChanged(
+  schema: z.core.$ZodType,
+  value: unknown,
+  change: (path: string) => string,
+): unknown {
+  if (schema === pathSchema) return typeof value === 'string' ? change(value) : value;
   if (schema instanceof z.ZodOptional || schema instanceof z.ZodNullable || schema instanceof z.ZodDefault)
-    return withHomeExpanded(schema.def.innerType, value);
+    return withPathsChanged(schema.def.innerType, value, change);
   if (schema instanceof z.ZodUnion)
-    return schema.options.reduce((expanded, option) => withHomeExpanded(option, expanded), value);
+    return schema.options.reduce((changed, option) => withPathsChanged(option, changed, change), value);
   if (schema instanceof z.ZodArray && Array.isArray(value))
-    return value.map((entry) => withHomeExpanded(schema.element, entry));
+    return value.map((entry) => withPathsChanged(schema.element, entry, change));
   if (schema instanceof z.ZodObject && typeof value === 'object' && value !== null)
     return Object.fromEntries(
       Object.entries(value).map(([name, field]) => {
         const of: z.core.$ZodType | undefined = Object.hasOwn(schema.shape, name)
           ? schema.shape[name]
           : undefined;
-        return [name, of ? withHomeExpanded(of, field) : field];
+        return [name, of ? withPathsChanged(of, field, change) : field];
       }),
     );
   return value;

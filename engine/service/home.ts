@@ -49,6 +49,11 @@ export function downloadsFile(home: string): string {
   return path.join(home, 'downloads.sqlite');
 }
 
+/** Jobs that a studio has in its queue. */
+export function queueFile(home: string): string {
+  return path.join(home, 'queue.sqlite');
+}
+
 export function settingsFile(home: string): string {
   return path.join(home, 'settings.json');
 }

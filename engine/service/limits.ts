@@ -17,6 +17,8 @@ export const serviceLimits = {
   keptModelMs: 10 * 60_000,
   /** Ended jobs kept in memory for `jobs.list`; the history keeps the rest. */
   keptJobs: 200,
+  /** Jobs that may wait at once: months of work; more of them is a mistake in a loop, which would fill memory and disk. */
+  queuedJobs: 500,
   /** How often self-written text is kept while it is written: less than a person minds to lose. */
   selfTextKeepMs: 5000,
   /** Models that the studio offers again. */

@@ -21,9 +21,12 @@ export function watchUnfinished(service: Service, tell: (paths: string[]) => voi
   });
 }
 
-/** Takes up what the process before left. What cannot be taken up stays in the history as interrupted. */
+/**
+ * Takes up what the process before left: what was running first, then its queue. What cannot be taken up stays in the history as interrupted.
+ */
 export async function resumeUnfinished(service: Service, paths: readonly string[]): Promise<void> {
   for (const path of paths) {
     await service.handle({ id: `resume ${path}`.slice(0, 64), call: 'resume', input: { path } });
   }
+  service.restoreQueue();
 }

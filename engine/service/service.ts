@@ -6,12 +6,18 @@ import type { ServiceEvent } from '../contract/events.ts';
 import { type Response, requestSchema } from '../contract/protocol.ts';
 import { issueInWords } from '../contract/wording.ts';
 import { machineConditions } from '../measure/conditions.ts';
-import type { Handlers } from './calls/handlers.ts';
-import { createHandlers } from './calls/index.ts';
+import type { HandlerContext, Handlers } from './calls/handlers.ts';
+import { isUnfinishedDownload } from './calls/hub.ts';
+import { createHandlers, createJobDefinitions } from './calls/index.ts';
 import { createHistoryAccess } from './history-access.ts';
-import { historyFile } from './home.ts';
+import { historyFile, queueFile } from './home.ts';
 import { withHomeExpanded } from './home-folder.ts';
+import type { AnyJobDefinition } from './jobs/job.ts';
+import type { JobRequest } from './jobs/job-requests.ts';
+import { KeptJobStore } from './jobs/kept-job-store.ts';
+import { jobKeeper, noKeeper } from './jobs/kept-jobs.ts';
 import { JobQueue } from './jobs/queue.ts';
+import { createWaitingJobs, keepableRequest, noWaitingJobs } from './jobs/waiting-jobs.ts';
 import { createNetworkAccess, type NetworkOptions } from './network.ts';
 import type { ProcessHost } from './process-host.ts';
 import { toJson } from './runs.ts';
@@ -21,6 +27,11 @@ export interface ServiceOptions {
   /** Folder of the history and the settings; see home.ts for the default. */
   home: string;
   processHost: ProcessHost;
+  /**
+   * Jobs that wait are kept beyond the end of this process, for this studio: one supervisor and all services that it starts, one after another. Without it, as for a
+   * command line, they end with the process.
+   */
+  studioId?: string;
   /** What a command line allows for itself. */
   network?: NetworkOptions;
 }
@@ -36,41 +47,56 @@ export interface Service {
   onEvent(listener: (event: ServiceEvent, sequence: number) => void): () => void;
   /** The Hugging Face token of a face that keeps one; it stays in memory. */
   setHubToken(token: string | null): void;
+  /** Puts back into the queue what the service before this one, of the same studio, had in it when it died. */
+  restoreQueue(): void;
   /** Stops all jobs, waits for their processes, closes the history. */
   close(): Promise<void>;
   /** Ends the work processes at once without waiting; what they did is resumable. */
   terminate(): void;
 }
 
-export function createService({ home, processHost, network }: ServiceOptions): Service {
+export function createService({ home, processHost, studioId, network }: ServiceOptions): Service {
   const listeners = new Set<(event: ServiceEvent, sequence: number) => void>();
   let sequence = 0;
   const emit = (event: ServiceEvent) => {
     sequence++;
     for (const listener of listeners) listener(event, sequence);
   };
-  const settings = openSettings(home, (message) =>
-    emit({ type: 'service-message', level: 'warning', message }),
-  );
-  const queue = new JobQueue(processHost, emit, { diskFloorBytes: () => settings.get().diskFloorBytes });
+  const warn = (message: string) => emit({ type: 'service-message', level: 'warning', message });
+  const settings = openSettings(home, warn);
+  const warnOnce = once(warn);
+  const store = studioId === undefined ? null : new KeptJobStore(queueFile(home), studioId, warnOnce);
+  const queue = new JobQueue(processHost, emit, {
+    diskFloorBytes: () => settings.get().diskFloorBytes,
+    keeper: store ? jobKeeper(store, warnOnce) : noKeeper,
+  });
   const history = createHistoryAccess(
     historyFile(home),
     toJson({ ...machineConditions(), version: packageJson.version }),
     {
-      warn: (message) => emit({ type: 'service-message', level: 'warning', message }),
+      warn,
       changed: () => emit({ type: 'history-changed' }),
     },
   );
   const access = createNetworkAccess(settings, processHost, network);
-  const handlers = createHandlers({
-    home,
-    processHost,
-    queue,
-    history,
-    settings,
-    network: access,
-    emit,
-  });
+  const context = { home, history, settings, network: access };
+  const definitions = createJobDefinitions(context);
+  const startJob: HandlerContext['startJob'] = (call, input) => {
+    const definition = (definitions[call] as (input: unknown) => AnyJobDefinition)(input);
+    const { jobId, runId } = queue.add(definition, {
+      request: keepableRequest(call, input) as unknown as JobRequest,
+    });
+    return { jobId, runId };
+  };
+  const waiting =
+    store === null || studioId === undefined
+      ? noWaitingJobs
+      : createWaitingJobs({
+          ...{ store, studioId, queue, definitions, warn },
+          isUnfinishedDownload: (input) => isUnfinishedDownload(home, input),
+          changed: () => emit({ type: 'waiting-changed' }),
+        });
+  const handlers = createHandlers({ ...context, processHost, queue, startJob, waiting, emit });
 
   return {
     async handle(message) {
@@ -94,11 +120,22 @@ export function createService({ home, processHost, network }: ServiceOptions): S
       return () => listeners.delete(listener);
     },
     setHubToken: (token) => access.setToken(token),
+    restoreQueue: () => waiting.restore(),
     async close() {
       await queue.close();
       history.close();
     },
     terminate: () => queue.terminate(),
+  };
+}
+
+/** Says each message the first time only. */
+function once(tell: (message: string) => void): (message: string) => void {
+  const told = new Set<string>();
+  return (message) => {
+    if (told.has(message)) return;
+    told.add(message);
+    tell(message);
   };
 }
 

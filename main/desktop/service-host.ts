@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { MessagePortMain, UtilityProcess } from 'electron';
 import { parseAs, toErrorPayload } from '../../engine/contract/error-payload.ts';
 import { type ToComputingWorker, toMainSchema } from '../../engine/service/desktop/compute-protocol.ts';
@@ -42,11 +43,12 @@ export interface ServiceHost {
 }
 
 /**
- * Starts the service and restarts it if it dies; its successor takes up the quantizations that were running. Work processes belong to the service that
+ * Starts the service and restarts it if it dies; its successor takes up the quantizations that were running and keeps the queue. Work processes belong to the service that
  * asked for them and end with it.
  */
 export function startServiceHost(options: ServiceHostOptions): ServiceHost {
   const { electron, home, serviceEntry, workerEntry } = options;
+  const studioId = randomUUID();
   const policy = new RestartPolicy();
   const workers = new Map<string, UtilityProcess>();
   let service: UtilityProcess | null = null;
@@ -107,7 +109,7 @@ export function startServiceHost(options: ServiceHostOptions): ServiceHost {
       if (closing) closing();
       else restart(output());
     });
-    send({ type: 'start', home, resume });
+    send({ type: 'start', home, studioId, resume });
     if (hubToken !== null) send({ type: 'hub-token', token: hubToken });
   };
 

@@ -1,7 +1,9 @@
 import type { CallName, CallOutput, ParsedCallInput } from '../../contract/calls.ts';
 import type { ServiceEvent } from '../../contract/events.ts';
 import type { HistoryAccess } from '../history-access.ts';
+import type { JobCallName } from '../jobs/job-requests.ts';
 import type { JobQueue } from '../jobs/queue.ts';
+import type { WaitingJobs } from '../jobs/waiting-jobs.ts';
 import type { NetworkAccess } from '../network.ts';
 import type { ProcessHost } from '../process-host.ts';
 import type { SettingsFile } from '../settings-file.ts';
@@ -11,13 +13,23 @@ export type Handler<N extends CallName> = (
 ) => CallOutput<N> | Promise<CallOutput<N>>;
 export type Handlers = { [N in CallName]: Handler<N> };
 
-/** What handlers work with. */
-export interface HandlerContext {
+/** What jobs are made from. */
+export interface JobsContext {
   home: string;
-  processHost: ProcessHost;
-  queue: JobQueue;
   history: HistoryAccess;
   settings: SettingsFile;
   network: NetworkAccess;
+}
+
+/** What handlers work with. */
+export interface HandlerContext extends JobsContext {
+  processHost: ProcessHost;
+  queue: JobQueue;
+  /** Puts the job of a call into the queue, kept where this service keeps jobs. */
+  startJob: <N extends JobCallName>(
+    call: N,
+    input: ParsedCallInput<N>,
+  ) => { jobId: string; runId: string | null };
+  waiting: WaitingJobs;
   emit: (event: ServiceEvent) => void;
 }

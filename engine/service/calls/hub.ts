@@ -1,16 +1,60 @@
+import { existsSync } from 'node:fs';
+import type { ParsedCallInput } from '../../contract/calls.ts';
 import { downloadSubject } from '../../contract/hub.ts';
 import { bytesOfFiles } from '../../hub/repository-file.ts';
 import { DownloadStore } from '../../hub/store.ts';
 import { bytesOnDisk, discardDownload, unfinishedDownloads } from '../../hub/unfinished.ts';
 import { downloadsFile, modelsFolderOf } from '../home.ts';
 import { readOnlySubject } from '../jobs/job.ts';
+import type { JobDefinitions } from '../jobs/job-requests.ts';
 import { openRecentModels } from '../recent-models.ts';
-import type { HandlerContext, Handlers } from './handlers.ts';
+import type { HandlerContext, Handlers, JobsContext } from './handlers.ts';
 
 type HubCall = Extract<keyof Handlers, `hub.${string}`>;
 
-export function hubHandlers({ home, network, queue, settings }: HandlerContext): Pick<Handlers, HubCall> {
+export function hubJobs({ home, network, settings }: JobsContext): Pick<JobDefinitions, 'hub.download'> {
   const recent = openRecentModels(home);
+  const folder = () => modelsFolderOf(home, settings.get().modelsFolder);
+  return {
+    'hub.download': (input) => {
+      // Refused at once, not when its turn comes.
+      network.access();
+      return {
+        kind: 'download',
+        runId: null,
+        lane: 'transfer',
+        tasks: ['download'],
+        subject: { ...readOnlySubject(downloadSubject(input.name, input.file)), output: folder() },
+        async run({ runTask }) {
+          const result = await runTask('hubDownload', {
+            access: network.access(),
+            input,
+            folder: folder(),
+            storeFile: downloadsFile(home),
+          });
+          // What comes from a Hub has a name that says what it is.
+          recent.remember(result.path, /\.gguf$/i.test(result.path) ? 'gguf' : 'huggingface');
+          return result;
+        },
+      };
+    },
+  };
+}
+
+/** Whether this download has begun and is listed as an unfinished one. */
+export function isUnfinishedDownload(home: string, { name, file }: ParsedCallInput<'hub.download'>): boolean {
+  const storeFile = downloadsFile(home);
+  if (!existsSync(storeFile)) return false;
+  const store = new DownloadStore(storeFile);
+  try {
+    return unfinishedDownloads(store).some((known) => known.name === name && known.file === (file ?? null));
+  } finally {
+    store.close();
+  }
+}
+
+export function hubHandlers(context: HandlerContext): Pick<Handlers, HubCall> {
+  const { home, network, queue, settings, startJob } = context;
   const folder = () => modelsFolderOf(home, settings.get().modelsFolder);
   const withStore = async <T>(work: (store: DownloadStore) => T | Promise<T>): Promise<T> => {
     const store = new DownloadStore(downloadsFile(home));
@@ -34,7 +78,7 @@ export function hubHandlers({ home, network, queue, settings }: HandlerContext):
     'hub.search': async (input) => network.ask('hubSearch', input),
     'hub.model': async (input) => network.ask('hubModel', input),
     'hub.download': (input) => {
-      // Refused at once, not when its turn comes.
+      // Whether or not it is under way.
       network.access();
       const subject = downloadSubject(input.name, input.file);
       // Asked for twice, by a second click or window, it is the one download.
@@ -48,25 +92,7 @@ export function hubHandlers({ home, network, queue, settings }: HandlerContext):
             job.subject.models.includes(subject),
         );
       if (same) return { jobId: same.jobId };
-      const { jobId } = queue.add({
-        kind: 'download',
-        runId: null,
-        lane: 'transfer',
-        tasks: ['download'],
-        subject: { ...readOnlySubject(subject), output: folder() },
-        async run({ runTask }) {
-          const result = await runTask('hubDownload', {
-            access: network.access(),
-            input,
-            folder: folder(),
-            storeFile: downloadsFile(home),
-          });
-          // What comes from a Hub has a name that says what it is.
-          recent.remember(result.path, /\.gguf$/i.test(result.path) ? 'gguf' : 'huggingface');
-          return result;
-        },
-      });
-      return { jobId };
+      return { jobId: startJob('hub.download', input).jobId };
     },
     'hub.unfinished': () =>
       withStore((store) => ({

@@ -1,16 +1,18 @@
+import type { JobDefinitions } from '../jobs/job-requests.ts';
 import { environmentHandlers } from './environment.ts';
 import { folderHandlers } from './folders.ts';
 import { generationHandlers } from './generation.ts';
-import type { HandlerContext, Handlers } from './handlers.ts';
+import type { HandlerContext, Handlers, JobsContext } from './handlers.ts';
 import { historyHandlers } from './history.ts';
-import { hubHandlers } from './hub.ts';
+import { hubHandlers, hubJobs } from './hub.ts';
 import { jobHandlers } from './jobs.ts';
 import { machineHandlers } from './machine.ts';
-import { measurementHandlers } from './measurement.ts';
+import { measurementHandlers, measurementJobs } from './measurement.ts';
 import { modelHandlers } from './models.ts';
 import { packageHandlers } from './packages.ts';
-import { quantizationHandlers } from './quantization.ts';
+import { quantizationHandlers, quantizationJobs } from './quantization.ts';
 import { settingsHandlers } from './settings.ts';
+import { waitingJobHandlers } from './waiting-jobs.ts';
 
 export function createHandlers(context: HandlerContext): Handlers {
   return {
@@ -26,5 +28,10 @@ export function createHandlers(context: HandlerContext): Handlers {
     ...packageHandlers(context),
     ...machineHandlers(context),
     ...hubHandlers(context),
+    ...waitingJobHandlers(context),
   };
+}
+
+export function createJobDefinitions(context: JobsContext): JobDefinitions {
+  return { ...quantizationJobs(context), ...measurementJobs(context), ...hubJobs(context) };
 }

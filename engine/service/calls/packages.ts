@@ -45,7 +45,8 @@ export function packageHandlers(context: HandlerContext): Pick<Handlers, Package
         queue
           .list()
           .filter(({ state }) => state !== 'finished' && state !== 'failed' && state !== 'stopped')
-          .map(({ resumable }) => resumable?.path),
+          // One that waits has its output for sure, and its folder perhaps.
+          .map(({ kind, resumable, subject }) => (kind === 'quantize' ? subject.output : resumable?.path)),
       );
       return {
         runs: findUnfinished(packagesFolder(), openedHistory()).filter((run) => !inWork.has(run.path)),

@@ -6,6 +6,7 @@ import type { QuantizeInput } from '../../contract/quantization.ts';
 import { checkOutput } from '../../quantize/output-check.ts';
 import { defaultActivationScales, recipes } from '../../quantize/recipes.ts';
 import { readOnlySubject } from '../jobs/job.ts';
+import type { JobDefinitions } from '../jobs/job-requests.ts';
 import { type QuantizeJobInput, quantizeJob } from '../jobs/quantize.ts';
 import { verifyJob } from '../jobs/verify.ts';
 import { MeasuredSpeeds } from '../measured-speeds.ts';
@@ -15,11 +16,28 @@ import { toJson } from '../runs.ts';
 import { startTask } from '../supervisor.ts';
 import { isPackage } from '../tasks/package-detection.ts';
 import { checkWorkFolder } from '../work-folder-check.ts';
-import type { HandlerContext, Handlers } from './handlers.ts';
+import type { HandlerContext, Handlers, JobsContext } from './handlers.ts';
+
+type QuantizationJobs = Pick<JobDefinitions, 'quantize' | 'resume' | 'verify' | 'export'>;
+
+export function quantizationJobs({ history: { runs } }: JobsContext): QuantizationJobs {
+  return {
+    quantize: (input) => quantizeJob(runs, newOrUnfinished(input, runs)),
+    resume: ({ path, threads }) => quantizeJob(runs, unfinished(path, threads, runs)),
+    verify: (input) => verifyJob(runs, input),
+    export: (input) => ({
+      kind: 'export',
+      runId: null,
+      tasks: ['export'],
+      subject: { ...readOnlySubject(input.package), output: input.out },
+      run: ({ runTask }) => runTask('export', input),
+    }),
+  };
+}
 
 export function quantizationHandlers({
   processHost,
-  queue,
+  startJob,
   history: { runs },
 }: HandlerContext): Pick<
   Handlers,
@@ -38,32 +56,14 @@ export function quantizationHandlers({
     }),
     recipeSizes: (input) => startTask(processHost, 'recipeSizes', input).done,
     estimate: async (input) => speeds.smoothed(input, await startTask(processHost, 'estimate', input).done),
-    quantize: (input) => {
-      const { jobId, runId } = queue.add(quantizeJob(runs, newOrUnfinished(input, runs)));
-      return { jobId, runId };
-    },
+    quantize: (input) => startJob('quantize', input),
     'outputs.check': (input) => {
       newOrUnfinished(input, runs);
       return { isUnfinished: readRunFile(workFolderOf(input.out)) !== null };
     },
-    resume: ({ path, threads }) => {
-      const { jobId, runId } = queue.add(quantizeJob(runs, unfinished(path, threads, runs)));
-      return { jobId, runId };
-    },
-    verify: (input) => {
-      const { jobId, runId } = queue.add(verifyJob(runs, input));
-      return { jobId, runId };
-    },
-    export: (input) => {
-      const { jobId, runId } = queue.add({
-        kind: 'export',
-        runId: null,
-        tasks: ['export'],
-        subject: { ...readOnlySubject(input.package), output: input.out },
-        run: ({ runTask }) => runTask('export', input),
-      });
-      return { jobId, runId };
-    },
+    resume: (input) => startJob('resume', input),
+    verify: (input) => startJob('verify', input),
+    export: (input) => startJob('export', input),
   };
 }
 

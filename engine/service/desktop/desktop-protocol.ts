@@ -6,7 +6,13 @@ import { identifierSchema, pathSchema } from '../../contract/common.ts';
  * cannot start processes itself (the packaged program may not run as Node), so that it asks the main process to.
  */
 export const toDesktopServiceSchema = z.discriminatedUnion('type', [
-  z.strictObject({ type: z.literal('start'), home: pathSchema, resume: z.array(pathSchema) }),
+  z.strictObject({
+    type: z.literal('start'),
+    home: pathSchema,
+    /** Of the main process: what its services have in their queues belongs to one another. */
+    studioId: identifierSchema,
+    resume: z.array(pathSchema),
+  }),
   /** A window; its port speaks the contract. */
   z.strictObject({ type: z.literal('client') }),
   /** The work process asked for runs; its port speaks the work protocol. */

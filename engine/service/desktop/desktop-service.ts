@@ -6,7 +6,11 @@ import { resumeUnfinished, watchUnfinished } from '../recovery.ts';
 import { createService, type Service } from '../service.ts';
 import type { ParentPort } from '../work-channel.ts';
 import { watchActivity } from './activity.ts';
-import { type FromDesktopService, toDesktopServiceSchema } from './desktop-protocol.ts';
+import {
+  type FromDesktopService,
+  type ToDesktopService,
+  toDesktopServiceSchema,
+} from './desktop-protocol.ts';
 import { createUtilityProcessHost } from './utility-process-host.ts';
 
 /** The service as the desktop's main process starts it, in a utility process. */
@@ -15,8 +19,8 @@ export function runDesktopService(parent: ParentPort): void {
   const processHost = createUtilityProcessHost(send);
   let service: Service | null = null;
 
-  const start = async (home: string, resume: string[]) => {
-    const started = createService({ home, processHost });
+  const start = async ({ home, studioId, resume }: Extract<ToDesktopService, { type: 'start' }>) => {
+    const started = createService({ home, studioId, processHost });
     service = started;
     watchUnfinished(started, (paths) => send({ type: 'unfinished', paths }));
     watchActivity(started, send);
@@ -27,7 +31,7 @@ export function runDesktopService(parent: ParentPort): void {
     const message = parseAs(toDesktopServiceSchema, raw, 'message of the main process', 'internal');
     switch (message.type) {
       case 'start':
-        await start(message.home, message.resume);
+        await start(message);
         break;
       case 'client':
         if (!service || !port)

@@ -38,6 +38,8 @@ export interface JobDefinition<K extends JobKind = JobKind> {
   run(context: JobContext): Promise<JobResult<K>>;
 }
 
+export type AnyJobDefinition = { [K in JobKind]: JobDefinition<K> }[JobKind];
+
 /** The subject of a job that writes nothing. */
 export function readOnlySubject(...models: [string, ...string[]]): JobSubject {
   return { models, recipe: null, activationBits: null, output: null };

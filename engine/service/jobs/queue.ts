@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { toErrorPayload } from '../../contract/error-payload.ts';
 import { DBellError } from '../../contract/errors.ts';
 import type { ServiceEvent } from '../../contract/events.ts';
-import type { Job, JobDetails, JobHold, JobKind, JobProgress } from '../../contract/jobs.ts';
+import type { Job, JobDetails, JobHold, JobProgress } from '../../contract/jobs.ts';
 import { formatBytes } from '../../contract/number-format.ts';
 import { type Coalescer, coalesce } from '../coalesce.ts';
 import { KeptProcess } from '../kept-process.ts';
@@ -19,18 +19,29 @@ import {
   type TaskResult,
 } from '../work-protocol.ts';
 import { watchDisk } from './disk-watch.ts';
-import type { JobContext, JobDefinition, Lane } from './job.ts';
+import type { AnyJobDefinition, JobContext, Lane } from './job.ts';
+import type { JobRequest } from './job-requests.ts';
+import { type JobKeeper, noKeeper } from './kept-jobs.ts';
 
 interface Entry {
   job: Job;
   /** What its events told, for those who come later. */
   told: Omit<JobDetails, 'job'>;
-  definition: JobDefinition;
+  definition: AnyJobDefinition;
   task: Pick<RunningTask<TaskKind>, 'pause' | 'continue' | 'stop' | 'kill'> | null;
   lane: Lane;
   stopRequested: boolean;
+  /** It ends only since its process does: it is kept for the next one. */
+  isKept: boolean;
   ended: Promise<void>;
   end: () => void;
+}
+
+export interface AddOptions {
+  /** What was asked for; a job without it ends with the process. */
+  request?: JobRequest;
+  /** A job that was kept, and what to say of it. */
+  restored?: Pick<Job, 'jobId' | 'createdAt'> & { message: string | undefined };
 }
 
 const finalStates: readonly Job['state'][] = ['finished', 'failed', 'stopped'];
@@ -47,32 +58,38 @@ export class JobQueue {
   readonly #entries = new Map<string, Entry>();
   readonly #kept = new KeptProcess(serviceLimits.keptModelMs);
   readonly #diskFloorBytes: () => number;
+  readonly #keeper: JobKeeper;
   readonly #running = new Map<Lane, Entry>();
   /** A benchmark is being timed. */
   #isTiming = false;
   #closed = false;
 
-  /** `diskFloorBytes`: what jobs leave free where they write; without it nothing is watched. */
+  /** `diskFloorBytes`: what jobs leave free where they write; without it nothing is watched. `keeper`: outlives the queue. */
   constructor(
     host: ProcessHost,
     emit: (event: ServiceEvent) => void,
-    { diskFloorBytes = () => 0 }: { diskFloorBytes?: () => number } = {},
+    {
+      diskFloorBytes = () => 0,
+      keeper = noKeeper,
+    }: { diskFloorBytes?: () => number; keeper?: JobKeeper } = {},
   ) {
     this.#host = host;
+    this.#keeper = keeper;
     this.#diskFloorBytes = diskFloorBytes;
     this.#emit = emit;
   }
 
-  add<K extends JobKind>(definition: JobDefinition<K>): Job {
+  add(definition: AnyJobDefinition, { request, restored }: AddOptions = {}): Job {
     if (this.#closed) throw new DBellError('stopped', 'the service is closing and takes no more jobs');
+    this.#checkRoom();
     const base = {
-      jobId: randomUUID(),
+      jobId: restored?.jobId ?? randomUUID(),
       runId: definition.runId,
       tasks: [...definition.tasks],
       subject: structuredClone(definition.subject),
       state: 'queued' as const,
       hold: null,
-      createdAt: new Date().toISOString(),
+      createdAt: restored?.createdAt ?? new Date().toISOString(),
       startedAt: null,
       endedAt: null,
       progress: null,
@@ -82,16 +99,20 @@ export class JobQueue {
     };
     const job = { kind: definition.kind, ...base } as Job;
     const { promise, resolve } = Promise.withResolvers<void>();
+    const messages = restored?.message ? [{ level: 'info' as const, message: restored.message }] : [];
     const entry: Entry = {
       job,
-      told: { layers: [], messages: [], text: '', steps: [] },
-      definition: definition as unknown as JobDefinition,
+      told: { layers: [], messages, text: '', steps: [] },
+      definition,
       task: null,
       lane: definition.lane ?? 'work',
       stopRequested: false,
+      isKept: false,
       ended: promise,
       end: resolve,
     };
+    // Before anybody is told that it waits.
+    if (request !== undefined && restored === undefined) this.#keeper.keep(job, request);
     this.#entries.set(job.jobId, entry);
     this.#forgetOldest();
     this.#changed(entry);
@@ -160,16 +181,33 @@ export class JobQueue {
   async close(): Promise<void> {
     this.#closed = true;
     const entries = [...this.#entries.values()].filter(({ job }) => !finalStates.includes(job.state));
-    for (const { job } of entries) this.stop(job.jobId);
+    for (const entry of entries) {
+      // What a person is stopping is not to come back.
+      entry.isKept = entry.job.state !== 'stopping';
+      this.stop(entry.job.jobId);
+    }
     await Promise.all(entries.map((entry) => entry.ended));
+    this.#keeper.release();
     await this.#kept.end();
   }
 
   /** Ends every work process at once, for a service that must go now. */
   terminate(): void {
     this.#closed = true;
-    for (const { task } of this.#entries.values()) task?.kill();
+    for (const entry of this.#entries.values()) {
+      entry.isKept = entry.job.state !== 'stopping';
+      entry.task?.kill();
+    }
     void this.#kept.end();
+  }
+
+  #checkRoom(): void {
+    const waiting = [...this.#entries.values()].filter(({ job }) => job.state === 'queued').length;
+    if (waiting >= serviceLimits.queuedJobs)
+      throw new DBellError(
+        'invalid-input',
+        `${waiting} jobs wait already, which is the most that may; stop some of them, or wait until some are done`,
+      );
   }
 
   #find(jobId: string): Entry {
@@ -219,6 +257,7 @@ export class JobQueue {
 
   async #run(entry: Entry): Promise<void> {
     const { job } = entry;
+    this.#keeper.setBegun(job.jobId);
     job.state = 'running';
     job.startedAt = new Date().toISOString();
     this.#changed(entry);
@@ -294,6 +333,7 @@ export class JobQueue {
     entry.job.state = state;
     entry.job.endedAt = new Date().toISOString();
     if (this.#running.get(entry.lane) === entry) this.#running.delete(entry.lane);
+    if (state === 'finished' || !entry.isKept) this.#keeper.remove(entry.job.jobId);
     this.#changed(entry);
     entry.end();
     setImmediate(() => this.#next());
@@ -401,6 +441,8 @@ export class JobQueue {
       setResumable: (path) => {
         if (job.resumable?.path === (path ?? undefined)) return;
         job.resumable = path === null ? null : { path };
+        // Its work folder tells of it from now on.
+        if (path !== null) this.#keeper.remove(job.jobId);
         this.#changed(entry);
       },
     };

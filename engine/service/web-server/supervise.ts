@@ -1,5 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { fromErrorPayload, parseAs } from '../../contract/error-payload.ts';
@@ -32,10 +32,11 @@ export interface SupervisedWebService {
 
 /**
  * Browser mode's service in a process of its own. If it dies, it is started again on the same port with the same session key, so that open pages
- * come back by themselves, and takes up the quantizations that were running.
+ * come back by themselves, takes up the quantizations that were running, and keeps the queue.
  */
 export async function superviseWebService(options: SupervisorOptions): Promise<SupervisedWebService> {
   const { home, pageFolder, host = '127.0.0.1', onRestart, onGivenUp } = options;
+  const studioId = randomUUID();
   const sessionKey = randomBytes(32).toString('base64');
   const policy = new RestartPolicy();
   let unfinished: string[] = [];
@@ -72,7 +73,7 @@ export async function superviseWebService(options: SupervisorOptions): Promise<S
         reject(new DBellError('worker-died', `the service process ended with ${signal ?? `code ${code}`}`));
         if (!closing && origin !== '') restart(signal ?? `exit code ${code}`);
       });
-      send({ type: 'start', home, pageFolder, host, port, sessionKey, resume });
+      send({ type: 'start', home, studioId, pageFolder, host, port, sessionKey, resume });
     });
 
   const restart = (reason: string) => {

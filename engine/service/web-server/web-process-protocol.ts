@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { pathSchema } from '../../contract/common.ts';
+import { identifierSchema, pathSchema } from '../../contract/common.ts';
 import { errorPayloadSchema } from '../../contract/error-payload.ts';
 
 /** What the supervisor of browser mode and its service process say to each other. */
@@ -7,6 +7,8 @@ export const toWebProcessSchema = z.discriminatedUnion('type', [
   z.strictObject({
     type: z.literal('start'),
     home: pathSchema,
+    /** Of the supervisor: what its services have in their queues belongs to one another. */
+    studioId: identifierSchema,
     /** The built page. */
     pageFolder: pathSchema,
     host: z.string(),

@@ -25,7 +25,8 @@ const send = (message: FromWebProcess) => process.send?.(message);
 
 async function start(settings: Extract<ToWebProcess, { type: 'start' }>): Promise<void> {
   const files = await loadStaticFiles(settings.pageFolder);
-  const started = createService({ home: settings.home, processHost: childProcessHost });
+  const { home, studioId } = settings;
+  const started = createService({ home, studioId, processHost: childProcessHost });
   service = started;
   watchUnfinished(started, (paths) => send({ type: 'unfinished', paths }));
   sessions = createSessions(Buffer.from(settings.sessionKey, 'base64'));

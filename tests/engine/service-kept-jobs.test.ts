@@ -1,0 +1,127 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import SqliteDatabase from 'better-sqlite3';
+import { afterAll, expect, test } from 'vitest';
+import { KeptJobStore } from '../../engine/service/jobs/kept-job-store.ts';
+import { jobKeeper } from '../../engine/service/jobs/kept-jobs.ts';
+import { JobQueue } from '../../engine/service/jobs/queue.ts';
+import { serviceLimits } from '../../engine/service/limits.ts';
+import { childProcessHost } from '../../engine/service/process-host.ts';
+
+/** The file that keeps jobs, and what becomes of jobs where it cannot be used. */
+
+const root = mkdtempSync(path.join(os.tmpdir(), 'dbell-kept-jobs-'));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+function newQueue() {
+  const home = mkdtempSync(path.join(root, 'home-'));
+  const file = path.join(home, 'queue.sqlite');
+  const warnings: string[] = [];
+  const warn = (message: string) => warnings.push(message);
+  const store = new KeptJobStore(file, 'studio', warn);
+  const queue = new JobQueue(childProcessHost, () => {}, { keeper: jobKeeper(store, warn) });
+  const { promise: held, resolve: release } = Promise.withResolvers<void>();
+  const input = { package: '/p', remember: false };
+  const add = (work: () => Promise<unknown> = async () => {}) =>
+    queue.add(
+      {
+        ...{ kind: 'verify', runId: null, tasks: ['verify'] },
+        subject: { models: ['/p'], recipe: null, activationBits: null, output: null },
+        run: async () => {
+          await work();
+          return {
+            ...{ ok: true, problems: [], warnings: [], package: '/p', against: null, runId: null },
+            ...{ checkedFiles: 0, checkedTensors: 0, checkedBytes: 0 },
+          };
+        },
+      },
+      { request: { call: 'verify', input } },
+    );
+  const change = (sql: string) => {
+    const database = new SqliteDatabase(file);
+    database.exec(sql);
+    database.close();
+  };
+  return { home, file, warnings, store, queue, add, held, release, change };
+}
+
+test('a job is in the file from before its call is answered until its end; closing leaves it there, in its order', async () => {
+  const { store, queue, add, held, release, file } = newQueue();
+  expect(store.left()).toEqual([]);
+  // Asking makes no file.
+  expect(() => readFileSync(file)).toThrow();
+  await queue.wait(add().jobId);
+  const jobs = [add(() => held), add(), add()];
+  await expect.poll(() => queue.get(jobs[0]!.jobId).state).toBe('running');
+  // They are this process's own.
+  expect(store.left()).toEqual([]);
+  expect(store.take(jobs[1]!.jobId)).toBe(false);
+  const closed = queue.close();
+  release();
+  await closed;
+  expect(store.left().map(({ jobId, hasBegun }) => [jobId, hasBegun])).toEqual([
+    [jobs[1]!.jobId, false],
+    [jobs[2]!.jobId, false],
+  ]);
+  // Taken, it stands behind the others and is nobody else's.
+  expect(store.take(jobs[1]!.jobId)).toBe(true);
+  expect(store.left().map(({ jobId }) => jobId)).toEqual([jobs[2]!.jobId]);
+  store.release(jobs[1]!.jobId);
+  expect(store.left().map(({ jobId }) => jobId)).toEqual([jobs[2]!.jobId, jobs[1]!.jobId]);
+});
+
+test('a file of a newer version or of another program is left alone; jobs run all the same, and that is said', async () => {
+  for (const [sql, reason] of [
+    ['PRAGMA user_version = 99', 'newer version'],
+    ['PRAGMA application_id = 7', 'another program'],
+  ] as const) {
+    const { queue, add, change, file, warnings } = newQueue();
+    await queue.wait(add().jobId);
+    change(sql);
+    const before = readFileSync(file);
+    expect(await queue.wait(add().jobId)).toMatchObject({ state: 'finished' });
+    expect(warnings[0]).toContain('jobs that wait would be lost');
+    expect(warnings[0]).toContain(reason);
+    expect(readFileSync(file)).toEqual(before);
+    await queue.close();
+  }
+});
+
+test('a damaged file is kept under another name, and a new one begun', async () => {
+  const { home, queue, add, file, warnings } = newQueue();
+  writeFileSync(file, 'not a database at all, but long enough to be looked at'.repeat(100));
+  await queue.wait(add().jobId);
+  expect(warnings).toEqual([
+    `the queue ${file} is damaged; it was kept as ${file}.damaged-1 and a new one was begun`,
+  ]);
+  expect(readdirSync(home).sort()).toEqual(['queue.sqlite', 'queue.sqlite.damaged-1']);
+  await queue.close();
+});
+
+test('a row that cannot be understood is said and left alone, and the others are read', async () => {
+  const { store, queue, add, held, release, change, warnings } = newQueue();
+  const jobs = [add(() => held), add(), add()];
+  await expect.poll(() => queue.get(jobs[0]!.jobId).state).toBe('running');
+  change(`UPDATE jobs SET described = '{"kind":"of another version"}' WHERE job_id = '${jobs[1]!.jobId}'`);
+  const closed = queue.close();
+  release();
+  await closed;
+  expect(store.left().map(({ jobId }) => jobId)).toEqual([jobs[2]!.jobId]);
+  expect(warnings).toEqual([expect.stringContaining(`job ${jobs[1]!.jobId} in`)]);
+  expect(store.remove(jobs[1]!.jobId)).toBe(true);
+});
+
+test('more jobs than anybody asks for are refused, and taken again when there is room', async () => {
+  const { store, queue, add, held, release } = newQueue();
+  const running = add(() => held);
+  await expect.poll(() => queue.get(running.jobId).state).toBe('running');
+  const waiting = Array.from({ length: serviceLimits.queuedJobs }, () => add());
+  expect(() => add()).toThrowError(/500 jobs wait already, .* stop some of them/);
+  queue.stop(waiting[0]!.jobId);
+  add();
+  const closed = queue.close();
+  release();
+  await closed;
+  expect(store.left()).toHaveLength(serviceLimits.queuedJobs);
+}, 60_000);
