@@ -21,13 +21,14 @@ export const strings = {
   quit: {
     message: 'A run is going on.',
     detail:
-      'It is stopped at the next safe point and can be resumed later; at most one block of work is lost.',
+      'It is stopped at the next safe point and can be resumed later; at most one block of work is lost. Jobs that wait are kept.',
     stop: 'Stop and Quit',
     stay: 'Go On',
   },
   engine: {
     givenUp: 'The engine keeps ending unexpectedly.',
-    givenUpDetail: 'Unfinished runs can be resumed after the next start. What it said last:',
+    givenUpDetail:
+      'Unfinished runs can be resumed after the next start, and jobs that wait are kept. What it said last:',
   },
   ended: {
     quantize: { finished: 'Quantization finished', failed: 'Quantization failed' },

@@ -29,7 +29,7 @@ export const appStrings = {
   connection: {
     connecting: 'Connecting to the engine…',
     lostTitle: 'The engine does not answer',
-    lost: 'It is being started again. What you see may be old; unfinished runs keep everything up to their last complete block.',
+    lost: 'It is being started again. What you see may be old; unfinished runs keep everything up to their last complete block, and what waits keeps its place.',
     refusedTitle: 'This address was used already',
     refused:
       'The address that opens the studio works once. Start the studio again and open the new address that it prints.',
@@ -143,6 +143,9 @@ export const appStrings = {
       `Of this task (${task}), measured from the speed of its work so far.${after === '' ? '' : ` Then: ${after}; their time is not known yet.`}`,
     memoryTip: 'Resident memory of the work process now.',
     queued: (count: string) => `${count} waiting`,
+    fromBefore: (count: number) => `${count} ${plural(count, 'waits', 'wait')} from before`,
+    fromBeforeTip:
+      'Jobs that were not done when the studio ended. They wait until you start or dismiss them.',
     held: (free: string, floor: string) => `Waits for room: ${free} free, ${floor} wanted`,
     cores: (count: string | number) => `${count} ${plural(Number(count), 'core', 'cores')}`,
     machineTip: 'Processor, usable cores and memory, as the system names them.',

@@ -249,7 +249,7 @@ export const wizardStrings = {
     run: {
       loading: 'Asking the engine…',
       goneTitle: 'This job is over',
-      gone: 'The engine was started again since. Unfinished runs can be taken up from the list of runs.',
+      gone: 'The engine was started again since. Unfinished runs, and jobs that waited, can be taken up from the list of runs.',
       progress: 'Progress of the run',
       subject: 'What is made',
       activationBits: (bits: number) => `A${bits}`,
