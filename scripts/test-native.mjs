@@ -1,4 +1,4 @@
-// Builds the native tests with address and undefined-behaviour sanitizers and runs them, and the kernels of 64-bit ARM under emulation.
+// Builds the native tests with address and undefined-behaviour sanitizers and runs them, those with threads also with the thread sanitizer, and the kernels of 64-bit ARM under emulation.
 import { spawnSync } from 'node:child_process';
 import path from 'node:path';
 import { available, buildNative, requireBuildTools } from './build-native.mjs';
@@ -10,6 +10,22 @@ const testOptions = ['-DDBELL_BUILD_ADDON=OFF', '-DDBELL_BUILD_TESTS=ON'];
 function run(command, args, environment = {}) {
   const result = spawnSync(command, args, { stdio: 'inherit', env: { ...process.env, ...environment } });
   if (result.status !== 0) process.exit(result.status ?? 1);
+}
+
+/** Tests in which threads work together. */
+const threadTests = ['thread_pool_test', 'runtime_model_test', 'numerics_grid_test', 'memory_read_test'];
+
+/** The same with the thread sanitizer, which ends them with a report where two threads meet at a value without order. */
+function testThreads() {
+  const build = buildNative(
+    'native-tests-threads',
+    [...testOptions, '-DDBELL_SANITIZE=thread'],
+    threadTests,
+  );
+  for (const test of threadTests) {
+    console.log(`${test} with the thread sanitizer`);
+    run(path.join(build, test), [], { TSAN_OPTIONS: 'halt_on_error=1' });
+  }
 }
 
 const armTests = ['kernels_exact_test', 'kernels_base3_test'];
@@ -54,6 +70,7 @@ function testArmKernels() {
 }
 
 requireBuildTools();
-const tests = buildNative('native-tests', [...testOptions, '-DDBELL_SANITIZE=ON']);
+const tests = buildNative('native-tests', [...testOptions, '-DDBELL_SANITIZE=address']);
 run('ctest', ['--test-dir', tests, '--output-on-failure']);
+testThreads();
 testArmKernels();
