@@ -167,7 +167,11 @@ std::atomic<int> requested_threads{0};
 
 }  // namespace
 
-int hardware_threads() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
+int hardware_threads() {
+  // Asked once: the C library opens a file of the system for each answer.
+  static const int threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  return threads;
+}
 
 void set_thread_count(int threads) { requested_threads = std::max(0, threads); }
 

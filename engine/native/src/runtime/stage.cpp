@@ -1,6 +1,7 @@
 #include "runtime/stage.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "common/thread_pool.h"
@@ -9,10 +10,13 @@
 namespace dbell {
 namespace {
 
-/// Below this many multiplications waking the other threads costs more than they save (about 20 µs of one core).
+/// What quantizing, gathering and masking must have to do before it is shared out.
 constexpr double kParallelMultiplications = 4e6;
-/// Tasks for each thread, so that an uneven start evens out.
-constexpr std::size_t kTasksPerThread = 4;
+/// The least that is worth a task: some 0.2 µs of products, beside which handing it out does not count.
+constexpr double kTaskMultiplications = 1e5;
+/// Large stages have several tasks for each thread, so that an uneven start evens out; small ones have one.
+constexpr double kLargeTaskMultiplications = 2e6;
+constexpr double kTasksPerThread = 4;
 /// Row groups expanded to float at once: 32 KiB of weights, which stay in the first-level cache.
 constexpr std::size_t kExpandedRowGroups = 4;
 
@@ -77,9 +81,12 @@ std::int32_t sum_of(const std::int8_t* values, std::size_t count) {
 }  // namespace
 
 std::size_t row_groups_per_task(std::size_t row_groups, double multiplications) {
-  if (multiplications < kParallelMultiplications) return row_groups;
-  const std::size_t tasks = kTasksPerThread * static_cast<std::size_t>(thread_count());
-  return std::max<std::size_t>(2, (row_groups / tasks + 1) / 2 * 2);
+  const double threads = static_cast<double>(thread_count());
+  const double per_thread =
+      std::min(kTasksPerThread, std::max(1.0, std::floor(multiplications / (threads * kLargeTaskMultiplications))));
+  const double tasks = std::min(threads * per_thread, std::floor(multiplications / kTaskMultiplications));
+  if (tasks < 2) return row_groups;
+  return std::max<std::size_t>(2, (row_groups / static_cast<std::size_t>(tasks) + 1) / 2 * 2);
 }
 
 void quantize_stage_input(const KernelTable& kernels, const StageRounding& rounding, const float* x,
