@@ -173,9 +173,14 @@ void expand(const PackedLinear& linear, std::size_t row_group, std::size_t block
   std::memset(tile + filled * kRowsPerGroup, 0, (kColumnsPerBlock - filled) * kRowsPerGroup * sizeof(float));
 }
 
+/// Rows between what expand_table reads and what it asks for.
+constexpr std::size_t kRowsAhead = 32;
+
 void expand_table(const Table& table, std::size_t row_group, std::size_t begin, std::size_t count, float* tile) {
   const bool is_half = table.type == TableType::f16;
   const std::size_t size = is_half ? sizeof(std::uint16_t) : sizeof(float);
+  // The same columns of the rows that the next pass over the columns takes: 16 streams are more than the processor follows.
+  const std::size_t ahead = kRowsAhead * table.columns * size;
   for (std::size_t first = 0; first < kRowsPerGroup; first += kTransposed) {
     const auto value_at = [&](std::size_t i, std::size_t column) -> const void* {
       const std::size_t row = row_group * kRowsPerGroup + first + i;
@@ -186,6 +191,11 @@ void expand_table(const Table& table, std::size_t row_group, std::size_t begin, 
     for (; column + kTransposed <= count; column += kTransposed) {
       const void* rows[kTransposed];
       for (std::size_t i = 0; i < kTransposed; ++i) rows[i] = value_at(i, column);
+      if (column * size % kLineBytes == 0) {
+        for (std::size_t i = 0; i < kTransposed; ++i) {
+          if (rows[i] != nullptr) prefetch(static_cast<const std::uint8_t*>(rows[i]) + ahead);
+        }
+      }
       load_transposed(rows, is_half, tile + column * kRowsPerGroup + first, kRowsPerGroup);
     }
     for (; column < count; ++column) {
