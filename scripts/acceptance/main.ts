@@ -12,6 +12,7 @@ import { gridFamilyItems } from './items/grid.ts';
 import { killItems } from './items/kills.ts';
 import { smollmItems, storiesItems } from './items/recipes.ts';
 import { robustnessItems } from './items/robustness.ts';
+import { runtimeItems } from './items/runtime.ts';
 import { verdictItems } from './items/verdicts.ts';
 
 const usage = `npm run acceptance -- [options]
@@ -62,6 +63,7 @@ const passed = await runItems(
     ...exportItems,
     ...agreementItems,
     ...gpuItems,
+    ...runtimeItems,
     ...killItems,
     ...robustnessItems,
     ...cloneItems,

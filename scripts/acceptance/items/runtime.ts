@@ -1,0 +1,132 @@
+import { execFileSync } from 'node:child_process';
+import os from 'node:os';
+import path from 'node:path';
+import { openPackage } from '../../../engine/package/open.ts';
+import { createPackedTextModel } from '../../../engine/runtime/packed-text-model.ts';
+import { agreementModels } from '../agreement-packages.ts';
+import { assets, dbell, numberAt } from '../command.ts';
+import { atMost, type Figure, type Item, root } from '../harness.ts';
+import { evaluationArguments, packageOf } from '../quantize-and-measure.ts';
+import { packageOf as packageOfAgreement } from './agreement.ts';
+import { smollmModel, smollmSetting } from './recipes.ts';
+
+/** What was asked of the packed runtime on the CPU. */
+const limits = {
+  cycles: 1000,
+  settledCycles: 100,
+  rssGrowth: 0.05,
+  residentBytes: 64 * 2 ** 20,
+  shareOfFullPrecisionTime: 0.55,
+} as const;
+const recipe = 'grid-8';
+const scored = { windows: 12, rounds: 3 } as const;
+const run = { promptTokens: 512, generatedTokens: 32 } as const;
+
+const setting = (scratch: string) => ({ ...smollmSetting(scratch), recipe, activationBits: 16 });
+
+export const runtimeItems: Item[] = [
+  {
+    id: 'runtime/cycles',
+    title: `CPU: ${limits.cycles} times a package is loaded, run, stopped on the way and closed`,
+    run: ({ scratch, log }) => loadAgainAndAgain(scratch, log),
+  },
+  {
+    id: 'runtime/resident-memory',
+    title: `SmolLM2, ${recipe}: resident memory beyond the process with its tokenizer, ${run.promptTokens} tokens read and ${run.generatedTokens} generated`,
+    run: async ({ scratch }) => {
+      const { out } = await packageOf(setting(scratch));
+      return residentMemory(out);
+    },
+  },
+  {
+    id: 'runtime/perplexity-time',
+    title: `SmolLM2, ${recipe} at A8: time of WikiText-2's perplexity against the full-precision engine's, in turns`,
+    run: ({ scratch, log }) => perplexityTime(scratch, log),
+  },
+];
+
+async function loadAgainAndAgain(scratch: string, log: (message: string) => void): Promise<Figure[]> {
+  const model = agreementModels[0]!;
+  const out = await packageOfAgreement(model, 'grid-2', 16, scratch, os.availableParallelism(), log);
+  let settledBytes = 0;
+  let highestBytes = 0;
+  for (let cycle = 1; cycle <= limits.cycles; cycle++) {
+    const source = await openPackage(out);
+    const loaded = await createPackedTextModel(source, { threads: 0, activationBits: cycle % 2 ? 8 : 16 });
+    const session = await loaded.createSession({ contextLength: 64 });
+    await session.feed(Int32Array.of(1, 2, 3));
+    // Every third time the model goes while its session is still open, as when somebody stops an answer.
+    if (cycle % 3 !== 0) await session.close();
+    await loaded.close();
+    source.close();
+    const { rss } = process.memoryUsage;
+    if (cycle === limits.settledCycles) settledBytes = rss();
+    if (cycle > limits.settledCycles) highestBytes = Math.max(highestBytes, rss());
+    if (cycle % 100 === 0) log(`cycle ${cycle}: ${rss()} bytes resident`);
+  }
+  return [
+    { name: `resident bytes after cycle ${limits.settledCycles}`, measured: settledBytes },
+    atMost(
+      'most resident bytes afterwards, over these, minus 1',
+      highestBytes / settledBytes - 1,
+      limits.rssGrowth,
+    ),
+  ];
+}
+
+function residentMemory(out: string): Figure[] {
+  const script = path.join(root, 'scripts', 'acceptance', 'resident-memory.ts');
+  const printed = execFileSync(
+    process.execPath,
+    [script, out, String(run.promptTokens), String(run.generatedTokens)],
+    { encoding: 'utf8' },
+  );
+  const measured = JSON.parse(printed) as Record<string, unknown>;
+  const [idle, peak, weights, cache] = ['idleRssBytes', 'peakRssBytes', 'weights', 'cache'].map((key) =>
+    numberAt(measured, key),
+  ) as [number, number, number, number];
+  return [
+    { name: 'resident bytes with the tokenizer loaded', measured: idle },
+    { name: 'mapped weights, bytes', measured: weights },
+    { name: 'cache, bytes', measured: cache },
+    { name: 'highest resident bytes', measured: peak },
+    atMost('highest resident bytes beyond these three', peak - idle - weights - cache, limits.residentBytes),
+  ];
+}
+
+async function perplexityTime(scratch: string, log: (message: string) => void): Promise<Figure[]> {
+  const { out } = await packageOf(setting(scratch));
+  const { evaluation } = smollmSetting(scratch);
+  const seconds = async (model: string, options: string[]) => {
+    const measured = await dbell(
+      [
+        ...['perplexity', model, ...options, '--no-remember'],
+        ...evaluationArguments({ ...evaluation, windows: scored.windows }),
+      ],
+      { home: path.join(scratch, 'home') },
+    );
+    return numberAt(measured, 'durationMs') / 1000;
+  };
+  const shares: number[] = [];
+  const figures: Figure[] = [];
+  for (let round = 1; round <= scored.rounds; round++) {
+    const packed = await seconds(out, ['--activation-bits', '8']);
+    const full = await seconds(path.join(assets, smollmModel), []);
+    log(`round ${round}: ${packed} s packed, ${full} s in full precision`);
+    shares.push(packed / full);
+    figures.push(
+      { name: `round ${round}: packed, seconds`, measured: packed },
+      { name: `round ${round}: full precision, seconds`, measured: full },
+    );
+  }
+  shares.sort((a, b) => a - b);
+  const median = shares[Math.floor(shares.length / 2)]!;
+  return [
+    ...figures,
+    atMost(
+      `median share of the full-precision time (${scored.windows} × ${evaluation.context} tokens)`,
+      median,
+      limits.shareOfFullPrecisionTime,
+    ),
+  ];
+}
