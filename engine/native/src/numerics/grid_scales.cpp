@@ -58,11 +58,11 @@ ColumnEquations column_equations(const GridLayer& layer, const StepGroups& group
   ColumnEquations equations;
   std::vector<float> values(out * in);
   // By task: the sums over its rows of V ⊙ W̃H, and of V² by group.
-  const std::size_t width = in + groups.count();
-  std::vector<double> partial(tasks * width);
+  const std::size_t sums_per_task = in + groups.count();
+  std::vector<double> partial(tasks * sums_per_task);
   parallel_for(tasks, 1, [&](std::size_t begin, std::size_t end) {
     for (std::size_t task = begin; task < end; ++task) {
-      double* sums = partial.data() + task * width;
+      double* sums = partial.data() + task * sums_per_task;
       for (std::size_t i = task * grid_rows_per_task; i < std::min(out, (task + 1) * grid_rows_per_task); ++i) {
         float* row = values.data() + i * in;
         for (std::size_t b = 0; b < blocks; ++b) {
@@ -81,8 +81,8 @@ ColumnEquations column_equations(const GridLayer& layer, const StepGroups& group
   equations.right.resize(in);
   equations.squares.resize(groups.count());
   for (std::size_t task = 0; task < tasks; ++task) {
-    for (std::size_t j = 0; j < in; ++j) equations.right[j] += partial[task * width + j];
-    for (std::size_t g = 0; g < groups.count(); ++g) equations.squares[g] += partial[task * width + in + g];
+    for (std::size_t j = 0; j < in; ++j) equations.right[j] += partial[task * sums_per_task + j];
+    for (std::size_t g = 0; g < groups.count(); ++g) equations.squares[g] += partial[task * sums_per_task + in + g];
   }
 
   equations.matrix.resize(in * in);
@@ -90,14 +90,14 @@ ColumnEquations column_equations(const GridLayer& layer, const StepGroups& group
   parallel_for(strips, 1, [&](std::size_t begin, std::size_t end) {
     std::vector<float> transposed(columns_per_strip * out), products;
     for (std::size_t strip = begin; strip < end; ++strip) {
-      const std::size_t first = strip * columns_per_strip, taken = std::min(columns_per_strip, in - first);
+      const std::size_t first = strip * columns_per_strip, width = std::min(columns_per_strip, in - first);
       const std::size_t rest = in - first;
       for (std::size_t i = 0; i < out; ++i)
-        for (std::size_t j = 0; j < taken; ++j) transposed[j * out + i] = values[i * in + first + j];
-      products.assign(taken * rest, 0.0f);
-      loop.subtract_product_float(products.data(), rest, transposed.data(), out, values.data() + first, in, taken,
+        for (std::size_t j = 0; j < width; ++j) transposed[j * out + i] = values[i * in + first + j];
+      products.assign(width * rest, 0.0f);
+      loop.subtract_product_float(products.data(), rest, transposed.data(), out, values.data() + first, in, width,
                                   rest, out);
-      for (std::size_t j = 0; j < taken; ++j)
+      for (std::size_t j = 0; j < width; ++j)
         for (std::size_t k = j; k < rest; ++k) {
           const float h = k == j ? layer.diagonal[first + j] : layer.hessian[(first + j) * columns + first + k];
           equations.matrix[(first + k) * in + first + j] =
@@ -108,7 +108,7 @@ ColumnEquations column_equations(const GridLayer& layer, const StepGroups& group
   return equations;
 }
 
-/// cᵀMc − 2cᵀb + Σ_j pull_j (c_j − previous_j)² + Σ_g Σ_g V² · κ_g(c).
+/// cᵀMc − 2cᵀb + Σ_j pull_j (c_j − previous_j)² + Σ_g κ_g(c) Σ V² over the columns of g.
 double column_objective(const ColumnEquations& equations, const std::vector<double>& pull,
                         const std::vector<double>& previous, const ActivationSample& activations,
                         const std::vector<double>& scale) {
