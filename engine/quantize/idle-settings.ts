@@ -68,7 +68,6 @@ const judges: Readonly<Record<string, readonly Judge[]>> = {
   'binarizer.rowRidge': [needsRounds],
   'binarizer.columnRidge': [needsColumnScale, needsRounds],
   'binarizer.roundingAwareBits': [needsRoundedActivations],
-  activationScales: [needsRoundedActivations],
   'binarizer.percentilesOver': [needsSalientColumns],
 };
 
