@@ -1,4 +1,4 @@
-import { Command } from 'commander';
+import { Command, type ParseOptionsResult } from 'commander';
 import { didYouMean } from '../contract/nearest-names.ts';
 
 /**
@@ -6,8 +6,17 @@ import { didYouMean } from '../contract/nearest-names.ts';
  * is no news. The methods without `override` are those that Commander calls for these cases; `cli-usage.test.ts` notices when it stops.
  */
 export class DBellCommand extends Command {
+  /** What the options known here have left over, from the first unknown one on. */
+  #unknown: readonly string[] = [];
+
   override createCommand(name?: string): Command {
     return new DBellCommand(name);
+  }
+
+  override parseOptions(args: string[]): ParseOptionsResult {
+    const parsed = super.parseOptions(args);
+    this.#unknown = parsed.unknown;
+    return parsed;
   }
 
   unknownOption(flag: string): never {
@@ -23,8 +32,10 @@ export class DBellCommand extends Command {
   }
 
   missingMandatoryOptionValue(option: { flags: string }): never {
-    // What the options known here have left over.
-    const unknown = this.args.find((argument) => /^--?[a-z]/i.test(argument));
+    // Behind `--` stand names, however they begin.
+    const end = this.#unknown.indexOf('--');
+    const options = end === -1 ? this.#unknown : this.#unknown.slice(0, end);
+    const unknown = options.find((argument) => /^--?[a-z]/i.test(argument));
     if (unknown !== undefined) return this.unknownOption(unknown);
     return this.error(`error: required option '${option.flags}' not specified`, {
       code: 'commander.missingMandatoryOptionValue',

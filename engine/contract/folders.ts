@@ -30,7 +30,8 @@ export const entryNameSchema = z
   .string()
   .min(1)
   .max(limits.fileNameLength)
-  .refine((name) => !/[/\\\0]/.test(name) && name !== '.' && name !== '..', 'not the name of a folder');
+  .refine((name) => !/[/\\\0]/.test(name) && name !== '.' && name !== '..', 'not the name of a folder')
+  .refine((name) => name.trim() !== '', 'a name that nobody could see');
 
 export const folderCalls = {
   'folders.roots': { input: z.strictObject({}), output: z.object({ roots: z.array(folderRootSchema) }) },

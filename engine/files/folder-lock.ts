@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import path from 'node:path';
@@ -7,7 +8,7 @@ import { DBellError } from '../contract/errors.ts';
 import { fileError, systemErrorCode } from './errors.ts';
 import { isRunning, lifeOf } from './processes.ts';
 
-/** Two processes may find the same stale lock; the one whose lock file stands after this time owns it. */
+/** A lock that cannot be read may be one that is being written, where a file system has no hard links; after this time it is what a killed run left. */
 const settleMs = 200;
 
 export const lockFileName = 'lock';
@@ -42,16 +43,7 @@ export async function lockFolder(
   const candidate = `${lockPath}.${token}`;
   try {
     writeFileSync(candidate, JSON.stringify(mine));
-    try {
-      // A hard link fails where the name exists, so exactly one process gets a free lock, with its content complete.
-      createExclusively(candidate, lockPath);
-    } catch (cause) {
-      if (systemErrorCode(cause) !== 'EEXIST') throw cause;
-      refuseWhereHeld(lockPath, advice);
-      renameSync(candidate, lockPath);
-      await sleep(settleMs);
-      if (readOwner(lockPath)?.token !== token) refuseWhereHeld(lockPath, advice);
-    }
+    await take(lockPath, candidate, advice);
   } catch (cause) {
     throw fileError(cause, 'take the lock', lockPath);
   } finally {
@@ -64,18 +56,56 @@ export async function lockFolder(
   };
 }
 
-/** File systems without hard links (exFAT, some network drives) get a plain exclusive creation. */
-function createExclusively(candidate: string, lockPath: string): void {
-  try {
-    linkSync(candidate, lockPath);
-  } catch (cause) {
-    if (!['EPERM', 'ENOTSUP', 'ENOSYS', 'EOPNOTSUPP'].includes(systemErrorCode(cause) ?? '')) throw cause;
-    writeFileSync(lockPath, readFileSync(candidate), { flag: 'wx' });
+/**
+ * Gives the candidate the lock's name. A stale lock is replaced only by who holds the lock on replacing that very one, taken in the same way, and only if it still stands then: however
+ * long a process is held up between looking and replacing, it never replaces another one.
+ */
+async function take(lockPath: string, candidate: string, advice: string): Promise<void> {
+  // A hard link fails where the name exists, so exactly one process gets a free lock, with its content complete.
+  while (!createExclusively(candidate, lockPath)) {
+    let stale = read(lockPath);
+    if (stale !== null && ownerOf(stale) === null) {
+      await sleep(settleMs);
+      stale = read(lockPath);
+    }
+    // Released in this moment.
+    if (stale === null) continue;
+    refuseWhereHeld(lockPath, ownerOf(stale), advice);
+    const guard = `${lockPath}.${createHash('sha256').update(stale).digest('hex').slice(0, 16)}`;
+    await take(guard, candidate, advice);
+    try {
+      if (read(lockPath) !== stale) continue;
+      // Not the candidate itself: it is the guard, and a rename between two names of one file does nothing.
+      const content = `${candidate}.content`;
+      writeFileSync(content, readFileSync(candidate));
+      renameSync(content, lockPath);
+      return;
+    } finally {
+      rmSync(guard, { force: true });
+    }
   }
 }
 
-function refuseWhereHeld(lockPath: string, advice: string): void {
-  const owner = readOwner(lockPath);
+/** Whether the name was free. File systems without hard links (exFAT, some network drives) get a plain exclusive creation. */
+function createExclusively(candidate: string, lockPath: string): boolean {
+  try {
+    try {
+      linkSync(candidate, lockPath);
+    } catch (cause) {
+      if (!['EPERM', 'ENOTSUP', 'ENOSYS', 'EOPNOTSUPP'].includes(systemErrorCode(cause) ?? '')) throw cause;
+      const content = readFileSync(candidate, 'utf8');
+      writeFileSync(lockPath, content, { flag: 'wx' });
+      // Held up while it was empty, it may have been replaced as a stale one.
+      return read(lockPath) === content;
+    }
+    return true;
+  } catch (cause) {
+    if (systemErrorCode(cause) === 'EEXIST') return false;
+    throw cause;
+  }
+}
+
+function refuseWhereHeld(lockPath: string, owner: Owner | null, advice: string): void {
   if (!owner) return;
   if (owner.host !== hostname()) {
     throw new DBellError(
@@ -89,10 +119,28 @@ function refuseWhereHeld(lockPath: string, advice: string): void {
   }
 }
 
-/** Null where there is no lock or a killed run left an unreadable one. */
+/** Null where there is none. */
+function read(lockPath: string): string | null {
+  try {
+    return readFileSync(lockPath, 'utf8');
+  } catch (cause) {
+    if (systemErrorCode(cause) === 'ENOENT') return null;
+    throw cause;
+  }
+}
+
+/** Null for what a killed run left unreadable. */
+function ownerOf(lock: string): Owner | null {
+  try {
+    return ownerSchema.parse(JSON.parse(lock));
+  } catch {
+    return null;
+  }
+}
+
 function readOwner(lockPath: string): Owner | null {
   try {
-    return ownerSchema.parse(JSON.parse(readFileSync(lockPath, 'utf8')));
+    return ownerOf(read(lockPath) ?? '');
   } catch {
     return null;
   }

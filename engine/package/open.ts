@@ -209,19 +209,18 @@ function readQuality(
   const quality = parsed.data;
   const layers = new Map(quality.layers.map((layer) => [layer.name, layer]));
   let linears = 0;
+  let weights = 0;
+  let storedBytes = 0;
   for (const [name, entry] of Object.entries(quantization.tensors)) {
     if (entry.layout !== 'grid' && entry.layout !== 'structured') continue;
     linears += 1;
     const layer = layers.get(name);
-    const storedBytes = storedBytesOf(name, entry);
-    if (layer === undefined)
-      problems.error('quality-damaged', `quality.json: layer ${quote(name)} is missing`);
-    else if (layer.storedBytes !== storedBytes)
-      problems.error(
-        'quality-damaged',
-        `quality.json: layer ${quote(name)} says ${count(layer.storedBytes)} stored bytes but the file holds ${count(storedBytes)}`,
-      );
-    else continue;
+    const held = figuresOf(name, entry);
+    weights += held.weights;
+    storedBytes += held.storedBytes;
+    const wrong = layer === undefined ? 'is missing' : wrongFigure(layer, held);
+    if (wrong === null) continue;
+    problems.error('quality-damaged', `quality.json: layer ${quote(name)} ${wrong}`);
     return null;
   }
   for (const table of quality.tables ?? []) {
@@ -229,20 +228,53 @@ function readQuality(
       ? quantization.tensors[table.name]
       : undefined;
     const isTable = entry?.layout === 'table' || entry?.layout === 'grid-table';
-    const storedBytes = isTable ? storedBytesOf(table.name, entry) : null;
-    if (storedBytes === table.storedBytes) continue;
+    const wrong = isTable ? wrongFigure(table, figuresOf(table.name, entry)) : null;
+    if (isTable && wrong === null) continue;
     problems.error(
       'quality-damaged',
-      storedBytes === null
+      wrong === null
         ? `quality.json: ${quote(table.name)} is no table of this package`
-        : `quality.json: table ${quote(table.name)} says ${count(table.storedBytes)} stored bytes but the file holds ${count(storedBytes)}`,
+        : `quality.json: table ${quote(table.name)} ${wrong}`,
     );
     return null;
   }
-  if (linears === quality.layers.length) return quality;
+  const wrong = wrongFigure(quality.linears, { weights, storedBytes });
+  if (linears === quality.layers.length && wrong === null) return quality;
   problems.error(
     'quality-damaged',
-    `quality.json has ${quality.layers.length} layers, config.json ${linears}`,
+    linears === quality.layers.length
+      ? `quality.json: linears ${wrong}`
+      : `quality.json has ${quality.layers.length} layers, config.json ${linears}`,
   );
+  return null;
+}
+
+interface StoredFigures {
+  weights: number;
+  storedBytes: number;
+}
+
+function figuresOf(
+  name: string,
+  entry: Extract<QuantizationConfig['tensors'][string], { shape: [number, number] }>,
+): StoredFigures {
+  return { weights: entry.shape[0] * entry.shape[1], storedBytes: storedBytesOf(name, entry) };
+}
+
+/** Of quotients that are computed in another order of operations. */
+const roundingShare = 1e-9;
+
+/** What is wrong with stated figures, seen against those that follow from the file; null: nothing. */
+function wrongFigure(
+  stated: StoredFigures & { storedBitsPerWeight: number },
+  held: StoredFigures,
+): string | null {
+  if (stated.storedBytes !== held.storedBytes)
+    return `says ${count(stated.storedBytes)} stored bytes but the file holds ${count(held.storedBytes)}`;
+  if (stated.weights !== held.weights)
+    return `says ${count(stated.weights)} weights but has ${count(held.weights)}`;
+  const bits = (8 * held.storedBytes) / held.weights;
+  if (Math.abs(stated.storedBitsPerWeight - bits) > roundingShare * bits)
+    return `says ${stated.storedBitsPerWeight} stored bits a weight but its bytes make ${Number(bits.toPrecision(6))}`;
   return null;
 }

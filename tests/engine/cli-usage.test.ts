@@ -54,6 +54,11 @@ test('help explains a command, and an unknown one is no success', async () => {
 test('what is missing is told where nothing was mistyped', async () => {
   const result = await runCli(['quantize', 'model', '--out', 'x']);
   expect(result.stderr).toMatch(/^error: required option '--recipe <name>' not specified/);
+  // What stands behind `--` is a name, whatever it begins with.
+  const named = await runCli(['quantize', '--out', 'x', '--', '-model']);
+  expect(named.stderr).toMatch(/^error: required option '--recipe <name>' not specified/);
+  const both = await runCli(['quantize', '--receipe', 'rtn-4', '--out', 'x', '--', '-model']);
+  expect(both.stderr).toContain("unknown option '--receipe'; did you mean --recipe?");
 });
 
 test('an unknown option is wrong usage, as JSON where that was asked for', async () => {

@@ -24,6 +24,9 @@ interface Row {
   base?: 'five-levels' | 'structured' | 'eight-bits' | 'six-bits' | 'four-bits';
 }
 
+const layerOf = (quality: Json, name: string): Json =>
+  (quality.layers as Json[]).find((layer) => layer.name === name)!;
+
 const rows: Row[] = [
   {
     name: 'no config.json',
@@ -340,6 +343,37 @@ const rows: Row[] = [
     make: (copy) =>
       editJson(path.join(copy, 'quality.json'), (value) => ((value.tables as Json[])[0]!.storedBytes = 64)),
     message: 'quality.json: table "model.embed_tokens.weight" says 64 stored bytes but the file holds 10,368',
+  },
+  {
+    name: 'a quality.json with other bits of a layer',
+    base: 'four-bits',
+    make: (copy) =>
+      editJson(path.join(copy, 'quality.json'), (value) => (layerOf(value, k).storedBitsPerWeight = 1)),
+    message: `quality.json: layer "${k}" says 1 stored bits a weight but its bytes make 8.96`,
+  },
+  {
+    name: 'a quality.json with other weights of a layer',
+    base: 'four-bits',
+    make: (copy) => editJson(path.join(copy, 'quality.json'), (value) => (layerOf(value, k).weights = 7)),
+    message: `quality.json: layer "${k}" says 7 weights but has 1,600`,
+  },
+  {
+    name: 'a quality.json with other bits of a table',
+    base: 'four-bits',
+    make: (copy) =>
+      editJson(
+        path.join(copy, 'quality.json'),
+        (value) => ((value.tables as Json[])[0]!.storedBitsPerWeight = 1),
+      ),
+    message:
+      'quality.json: table "model.embed_tokens.weight" says 1 stored bits a weight but its bytes make 7.2',
+  },
+  {
+    name: 'a quality.json with other bits of all linears',
+    base: 'four-bits',
+    make: (copy) =>
+      editJson(path.join(copy, 'quality.json'), (value) => ((value.linears as Json).storedBitsPerWeight = 1)),
+    message: 'quality.json: linears says 1 stored bits a weight but its bytes make 8.68097',
   },
   {
     name: 'a quality.json with a table that is none',

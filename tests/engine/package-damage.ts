@@ -63,7 +63,13 @@ export function entryWithBytes(name: string, changes: Json, storedBytes: number)
   return (copy: string) => {
     entry(name, changes)(copy);
     editJson(path.join(copy, 'quality.json'), (quality) => {
-      (quality.layers as Json[]).find((layer) => layer.name === name)!.storedBytes = storedBytes;
+      const layers = quality.layers as (Record<'storedBytes' | 'weights', number> & Json)[];
+      const layer = layers.find((each) => each.name === name)!;
+      layer.storedBytes = storedBytes;
+      layer.storedBitsPerWeight = (8 * storedBytes) / layer.weights;
+      const linears = quality.linears as Record<'storedBytes' | 'weights' | 'storedBitsPerWeight', number>;
+      linears.storedBytes = layers.reduce((sum, each) => sum + each.storedBytes, 0);
+      linears.storedBitsPerWeight = (8 * linears.storedBytes) / linears.weights;
     });
   };
 }

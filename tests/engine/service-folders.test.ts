@@ -128,7 +128,7 @@ test('a folder is created inside only, by a name that is a name', async () => {
   await expect(client.call('folders.create', { parent: allowed, name: 'new' })).rejects.toMatchObject({
     code: 'output-exists',
   });
-  for (const name of ['..', '.', 'a/b', 'a\\b', '', 'a\0b', 'x'.repeat(256)]) {
+  for (const name of ['..', '.', 'a/b', 'a\\b', '', ' ', '\u00a0\t', 'a\0b', 'x'.repeat(256)]) {
     await expect(client.call('folders.create', { parent: allowed, name })).rejects.toMatchObject({
       code: 'invalid-input',
     });
