@@ -22,6 +22,15 @@ function childrenOf(pid: number): number[] {
   });
 }
 
+/** Kills a process, which may have ended by itself in this moment. */
+function end(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}
+
 describe.skipIf(browserPath === null || process.platform !== 'linux')('an interrupted run', () => {
   const studio = windowsForTests();
 
@@ -72,7 +81,7 @@ describe.skipIf(browserPath === null || process.platform !== 'linux')('an interr
       await expect
         .poll(() => childrenOf(studio.servicePid()!).length, { timeout: workTimeoutMs })
         .toBeGreaterThan(0);
-      for (const child of childrenOf(studio.servicePid()!)) process.kill(child, 'SIGKILL');
+      for (const child of childrenOf(studio.servicePid()!)) end(child);
       await progress(page)
         .getByRole('alert')
         .getByText(/the work process \d+ ended by signal SIGKILL/)

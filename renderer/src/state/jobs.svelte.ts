@@ -2,7 +2,7 @@ import { SvelteMap } from 'svelte/reactivity';
 import type { TextStep } from '../../../engine/contract/generation.ts';
 import type { Job, JobProgress } from '../../../engine/contract/jobs.ts';
 import type { LayerDetail } from '../../../engine/contract/quantization.ts';
-import { engine, onConnected } from './engine.svelte.ts';
+import { asError, engine, onConnected } from './engine.svelte.ts';
 
 export interface JobLayer {
   blockIndex: number;
@@ -160,6 +160,9 @@ class Jobs {
       found.text = details.text;
       found.steps = details.steps;
       found.hasDetails = true;
+    } catch (error) {
+      // It is asked for again with the list, as soon as the engine is back.
+      if (asError(error).code !== 'connection-lost') throw error;
     } finally {
       this.#asking.delete(jobId);
     }
