@@ -22,7 +22,7 @@ export function watchUnfinished(service: Service, tell: (paths: string[]) => voi
 }
 
 /**
- * Takes up what the process before left: what was running first, then its queue. What cannot be taken up stays in the history as interrupted.
+ * Takes up what the process before left: what was running first, then its queue. What cannot be taken up stays in the history as interrupted, or waits for the person.
  */
 export async function resumeUnfinished(service: Service, paths: readonly string[]): Promise<void> {
   for (const path of paths) {

@@ -58,6 +58,11 @@ async function killEngine(studio: SupervisedWebService, window: Opened, jobs: nu
   const lost = new Promise((resolve) => window.socket.once('close', resolve));
   process.kill(studio.pid()!, 'SIGKILL');
   await lost;
+  return openAgain(studio, window, jobs);
+}
+
+/** As a page does: tries until the engine is back, with as many jobs. */
+async function openAgain(studio: SupervisedWebService, window: Opened, jobs: number): Promise<Opened> {
   const deadline = performance.now() + 60_000;
   for (;;) {
     try {
@@ -113,6 +118,26 @@ test('an engine that is killed comes back with its queue: the same jobs, in thei
     verify: { ok: true },
   });
   expect(existsSync(inFolder('unwanted'))).toBe(false);
+}, 240_000);
+
+test('an engine that is killed in the moment in which it takes a run up goes on with it, once', async () => {
+  const { studio, window } = await openStudio();
+  const { jobId, runId, out } = await occupy(window);
+  await window.client.call('jobs.stop', { jobId });
+  await window.client.call('jobs.wait', { jobId });
+  const lost = new Promise((resolve) => window.socket.once('close', resolve));
+  window.client.onEvent((event) => {
+    if (event.type === 'job-state' && event.job.state === 'running') process.kill(studio.pid()!, 'SIGKILL');
+  });
+  window.client.call('resume', { path: out }).catch(() => {});
+  await lost;
+  const { client } = await openAgain(studio, window, 1);
+  const { jobs } = await client.call('jobs.list', {});
+  expect(jobs).toMatchObject([{ kind: 'quantize', runId }]);
+  expect((await client.call('waiting.list', {})).jobs).toEqual([]);
+  expect((await client.call('jobs.wait', { jobId: jobs[0]!.jobId })).job).toMatchObject({
+    state: 'finished',
+  });
 }, 240_000);
 
 test('a studio that is closed finds its queue again, which waits to be started or dismissed', async () => {

@@ -441,9 +441,9 @@ export class JobQueue {
       setResumable: (path) => {
         if (job.resumable?.path === (path ?? undefined)) return;
         job.resumable = path === null ? null : { path };
-        // Its work folder tells of it from now on.
-        if (path !== null) this.#keeper.remove(job.jobId);
         this.#changed(entry);
+        // Its work folder tells of it from now on, and the supervisor knows of that: at no moment does nobody.
+        if (path !== null) this.#keeper.remove(job.jobId);
       },
     };
   }

@@ -55,10 +55,17 @@ export function createWaitingJobs(options: WaitingJobsOptions): WaitingJobs {
       const { call, input } = job.request;
       const download = calls['hub.download'].input.safeParse(input);
       const isDownload = call === 'hub.download' && job.hasBegun && download.success;
-      if (!isToldByItsFolder(job) && !(isDownload && isUnfinishedDownload(download.data))) return true;
+      if (outputWithWork(job) === null && !(isDownload && isUnfinishedDownload(download.data))) return true;
       store.remove(job.jobId);
       return false;
     });
+  const isInQueue = (output: string | null): boolean =>
+    output !== null &&
+    queue
+      .list()
+      .some(
+        ({ kind, endedAt, subject }) => kind === 'quantize' && endedAt === null && subject.output === output,
+      );
   const define = (job: LeftJob): { request: JobRequest; definition: AnyJobDefinition } => {
     const request = requestOf(job);
     checkInputs(request);
@@ -107,9 +114,21 @@ export function createWaitingJobs(options: WaitingJobsOptions): WaitingJobs {
         const before = store.left();
         if (before.length === 0) return;
         for (const job of before) {
-          if (job.studioId !== studioId || job.hasBegun) continue;
+          if (job.studioId !== studioId) continue;
+          const output = outputWithWork(job);
+          if (job.hasBegun && output === null) continue;
+          if (isInQueue(output)) {
+            // Its process could tell the supervisor of it before it died.
+            store.remove(job.jobId);
+            continue;
+          }
           try {
-            start(job, 'it waited when the engine ended unexpectedly, and was put back into the queue');
+            start(
+              job,
+              job.hasBegun
+                ? 'it had begun when the engine ended unexpectedly, and goes on'
+                : 'it waited when the engine ended unexpectedly, and was put back into the queue',
+            );
           } catch (error) {
             warn(
               `${job.kind} of ${job.subject.models[0]} waits for you in the list of runs; it could not be put back into the queue: ${toErrorPayload(error).message}`,
@@ -154,9 +173,9 @@ function checkInputs({ call, input }: JobRequest): void {
   });
 }
 
-/** A quantization that has a work folder is an unfinished run, and listed as such. */
-function isToldByItsFolder({ hasBegun, request: { call, input } }: LeftJob): boolean {
-  if (typeof input !== 'object' || input === null) return false;
+/** Output of a quantization that has begun, as its work folder tells: it is an unfinished run, and listed as such. Null: no such folder, or no such job. */
+function outputWithWork({ hasBegun, request: { call, input } }: LeftJob): string | null {
+  if (typeof input !== 'object' || input === null) return null;
   const { out, path: resumed } = input as { out?: unknown; path?: unknown };
   const output =
     call === 'resume' && typeof resumed === 'string'
@@ -164,11 +183,11 @@ function isToldByItsFolder({ hasBegun, request: { call, input } }: LeftJob): boo
       : call === 'quantize' && hasBegun && typeof out === 'string'
         ? out
         : null;
-  if (output === null) return false;
+  if (output === null) return null;
   try {
-    return readRunFile(workFolderOf(output)) !== null;
+    return readRunFile(workFolderOf(output)) === null ? null : output;
   } catch {
-    return false;
+    return null;
   }
 }
 
