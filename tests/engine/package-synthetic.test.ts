@@ -13,7 +13,7 @@ import { storedTables } from '../../engine/package/stored-tables.ts';
 import { writeSyntheticPackage } from '../../engine/package/synthetic/synthetic-package.ts';
 import { verifyPackage } from '../../engine/package/verify.ts';
 import { createPackedTextModel } from '../../engine/runtime/packed-text-model.ts';
-import { config, entry, tensor } from './package-damage.ts';
+import { config, editJson, entry, type Json, tensor } from './package-damage.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'dbell-synthetic-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -103,7 +103,15 @@ describe('a grid table that lies is refused', () => {
     ['a field that no table has', entry(name, { offsets: true }), 'tensors.lm_head.weight'],
     [
       'another number of rows',
-      entry(name, { shape: [300, 88] }),
+      (copy: string) => {
+        entry(name, { shape: [300, 88] })(copy);
+        // quality.json lies along.
+        editJson(path.join(copy, 'quality.json'), (quality) => {
+          const table = (quality.tables as Json[]).find((each) => each.name === name)!;
+          table.weights = 300 * 88;
+          table.storedBitsPerWeight = (8 * Number(table.storedBytes)) / (300 * 88);
+        });
+      },
       'shape is [300, 88] but config.json implies [301, 88]',
     ],
     [
