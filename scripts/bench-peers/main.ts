@@ -132,7 +132,8 @@ if (values.write) {
     performanceDocument(runs, { commit: measuredCommit, measuredAt, repetitions, generateTokens, kernels }),
   );
   // Tables are kept as the checks want every document.
-  execFileSync('npx', ['biome', 'format', '--write', target], { cwd: root, stdio: 'ignore' });
+  if (!values.quick)
+    execFileSync('npx', ['biome', 'format', '--write', target], { cwd: root, stdio: 'ignore' });
   process.stderr.write(`wrote ${path.relative(root, target)}\n`);
 }
 if (values.json)
