@@ -14,8 +14,8 @@ test('this process runs, an id that nobody has does not', () => {
 
 describe.skipIf(process.platform !== 'linux')('a process that has ended and that nobody asked after', () => {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'dbell-processes-'));
-  // The shell becomes a program that never waits for the child that it had.
-  const parent = spawn('sh', ['-c', 'true & echo $!; exec sleep 600'], {
+  // The shell becomes a program that never waits for the child that it had. The child ends after that: a shell asks after one that ended before.
+  const parent = spawn('sh', ['-c', 'sleep 1 & echo $!; exec sleep 600'], {
     stdio: ['ignore', 'pipe', 'ignore'],
   });
   let pid = 0;
