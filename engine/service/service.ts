@@ -12,8 +12,7 @@ import { createHandlers, createJobDefinitions } from './calls/index.ts';
 import { createHistoryAccess } from './history-access.ts';
 import { historyFile, queueFile } from './home.ts';
 import { withHomeExpanded } from './home-folder.ts';
-import type { AnyJobDefinition } from './jobs/job.ts';
-import type { JobRequest } from './jobs/job-requests.ts';
+import { defineJob, type JobRequest } from './jobs/job-requests.ts';
 import { KeptJobStore } from './jobs/kept-job-store.ts';
 import { jobKeeper, noKeeper } from './jobs/kept-jobs.ts';
 import { JobQueue } from './jobs/queue.ts';
@@ -82,7 +81,7 @@ export function createService({ home, processHost, studioId, network }: ServiceO
   const context = { home, history, settings, network: access };
   const definitions = createJobDefinitions(context);
   const startJob: HandlerContext['startJob'] = (call, input) => {
-    const definition = (definitions[call] as (input: unknown) => AnyJobDefinition)(input);
+    const definition = defineJob({ call, input } as unknown as JobRequest, definitions);
     const { jobId, runId } = queue.add(definition, {
       request: keepableRequest(call, input) as unknown as JobRequest,
     });

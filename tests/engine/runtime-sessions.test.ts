@@ -1,8 +1,6 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { openModel } from '../../engine/model/open.ts';
 import { SeededRandom } from '../../engine/model/seeded-random.ts';
@@ -11,6 +9,7 @@ import { openPackage } from '../../engine/package/open.ts';
 import type { ActivationBits } from '../../engine/runtime/device.ts';
 import { createPackedTextModel } from '../../engine/runtime/packed-text-model.ts';
 import { availableKernels } from '../../engine/runtime/verification.ts';
+import { collectGarbage } from '../../scripts/collect-garbage.ts';
 import { bundled } from '../assets.ts';
 import { finishOptions, packTinyModel, randomLinear, writeBlocks } from './package-support.ts';
 
@@ -218,12 +217,6 @@ test('an abort stops a long prompt between two chunks', async () => {
   expect(session.position).toBeLessThan(ids.length);
   await model.close();
 });
-
-/** Garbage of JavaScript is no leak of the runtime: collect it before looking at the resident memory. */
-function collectGarbage(): void {
-  setFlagsFromString('--expose-gc');
-  (runInNewContext('gc') as () => void)();
-}
 
 test('200 times loading, running and closing leave nothing behind', async () => {
   const packagePath = await packTinyModel('llama-odd-widths', path.join(folder, 'cycles'));

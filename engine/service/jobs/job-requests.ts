@@ -26,3 +26,9 @@ export interface JobRequest<N extends JobCallName = JobCallName> {
 
 /** The jobs that the calls lead to. Each throws what the call throws, and changes nothing. */
 export type JobDefinitions = { [N in JobCallName]: (input: ParsedCallInput<N>) => AnyJobDefinition };
+
+/** The job of a request. Throws what the call throws. */
+export function defineJob({ call, input }: JobRequest, definitions: JobDefinitions): AnyJobDefinition {
+  // Which of the calls it is ties its input to its definition, which the types of a union cannot say.
+  return (definitions[call] as (input: unknown) => AnyJobDefinition)(input);
+}

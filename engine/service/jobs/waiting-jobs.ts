@@ -8,7 +8,13 @@ import type { WaitingJob } from '../../contract/waiting-jobs.ts';
 import { withPathsChanged } from '../home-folder.ts';
 import { outputOf, readRunFile, workFolderOf } from '../run-file.ts';
 import type { AnyJobDefinition } from './job.ts';
-import { type JobCallName, type JobDefinitions, type JobRequest, jobCallNames } from './job-requests.ts';
+import {
+  defineJob,
+  type JobCallName,
+  type JobDefinitions,
+  type JobRequest,
+  jobCallNames,
+} from './job-requests.ts';
 import type { KeptJobStore, LeftJob } from './kept-job-store.ts';
 import type { JobQueue } from './queue.ts';
 
@@ -69,8 +75,7 @@ export function createWaitingJobs(options: WaitingJobsOptions): WaitingJobs {
   const define = (job: LeftJob): { request: JobRequest; definition: AnyJobDefinition } => {
     const request = requestOf(job);
     checkInputs(request);
-    const definition = (definitions[request.call] as (input: unknown) => AnyJobDefinition)(request.input);
-    return { request, definition };
+    return { request, definition: defineJob(request, definitions) };
   };
   const problemOf = (job: LeftJob): ErrorPayload | null => {
     try {

@@ -1,10 +1,9 @@
 import { execFileSync } from 'node:child_process';
 import os from 'node:os';
 import path from 'node:path';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { openPackage } from '../../../engine/package/open.ts';
 import { createPackedTextModel } from '../../../engine/runtime/packed-text-model.ts';
+import { collectGarbage } from '../../collect-garbage.ts';
 import { agreementModels } from '../agreement-packages.ts';
 import { assets, dbell, numberAt } from '../command.ts';
 import { atMost, type Figure, type Item, root } from '../harness.ts';
@@ -46,9 +45,6 @@ export const runtimeItems: Item[] = [
     run: ({ scratch, log }) => perplexityTime(scratch, log),
   },
 ];
-
-setFlagsFromString('--expose-gc');
-const collectGarbage = runInNewContext('gc') as () => void;
 
 async function loadAgainAndAgain(scratch: string, log: (message: string) => void): Promise<Figure[]> {
   const model = agreementModels[0]!;

@@ -79,15 +79,7 @@ const float* Session::head_rows(std::size_t first_row, std::size_t count, std::s
 void Session::head_tile(const float* rows, std::size_t stride, std::size_t count, std::size_t begin, std::size_t end,
                         float* out, std::size_t out_stride) const {
   if (model_.grid_head) {
-    const StageInput& input = workspace_.grid_head_input;
-    const QuantizedActivations activations = {count,
-                                              input.values.data(),
-                                              input.block_sums.data(),
-                                              input.scales.data(),
-                                              input.block_scales.data(),
-                                              nullptr,
-                                              nullptr,
-                                              nullptr};
+    const QuantizedActivations activations = grid_view(workspace_.grid_head_input, count);
     const PackedLinear tile = row_groups_of(model_.grid_head->packed, begin, end);
     model_.kernels->grid(tile, activations, 0, end - begin, out, out_stride, nullptr);
   } else if (is_quantized(model_.head)) {

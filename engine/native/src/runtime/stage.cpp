@@ -130,15 +130,19 @@ StageRounding rounding_of(const Linear& linear, int activation_bits) {
   return {linear.name, linear.packed.in_features, linear.column_scale, activation_bits, linear.scales_by_block};
 }
 
+QuantizedActivations grid_view(const StageInput& input, std::size_t tokens) {
+  return {tokens,
+          input.values.data(),
+          input.block_sums.data(),
+          input.scales.data(),
+          input.block_scales.data(),
+          nullptr,
+          nullptr,
+          nullptr};
+}
+
 QuantizedActivations view_for(const Linear& linear, std::size_t index, std::size_t tokens, StageInput& input) {
-  QuantizedActivations view = {tokens,
-                               input.values.data(),
-                               input.block_sums.data(),
-                               input.scales.data(),
-                               input.block_scales.data(),
-                               nullptr,
-                               nullptr,
-                               nullptr};
+  QuantizedActivations view = grid_view(input, tokens);
   if (linear.packed.layout == LinearLayout::grid) return view;
   if (input.salient.size() <= index) input.salient.resize(index + 1);
   StageInput::Salient& salient = input.salient[index];

@@ -50,6 +50,9 @@ StageRounding rounding_of(const Linear& linear, int activation_bits);
 void quantize_stage_input(const KernelTable& kernels, const StageRounding& rounding, const float* x,
                           std::size_t x_stride, std::size_t tokens, StageInput& input);
 
+/// The grid kernels' view of a quantized input.
+QuantizedActivations grid_view(const StageInput& input, std::size_t tokens);
+
 /// The kernels' view of a quantized input for linear number `index` of its stage; makes the salient part where the
 /// layout needs it.
 QuantizedActivations view_for(const Linear& linear, std::size_t index, std::size_t tokens, StageInput& input);
