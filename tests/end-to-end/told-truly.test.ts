@@ -158,6 +158,22 @@ describe.skipIf(browserPath === null)('what is told', () => {
       expect(detail).toBe('then verify and judge quality');
       expect(await checkScreen(page, 'run', 'light-1280')).toEqual([]);
       await page.setViewportSize({ width: 900, height: 600 });
+      // A short task may be over before it is looked at: labels of the others are put in for a moment.
+      const tooNarrow = await page.evaluate(() => {
+        const figures = [...document.querySelectorAll('main .figures .figure')];
+        return ['judge quality', 'perplexity', 'benchmark', 'download'].flatMap((task) =>
+          figures.flatMap((figure) => {
+            const text = figure.querySelector('.label')!.firstChild as Text;
+            const before = text.data;
+            text.data = before.replace(/“.*”/, `“${task}”`);
+            const shown = text.data;
+            const cut = figure.scrollWidth > figure.clientWidth;
+            text.data = before;
+            return cut ? [shown] : [];
+          }),
+        );
+      });
+      expect(tooNarrow).toEqual([]);
       expect(await checkScreen(page, 'run', 'light-900')).toEqual([]);
       await page.setViewportSize({ width: 1280, height: 800 });
       await wizard.waitForResult();
