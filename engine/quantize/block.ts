@@ -10,11 +10,12 @@ import type {
 import type { Architecture, Block, Linear, Stage, StageName } from '../model/architecture.ts';
 import { ActivationSample } from './activation-sample.ts';
 import {
-  blockForwardOperations,
   factorOperations,
+  floatPassOperations,
   gramOperations,
   isTransformed,
   piecesPerBlock,
+  quantizedPassOperations,
   stageWidth,
   targetOperations,
   transformOperations,
@@ -103,7 +104,7 @@ class BlockRun {
     });
     this.taps = taps;
     const absMax = this.block.stages.filter(isTransformed).map((stage) => stage.name);
-    const operations = this.forwardOperations();
+    const operations = floatPassOperations(this.job.architecture, this.block, this.job.context);
     const options: BlockRunOptions & BlockTaps = { activationBits: 16, absMax, ...taps.wanted };
     for (let window = 0; window < windowCount; window += 1) {
       const hidden = input.read(window);
@@ -171,7 +172,7 @@ class BlockRun {
       input,
     });
     // Which piece costs how much does not matter for progress.
-    const passOperations = this.forwardOperations() / piecesPerBlock;
+    const passOperations = this.passOperations() / piecesPerBlock;
     let previous: StageName | null = null;
     try {
       for (const stage of block.stages) {
@@ -222,7 +223,7 @@ class BlockRun {
         await this.enter(stage.name, window, state, grams[index]);
       }
       await reporter.advance(
-        this.forwardOperations() + gramTotal,
+        this.passOperations() + gramTotal,
         plainEvent('calibrate', window + 1, windowCount),
       );
     }
@@ -242,7 +243,7 @@ class BlockRun {
         this.runOptions(),
       );
       output.write(window, hidden);
-      await reporter.advance(this.forwardOperations(), plainEvent('propagate', window + 1, windowCount));
+      await reporter.advance(this.passOperations(), plainEvent('propagate', window + 1, windowCount));
     }
   }
 
@@ -305,7 +306,7 @@ class BlockRun {
     };
   }
 
-  private forwardOperations(): number {
-    return blockForwardOperations(this.job.architecture, this.block, this.job.context);
+  private passOperations(): number {
+    return quantizedPassOperations(this.job.architecture, this.block, this.job.context);
   }
 }

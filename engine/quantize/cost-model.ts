@@ -13,7 +13,11 @@ import { targetTap } from './target-tap.ts';
 /** Of the addon's own loops (searches over thresholds, SGD, triangular solves) against a matrix product. */
 const numericsWeight = 4;
 /** Of the products in a grid's fit against one in onnxruntime. */
-const gridProductWeight = 2;
+const gridProductWeight = 4;
+/** Of a window through a block of the float model whose activations are looked at, against a plain one. */
+const observedPassWeight = 1.4;
+/** Of a window through a block cut at the stage borders, whose states wait in files, and of the products taken there, against a plain one. */
+const cutPassWeight = 1.5;
 /** Passes over a weight that the structured search makes: salient counts and percentiles, each a first-order binarization. */
 const structuredSearchOperations = 1500;
 /** Operations for a weight and epoch of LTDB: targets, two distances, gradient. */
@@ -32,8 +36,18 @@ export function blockForwardOperations(architecture: Architecture, block: Block,
   return 2 * context * weights + attention;
 }
 
+/** One window through one block of the full-precision stream. */
+export function floatPassOperations(architecture: Architecture, block: Block, context: number): number {
+  return observedPassWeight * blockForwardOperations(architecture, block, context);
+}
+
+/** One window through one block of the quantized stream, in pieces. */
+export function quantizedPassOperations(architecture: Architecture, block: Block, context: number): number {
+  return cutPassWeight * blockForwardOperations(architecture, block, context);
+}
+
 export function gramOperations(stage: Stage, context: number): number {
-  return context * stageWidth(stage) ** 2;
+  return cutPassWeight * context * stageWidth(stage) ** 2;
 }
 
 /** One window's cross product with what the stage's targets are made from. */
@@ -42,7 +56,7 @@ export function targetOperations(stage: Stage, recipe: Recipe, context: number):
   if (tap === null) return 0;
   const left =
     tap === 'sum' ? stage.linears.reduce((sum, linear) => sum + linear.outFeatures, 0) : stageWidth(stage);
-  return 2 * context * left * stageWidth(stage);
+  return cutPassWeight * 2 * context * left * stageWidth(stage);
 }
 
 export function factorOperations(stage: Stage): number {
@@ -86,9 +100,8 @@ export function blockOperations(
   windowCount: number,
   context: number,
 ): number {
-  const forward = blockForwardOperations(architecture, block, context);
   let total = 0;
-  if (usesFloatStream(recipe)) total += windowCount * forward;
+  if (usesFloatStream(recipe)) total += windowCount * floatPassOperations(architecture, block, context);
   for (const stage of block.stages) {
     if (usesHessians(recipe)) {
       const perWindow = gramOperations(stage, context) + targetOperations(stage, recipe, context);
@@ -103,14 +116,15 @@ export function blockOperations(
     const isLast = block.index + 1 === architecture.blocks.length;
     const passes = recipe.compensation.hessian === 'per-block' ? 2 : 1;
     const out = recipe.compensation.hessian === 'per-block' ? 1 : 1 / piecesPerBlock;
-    total += windowCount * forward * (passes - (isLast ? out : 0));
+    const pass = quantizedPassOperations(architecture, block, context);
+    total += windowCount * pass * (passes - (isLast ? out : 0));
   }
   return total;
 }
 
 /** One window's share of the Gram matrix of the head's input. */
 export function headGramOperations(architecture: Architecture, context: number): number {
-  return context * architecture.embedding.embeddingSize ** 2;
+  return cutPassWeight * context * architecture.embedding.embeddingSize ** 2;
 }
 
 /** Fitting the head's table: products of every row with the metric for the start, each sweep and the errors. */
@@ -140,6 +154,6 @@ export function headOperations(
 
 /** From the last stage's input to the block's output, as blockOperations counts it. */
 function outputOperations(architecture: Architecture, block: Block, recipe: Recipe, context: number): number {
-  const forward = blockForwardOperations(architecture, block, context);
-  return recipe.compensation.hessian === 'per-block' ? forward : forward / piecesPerBlock;
+  const pass = quantizedPassOperations(architecture, block, context);
+  return recipe.compensation.hessian === 'per-block' ? pass : pass / piecesPerBlock;
 }
