@@ -1,3 +1,5 @@
+// First, for the processes that are started from here.
+import '../engine/service/compile-cache.js';
 import { toErrorPayload } from '../engine/contract/error-payload.ts';
 import { onLauncherGone } from '../engine/files/launcher.ts';
 import { defaultHome } from '../engine/service/home.ts';

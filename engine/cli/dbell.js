@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import '../service/compile-cache.js';
 
 /** TypeScript runs without a build step from here on. */
 const oldestNode = [22, 18];
