@@ -13,6 +13,7 @@ import { commit, root } from '../acceptance/harness.ts';
 import { llamaCppFolder } from '../acceptance/llama-cpp.ts';
 import { llamaCppWithAvx2 } from './avx2-library.ts';
 import { cases, type PeerCase, quickCases } from './cases.ts';
+import { coldGenerateMs, removeColdPackages } from './cold-generate.ts';
 import {
   machineFacts,
   memoryRows,
@@ -113,6 +114,8 @@ for (const item of chosen)
     );
   }
 
+removeColdPackages(scratch);
+
 const kernels = values.write && !values.quick ? await kernelTable() : null;
 const plain = (rows: string[][]): string => {
   const [titles = [], ...body] = rows;
@@ -161,9 +164,12 @@ async function measure(item: PeerCase, threads: number): Promise<CaseRun> {
     environment,
   );
   const durationMs = performance.now() - startedAt;
-  const base = { case: item, threads, durationMs };
+  const base = { case: item, threads, durationMs, coldGenerateMs: null };
   if (typeof result === 'string') return { ...base, result: null, problem: result };
-  return { ...base, result, problem: null };
+  const cold = result.synthetic
+    ? await coldGenerateMs(result.synthetic, threads, environment, { scratch, home })
+    : null;
+  return { ...base, result, problem: null, coldGenerateMs: cold };
 }
 
 /** The result, or why there is none. */

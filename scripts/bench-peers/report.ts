@@ -115,9 +115,12 @@ export function memoryRows(runs: readonly CaseRun[]): Rows {
 /** From opening a package in a running engine to its first token, beside reading the file once and the prefill. */
 export function openingRows(runs: readonly CaseRun[]): Rows {
   const rows: Rows = [
-    ['case', 'threads', 'open to first token', 'file read once', 'prefill', 'times as long', 'aim'],
+    [
+      ...['case', 'threads', 'open to first token', 'file read once', 'prefill', 'times as long', 'aim'],
+      ...['cold dbell generate', 'aim'],
+    ],
   ];
-  for (const { case: item, threads, result } of runs) {
+  for (const { case: item, threads, result, coldGenerateMs } of runs) {
     const { openToFirstToken, fileReadMs } = result ?? {};
     const speed = result?.prefillTokensPerSecond[String(item.promptTokens)];
     if (openToFirstToken === undefined || fileReadMs === undefined || speed === undefined) continue;
@@ -127,6 +130,7 @@ export function openingRows(runs: readonly CaseRun[]): Rows {
       ...[openToFirstToken.durationMs, fileReadMs, prefillMs].map((value) => formatDuration(value)),
       (openToFirstToken.durationMs / (fileReadMs + prefillMs)).toFixed(2),
       '≤ 1.3',
+      ...[coldGenerateMs == null ? none : formatDuration(coldGenerateMs), '≤ 1.0 s'],
     ]);
   }
   return rows;
@@ -225,7 +229,7 @@ export function performanceDocument(
     '',
     '## From opening to the first token',
     '',
-    'Loading a package in a running engine and its very first prefill, nothing warmed up, beside reading the weight file once from the page cache and that prefill warmed up.',
+    'Loading a package in a running engine and its very first prefill, nothing warmed up, beside reading the weight file once from the page cache and that prefill warmed up. "Cold dbell generate" is a whole command that writes one token behind a short prompt, from its start to its end, the files in the page cache.',
     '',
     markdownTable(openingRows(runs)),
     '',

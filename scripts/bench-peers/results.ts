@@ -9,6 +9,8 @@ export interface CaseRun {
   result: BenchmarkResult | null;
   problem: string | null;
   durationMs: number;
+  /** Of a `dbell generate` of one token in a process of its own; null where it was not measured. */
+  coldGenerateMs: number | null;
 }
 
 /** Null: the peer was not measured. */

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -149,13 +149,15 @@ test('the comparison runs from end to end, and says which peer is not installed'
   const [run] = kept.runs;
   expect(run?.result?.synthetic).toEqual({ shape: 'tiny', levels: 2, tables: 'grid' });
   expect(run?.result?.model).toContain('random weights');
+  expect(run?.coldGenerateMs).toBeGreaterThan(50);
   const [missing, measured] = run?.result?.peers ?? [];
   expect(missing?.problem?.code).toBe('not-found');
   expect(measured?.subject?.decodeTokensPerSecond['0']).toBeGreaterThan(0);
   expect(measured?.decodeRatio['0']?.median).toBeGreaterThan(0);
   expect(
     readFileSync(path.resolve(import.meta.dirname, '../../build/bench-peers/performance.md'), 'utf8'),
-  ).toContain('onnxruntime int4');
+  ).toMatch(/onnxruntime int4.*cold dbell generate/s);
+  expect(existsSync(path.resolve(import.meta.dirname, '../../build/bench-peers/cold'))).toBe(false);
 }, 600_000);
 
 describe('kernels by themselves', () => {
