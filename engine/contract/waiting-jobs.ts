@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { identifierSchema, timeSchema } from './common.ts';
 import { errorPayloadSchema } from './error-payload.ts';
 import { jobKindSchema, jobSubjectSchema, jobTaskSchema } from './jobs.ts';
+import { quantizeInputSchema } from './quantization.ts';
 
 /**
  * A job that a studio had in its queue when it was closed or ended unexpectedly, and that waits for the person since: it is kept whole until it is started or dismissed. A
@@ -18,6 +19,8 @@ export const waitingJobSchema = z.object({
   hadBegun: z.boolean(),
   /** What keeps it from being started now: a model that is gone, an output that is taken. */
   problem: errorPayloadSchema.nullable(),
+  /** What was asked of a quantization, from which another one can be asked for; null for other jobs, and where this version cannot read it. */
+  request: quantizeInputSchema.nullable(),
 });
 export type WaitingJob = z.infer<typeof waitingJobSchema>;
 

@@ -70,6 +70,18 @@ describe.skipIf(browserPath === null)('jobs that wait from before', () => {
         .nth(1)
         .waitFor();
 
+      // What is in the way is mended in the wizard; the job itself stays.
+      await second.getByRole('button', { name: /^Change/ }).click();
+      await page
+        .getByRole('main')
+        .getByText(/a-model-on-a-disk-that-was-unplugged/)
+        .first()
+        .waitFor();
+      await expect.poll(() => page.getByText('Timing one block').count()).toBe(0);
+      expect(await checkScreen(page, 'waiting-change', 'light-1280')).toEqual([]);
+      await new RunsPage(page).open();
+      expect(await second.count()).toBe(1);
+
       // By keyboard as well as by pointer.
       await second.getByRole('button', { name: /^Dismiss/ }).focus();
       await page.keyboard.press('Enter');

@@ -164,9 +164,10 @@ test('a studio that is closed finds its queue again, which waits to be started o
         problem: null,
       },
       subject: { models: [model], recipe: 'rtn-4', activationBits: 8, output: inFolder('first') },
+      request: { model, recipe: 'rtn-4', out: inFolder('first') },
     },
     // What it was to look at is not made yet.
-    { jobId: second.jobId, kind: 'verify', hadBegun: false, problem: { code: 'not-found' } },
+    { jobId: second.jobId, kind: 'verify', hadBegun: false, problem: { code: 'not-found' }, request: null },
   ]);
   await expect(client.call('waiting.start', { jobId: second.jobId })).rejects.toMatchObject({
     code: 'not-found',

@@ -102,6 +102,10 @@ export function createWaitingJobs(options: WaitingJobsOptions): WaitingJobs {
       left().map((job) => ({
         ...{ jobId: job.jobId, kind: job.kind, tasks: job.tasks, subject: job.subject },
         ...{ createdAt: job.createdAt, hadBegun: job.hasBegun, problem: problemOf(job) },
+        request:
+          job.request.call === 'quantize'
+            ? (calls.quantize.input.safeParse(job.request.input).data ?? null)
+            : null,
       })),
     start(jobId) {
       const found = left().find((job) => job.jobId === jobId);

@@ -59,6 +59,10 @@ export const runStrings = {
     waitingStart: 'Start',
     waitingStartAll: 'Start all',
     waitingStartOf: (what: string) => `Start ${what}`,
+    waitingChange: 'Change',
+    waitingChangeOf: (what: string) => `Change ${what}`,
+    waitingChangeTip:
+      'A new run with these settings, to be changed. This one goes on waiting until it is dismissed.',
     waitingDismiss: 'Dismiss',
     waitingDismissOf: (what: string) => `Dismiss ${what}`,
     waitingDismissTitle: (what: string) => `Forget this job (${what})?`,
