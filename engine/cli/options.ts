@@ -42,7 +42,7 @@ export function wholeNumberList(minimum: number) {
 }
 
 /** One of a few numbers, typed. */
-export function oneOf<const T extends number>(...allowed: T[]) {
+export function oneOf<const T extends number | string>(...allowed: T[]) {
   return (text: string): T => {
     const value = allowed.find((candidate) => String(candidate) === text.trim());
     if (value === undefined) throw new InvalidArgumentError(`Allowed: ${allowed.join(', ')}.`);

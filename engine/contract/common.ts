@@ -41,6 +41,9 @@ export const contextSchema = z.number().int().min(2).max(limits.contextTokens);
 /** What runs a packed model: the processor, the first graphics adapter that is no software, adapter number N, or a graphics adapter where there is one. */
 export const devicePattern = /^(cpu|auto|gpu(:\d{1,3})?)$/;
 export const deviceSchema = z.string().regex(devicePattern, 'a device is cpu, gpu, gpu:N or auto');
+/** What computes in full precision: onnxruntime on the processor, by its WebGPU provider, or by CUDA where its libraries are installed. */
+export const floatDeviceSchema = z.enum(['cpu', 'webgpu', 'cuda']);
+export type FloatDevice = z.infer<typeof floatDeviceSchema>;
 export const windowCountSchema = z.number().int().min(1).max(limits.windowCount);
 
 /** Bytes by term, such as `weights`, `kvCache`. */

@@ -7,6 +7,7 @@ import {
   countSchema,
   durationMsSchema,
   embeddingBitsSchema,
+  floatDeviceSchema,
   identifierSchema,
   jsonObjectSchema,
   nameSchema,
@@ -47,6 +48,8 @@ const quantizationSettings = {
   /** Tokens of a calibration window. Default: 2048, or the model's context length where that is shorter. */
   context: contextSchema.optional(),
   threads: threadsSchema.default(0),
+  /** What runs the full-precision model and the matrix products of the calibration; the fits themselves are the processor's. */
+  floatDevice: floatDeviceSchema.default('cpu'),
 } as const;
 
 /** One line of an estimate; names are stable, such as `hessians`. */
@@ -242,6 +245,8 @@ export const quantizedSchema = z.object({
       context: countSchema,
       fingerprint: sha256Schema,
       self: selfTextSchema.optional(),
+      /** What ran the full-precision model where that was not the processor. */
+      computedBy: z.string().optional(),
     })
     .nullable(),
   /** Largest first. */

@@ -1,3 +1,4 @@
+import type { FloatDevice } from '../contract/common.ts';
 import { DBellError } from '../contract/errors.ts';
 import type { Architecture, StageName } from '../model/architecture.ts';
 import { packing } from '../native/packing.ts';
@@ -30,15 +31,17 @@ export class OnnxBlockRunner implements BlockRunner {
   readonly context: number;
   private readonly architecture: Architecture;
   private readonly threads: number;
+  private readonly device: FloatDevice;
   private readonly rotary: RotaryTables | null;
   private readonly mask: Feed;
   private readonly sessions = new Map<string, GraphSession>();
   private isClosed = false;
 
-  constructor(architecture: Architecture, context: number, threads: number) {
+  constructor(architecture: Architecture, context: number, threads: number, device: FloatDevice = 'cpu') {
     this.architecture = architecture;
     this.context = context;
     this.threads = threads;
+    this.device = device;
     this.rotary = rotaryTables(architecture, context);
     this.mask = windowMask(architecture, context);
   }
@@ -195,7 +198,12 @@ export class OnnxBlockRunner implements BlockRunner {
     let session = this.sessions.get(key);
     if (!session) {
       const subject = `block from ${options.from} to ${options.to} (context ${this.context})`;
-      session = await GraphSession.create(buildBlockGraph(this.architecture, options), subject, this.threads);
+      session = await GraphSession.create(
+        buildBlockGraph(this.architecture, options),
+        subject,
+        this.threads,
+        this.device,
+      );
       this.sessions.set(key, session);
     }
     return session;

@@ -1,3 +1,4 @@
+import type { FloatDevice } from '../contract/common.ts';
 import { numerics } from '../native/numerics.ts';
 import { assertFinite } from './finite.ts';
 import { GraphBuilder, int } from './onnx/graph-builder.ts';
@@ -28,9 +29,11 @@ function buildCrossProductGraph(leftSize: number, rightSize: number, difference:
 export class CrossProducts {
   private readonly sessions = new Map<string, Promise<GraphSession>>();
   private readonly threads: number;
+  private readonly device: FloatDevice;
 
-  constructor(threads: number) {
+  constructor(threads: number, device: FloatDevice = 'cpu') {
     this.threads = threads;
+    this.device = device;
   }
 
   accumulator(leftSize: number, rightSize: number): CrossProductAccumulator {
@@ -53,6 +56,7 @@ export class CrossProducts {
         buildCrossProductGraph(leftSize, rightSize, difference),
         `cross product of ${leftSize} and ${rightSize} columns`,
         this.threads,
+        this.device,
       );
       this.sessions.set(key, session);
     }

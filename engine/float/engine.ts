@@ -1,3 +1,4 @@
+import type { FloatDevice } from '../contract/common.ts';
 import { DBellError } from '../contract/errors.ts';
 import type { Architecture } from '../model/architecture.ts';
 import type { ModelSource } from '../model/source.ts';
@@ -20,9 +21,11 @@ import type {
 export interface FloatEngineOptions {
   /** Threads of every operator. */
   threads: number;
+  /** What runs blocks, cross products and head; `cpu` by default. */
+  device?: FloatDevice;
 }
 
-/** Full-precision execution of an opened model on onnxruntime's CPU provider. The source stays the caller's to close. */
+/** Full-precision execution of an opened model on onnxruntime. The source stays the caller's to close. */
 export async function createFloatEngine(
   source: ModelSource,
   options: FloatEngineOptions,
@@ -33,7 +36,26 @@ export async function createFloatEngine(
       `threads is ${options.threads}; it must be a whole number from 1 on`,
     );
   checkSameStructure(source.architecture);
-  return new OnnxFloatEngine(source, options.threads);
+  const device = options.device ?? 'cpu';
+  return new OnnxFloatEngine(source, options.threads, device);
+}
+
+/**
+ * Computes something very small, so that a device that cannot be used is known before anything else is done.
+ *
+ * @throws DBellError `gpu-unavailable` with what onnxruntime says
+ */
+export async function checkFloatDevice(device: FloatDevice): Promise<void> {
+  if (device === 'cpu') return;
+  const products = new CrossProducts(1, device);
+  try {
+    const left = new Float32Array(16);
+    await products
+      .accumulator(4, 4)
+      .add({ left, minus: null, right: left, tokenWeights: null }, 'the device');
+  } finally {
+    await products.close();
+  }
 }
 
 /** One graph serves every block, so all must have the first one's weights in the first one's shapes. */
@@ -52,6 +74,7 @@ function checkSameStructure(architecture: Architecture): void {
 }
 
 class OnnxFloatEngine implements FloatEngine {
+  readonly device: FloatDevice;
   private readonly source: ModelSource;
   private readonly threads: number;
   private readonly embedding: Embedding;
@@ -60,12 +83,13 @@ class OnnxFloatEngine implements FloatEngine {
   private readonly headGrams = new Map<ActivationBits, HeadGram>();
   private readonly runners = new Map<number, OnnxBlockRunner>();
 
-  constructor(source: ModelSource, threads: number) {
+  constructor(source: ModelSource, threads: number, device: FloatDevice) {
     this.source = source;
     this.threads = threads;
+    this.device = device;
     this.embedding = new Embedding(source);
-    this.head = new Head(source, threads);
-    this.crossProducts = new CrossProducts(threads);
+    this.head = new Head(source, threads, 16, device);
+    this.crossProducts = new CrossProducts(threads, device);
   }
 
   loadBlock(blockIndex: number): BlockWeights {
@@ -90,7 +114,7 @@ class OnnxFloatEngine implements FloatEngine {
       throw new DBellError('invalid-input', `context is ${context}; it must be a whole number from 1 on`);
     let runner = this.runners.get(context);
     if (!runner || runner.closed) {
-      runner = new OnnxBlockRunner(this.source.architecture, context, this.threads);
+      runner = new OnnxBlockRunner(this.source.architecture, context, this.threads, this.device);
       this.runners.set(context, runner);
     }
     return runner;
@@ -107,7 +131,7 @@ class OnnxFloatEngine implements FloatEngine {
   addHeadGram(hidden: Float32Array, gram: GramAccumulator, activationBits: ActivationBits): Promise<void> {
     let headGram = this.headGrams.get(activationBits);
     if (!headGram) {
-      headGram = new HeadGram(this.source, this.threads, activationBits);
+      headGram = new HeadGram(this.source, this.threads, activationBits, this.device);
       this.headGrams.set(activationBits, headGram);
     }
     return headGram.add(hidden, gram);

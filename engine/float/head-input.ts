@@ -1,3 +1,4 @@
+import type { FloatDevice } from '../contract/common.ts';
 import { DBellError } from '../contract/errors.ts';
 import type { Architecture } from '../model/architecture.ts';
 import type { ModelSource } from '../model/source.ts';
@@ -43,14 +44,21 @@ export function headInputFeeds(source: ModelSource): Record<string, Feed> {
 export class HeadGram {
   private readonly source: ModelSource;
   private readonly threads: number;
+  private readonly device: FloatDevice;
   private readonly activationBits: ActivationBits;
   private feeds: Record<string, Feed> | null = null;
   private session: GraphSession | null = null;
 
   /** @param activationBits bits of the head's input; 16 is float */
-  constructor(source: ModelSource, threads: number, activationBits: ActivationBits) {
+  constructor(
+    source: ModelSource,
+    threads: number,
+    activationBits: ActivationBits,
+    device: FloatDevice = 'cpu',
+  ) {
     this.source = source;
     this.threads = threads;
+    this.device = device;
     this.activationBits = activationBits;
   }
 
@@ -61,7 +69,7 @@ export class HeadGram {
     if (!(gram instanceof PanelGramAccumulator) || gram.size !== embeddingSize)
       throw new DBellError('internal', `the Gram matrix of the head's input has size ${embeddingSize}`);
     this.feeds ??= headInputFeeds(this.source);
-    this.session ??= await GraphSession.create(this.graph(), "the head's input", this.threads);
+    this.session ??= await GraphSession.create(this.graph(), "the head's input", this.threads, this.device);
     const rows = hidden.length / architecture.hiddenSize;
     const outputs = await this.session.run({
       ...this.feeds,

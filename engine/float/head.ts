@@ -1,3 +1,4 @@
+import type { FloatDevice } from '../contract/common.ts';
 import { DBellError } from '../contract/errors.ts';
 import type { Architecture } from '../model/architecture.ts';
 import type { ModelSource } from '../model/source.ts';
@@ -48,14 +49,21 @@ export function buildHeadGraph(
 export class Head {
   private readonly source: ModelSource;
   private readonly threads: number;
+  private readonly device: FloatDevice;
   private readonly activationBits: ActivationBits;
   private weights: Record<string, Feed> | null = null;
   private readonly sessions: Partial<Record<'logits' | 'losses', GraphSession>> = {};
 
   /** @param activationBits bits of the input of the head's linear; 16 is float */
-  constructor(source: ModelSource, threads: number, activationBits: ActivationBits = 16) {
+  constructor(
+    source: ModelSource,
+    threads: number,
+    activationBits: ActivationBits = 16,
+    device: FloatDevice = 'cpu',
+  ) {
     this.source = source;
     this.threads = threads;
+    this.device = device;
     this.activationBits = activationBits;
   }
 
@@ -128,6 +136,7 @@ export class Head {
       buildHeadGraph(this.source.architecture, output, this.activationBits),
       'the output head',
       this.threads,
+      this.device,
     );
     return this.sessions[output];
   }

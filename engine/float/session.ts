@@ -1,5 +1,6 @@
 import './no-telemetry.ts';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
+import type { FloatDevice } from '../contract/common.ts';
 import { DBellError } from '../contract/errors.ts';
 
 /** A dense tensor on its way into a graph; the data is not copied. */
@@ -9,7 +10,7 @@ export interface Feed {
 }
 
 /**
- * One onnxruntime session on the CPU. `run` blocks the calling thread until the graph is done, although it returns a promise, so this belongs into the
+ * One onnxruntime session. `run` blocks the calling thread until the graph is done, although it returns a promise, so this belongs into the
  * work process.
  */
 export class GraphSession {
@@ -29,11 +30,18 @@ export class GraphSession {
    * @param model ModelProto bytes
    * @param subject what the graph computes, for messages
    * @param threads threads of every operator, the caller included
+   * @param device whose provider computes; what it lacks an operator for, onnxruntime computes on the CPU
+   * @throws DBellError `gpu-unavailable` where the device's provider cannot be used
    */
-  static async create(model: Uint8Array, subject: string, threads: number): Promise<GraphSession> {
+  static async create(
+    model: Uint8Array,
+    subject: string,
+    threads: number,
+    device: FloatDevice = 'cpu',
+  ): Promise<GraphSession> {
     try {
       const session = await InferenceSession.create(model, {
-        executionProviders: ['cpu'],
+        executionProviders: [device],
         intraOpNumThreads: threads,
         interOpNumThreads: 1,
         executionMode: 'sequential',
@@ -46,6 +54,7 @@ export class GraphSession {
       });
       return new GraphSession(session, subject);
     } catch (cause) {
+      if (device !== 'cpu') throw unavailable(device, subject, cause);
       throw graphError(`cannot prepare ${subject}`, cause);
     }
   }
@@ -84,6 +93,17 @@ export class GraphSession {
     this.session = null;
     await session?.release();
   }
+}
+
+function unavailable(device: FloatDevice, subject: string, cause: unknown): DBellError {
+  const said = cause instanceof Error ? cause.message : String(cause);
+  // In front of the reason stand the source file, the function and the condition.
+  const reason = said.replace(/^\/\S+:\d+ .* was false\. /s, '').trim();
+  return new DBellError(
+    'gpu-unavailable',
+    `onnxruntime's ${device} provider cannot be used (${subject}): ${reason}; without --float-device the processor computes`,
+    { cause },
+  );
 }
 
 function graphError(what: string, cause: unknown): DBellError {

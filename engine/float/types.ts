@@ -1,3 +1,4 @@
+import type { FloatDevice } from '../contract/common.ts';
 import type { StageName } from '../model/architecture.ts';
 
 /** Activation bits: 16 = activations stay float; else really rounded, per token or block of a token (method.md section 3). */
@@ -146,6 +147,8 @@ export interface CrossProductAccumulator {
 
 /** Full-precision execution of a model, block by block; holds one block of weights unless told otherwise. */
 export interface FloatEngine {
+  /** What computes. */
+  readonly device: FloatDevice;
   /** Weights of a block, read from the source as float32. */
   loadBlock(blockIndex: number): BlockWeights;
   /** Embeddings (and learned positions, and project_in) of a window, `[ids.length, hiddenSize]`. */

@@ -37,6 +37,7 @@ export function modelCard(inputs: {
     `| parameters | ${grouped(total.parameters)} |`,
     `| weight file (model.safetensors) | ${grouped(total.modelBytes)} bytes, ${total.storedBitsPerParameter.toFixed(3)} bits a parameter |`,
     `| source | SHA-256 ${quality.sourceFingerprint} |`,
+    ...computedBy(quality),
     '',
   ];
   lines.push(...comparisonLines(quality));
@@ -123,4 +124,10 @@ function cell(text: string): string {
 
 function yaml(text: string): string {
   return JSON.stringify(text);
+}
+
+/** A row of the table where the calibration was not computed by the processor. */
+function computedBy({ calibration }: PackageQuality): string[] {
+  const by = calibration.computedBy;
+  return typeof by === 'string' ? [`| calibration computed by | ${cell(by)} |`] : [];
 }

@@ -1,7 +1,7 @@
 import { existsSync, lstatSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import type { TokenWindows } from '../calibration/windows.ts';
-import type { EmbeddingBits } from '../contract/common.ts';
+import type { EmbeddingBits, FloatDevice } from '../contract/common.ts';
 import { DBellError } from '../contract/errors.ts';
 import { lockFolder } from '../files/folder-lock.ts';
 import type { FloatEngine } from '../float/types.ts';
@@ -107,7 +107,7 @@ async function runLocked(
     recipe,
     embeddingBits: options.embeddingBits,
     seed: options.seed,
-    engine: engineIdentity(),
+    engine: engineIdentity(engine.device),
   };
   const folder = new CheckpointFolder(workDirectory);
   const streams = new Streams(folder, options);
@@ -215,7 +215,7 @@ async function runLocked(
     source,
     recipe,
     embeddingBits: options.embeddingBits,
-    calibration: calibrationRecord(windows),
+    calibration: calibrationRecord(windows, engine.device),
     tableMetric,
   });
   retireWork(workDirectory);
@@ -325,10 +325,18 @@ function checkStoredBlocks(state: CheckpointState, sink: QuantizationSink, workD
 }
 
 /** Where the calibration came from, for the package: no path, no time. */
-function calibrationRecord(windows: TokenWindows | null): Record<string, unknown> {
+function calibrationRecord(windows: TokenWindows | null, device: FloatDevice): Record<string, unknown> {
   if (!windows) return { windowCount: 0 };
   const { windowCount, context, source, selection, fingerprint } = windows;
-  return { windowCount, context, source: { ...source }, selection: { ...selection }, fingerprint };
+  const computed = device === 'cpu' ? {} : { computedBy: `onnxruntime, ${device}` };
+  return {
+    windowCount,
+    context,
+    source: { ...source },
+    selection: { ...selection },
+    fingerprint,
+    ...computed,
+  };
 }
 
 function defaultOutput(workDirectory: string): string {

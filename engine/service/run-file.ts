@@ -115,6 +115,7 @@ export function differingSettings(a: QuantizeInput, b: QuantizeInput): string[] 
     'windows',
     'context',
     'seed',
+    'floatDevice',
   ] as const;
   return keys.filter((key) => JSON.stringify(a[key]) !== JSON.stringify(b[key]));
 }

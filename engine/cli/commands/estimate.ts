@@ -30,7 +30,8 @@ Examples:
     )
     .action((model: string, options: QuantizationOptions & { out?: string; measureSpeed: boolean }) =>
       run(options, async ({ client, output }) => {
-        const { recipe, windows, context, activationBits, embeddingBits, set, threads, out } = options;
+        const { recipe, windows, context, activationBits, embeddingBits, set, threads, floatDevice, out } =
+          options;
         const estimate = await client.call('estimate', {
           model,
           recipe,
@@ -40,6 +41,7 @@ Examples:
           embeddingBits,
           set,
           threads,
+          floatDevice,
           measureSpeed: options.measureSpeed,
           out,
         });

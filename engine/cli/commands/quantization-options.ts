@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { EmbeddingBits, Setting } from '../../contract/common.ts';
+import type { EmbeddingBits, FloatDevice, Setting } from '../../contract/common.ts';
 import { limits } from '../../contract/limits.ts';
 import { oneOf, setting, wholeNumber } from '../options.ts';
 import type { OutputOptions } from '../output.ts';
@@ -12,6 +12,7 @@ export interface QuantizationOptions extends OutputOptions {
   embeddingBits?: EmbeddingBits;
   set?: Setting[];
   threads?: number;
+  floatDevice?: FloatDevice;
 }
 
 /** What `estimate` and `quantize` share. */
@@ -35,5 +36,10 @@ export function withQuantizationOptions(command: Command): Command {
       'change one field of the recipe ("dbell recipes --json" has the fields); may be repeated',
       setting,
     )
-    .option('--threads <count>', '0 = all cores (default: 0)', wholeNumber(0, limits.threads));
+    .option('--threads <count>', '0 = all cores (default: 0)', wholeNumber(0, limits.threads))
+    .option(
+      '--float-device <name>',
+      'cpu, webgpu or cuda: what runs the original model while calibrating (default: cpu)',
+      oneOf('cpu', 'webgpu', 'cuda'),
+    );
 }

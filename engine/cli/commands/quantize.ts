@@ -77,7 +77,8 @@ Examples:
     )
     .action((model: string, options: QuantizeOptions) =>
       run(options, async ({ client, output, followJob }) => {
-        const { recipe, windows, context, activationBits, embeddingBits, set, threads } = options;
+        const { recipe, windows, context, activationBits, embeddingBits, set, threads, floatDevice } =
+          options;
         if (
           (options.thenWindows !== undefined || options.thenContext !== undefined) &&
           !options.thenPerplexity &&
@@ -97,6 +98,7 @@ Examples:
           embeddingBits,
           set,
           threads,
+          floatDevice,
           calibration: chosenCalibration(options),
           seed: options.seed,
           out: options.out,
@@ -168,7 +170,8 @@ function describeQuantization(result: QuantizeResult): string {
       'calibration',
       calibration === null
         ? 'none needed'
-        : `${calibration.name}, ${formatCount(calibration.windows)} × ${formatCount(calibration.context)} tokens`,
+        : `${calibration.name}, ${formatCount(calibration.windows)} × ${formatCount(calibration.context)} tokens` +
+          (calibration.computedBy === undefined ? '' : `, computed by ${calibration.computedBy}`),
     ],
     ['layer error', `mean ${significant(result.meanRelativeError, 3)} (relative to the output)`],
     [

@@ -1,8 +1,8 @@
-import type { Problem } from '../../contract/common.ts';
+import type { FloatDevice, Problem } from '../../contract/common.ts';
 import { toErrorPayload } from '../../contract/error-payload.ts';
 import { formatBytes } from '../../contract/number-format.ts';
 import { freeBytes } from '../../files/free-space.ts';
-import { createFloatEngine } from '../../float/engine.ts';
+import { checkFloatDevice, createFloatEngine } from '../../float/engine.ts';
 import { openModel } from '../../model/open.ts';
 import type { ModelSource } from '../../model/source.ts';
 import { predictGguf } from '../../package/predict-gguf.ts';
@@ -25,7 +25,12 @@ export const estimateTask: TaskFunction<'estimate'> = async (input) => {
     const context = contextFor(architecture, input.context);
     const threads = threadCount(input.threads);
     const problems: Problem[] = [...source.warnings];
-    const speed = input.measureSpeed ? await timeOneBlock(source, context, threads, problems) : undefined;
+    await checkFloatDevice(input.floatDevice).catch((error: unknown) => {
+      problems.push({ severity: 'error', code: 'gpu-unavailable', message: toErrorPayload(error).message });
+    });
+    const speed = input.measureSpeed
+      ? await timeOneBlock(source, context, threads, input.floatDevice, problems)
+      : undefined;
     const kept = recipe.binarizer.kind === 'as-is' ? checkKept(source) : null;
     const estimate = estimateQuantization({
       architecture,
@@ -92,10 +97,11 @@ async function timeOneBlock(
   source: ModelSource,
   context: number,
   threads: number,
+  device: FloatDevice,
   problems: Problem[],
 ): Promise<number | undefined> {
   try {
-    const engine = await createFloatEngine(source, { threads });
+    const engine = await createFloatEngine(source, { threads, device });
     try {
       return await measureSpeed(engine, source.architecture, context);
     } finally {

@@ -12,15 +12,17 @@ const calibrationSchema = z.object({
   context: z.number(),
   source: z.object({ name: z.string(), textSha256: z.string(), self: selfTextSchema.optional() }),
   fingerprint: z.string(),
+  computedBy: z.string().optional(),
 });
 
 export function calibrationOf(kept: Record<string, unknown>) {
   const parsed = calibrationSchema.safeParse(kept);
   if (!parsed.success) return null;
-  const { source, windowCount, context, fingerprint } = parsed.data;
+  const { source, windowCount, context, fingerprint, computedBy } = parsed.data;
   return {
     ...{ name: source.name, textSha256: source.textSha256, windows: windowCount, context, fingerprint },
     ...(source.self === undefined ? {} : { self: source.self }),
+    ...(computedBy === undefined ? {} : { computedBy }),
   };
 }
 

@@ -6,7 +6,7 @@ import { DBellError } from '../../contract/errors.ts';
 import { fileError } from '../../files/errors.ts';
 import { lockFolder } from '../../files/folder-lock.ts';
 import { makeFolders } from '../../files/folders.ts';
-import { createFloatEngine } from '../../float/engine.ts';
+import { checkFloatDevice, createFloatEngine } from '../../float/engine.ts';
 import { processMemory } from '../../measure/memory.ts';
 import { openModel } from '../../model/open.ts';
 import { createTokenizer } from '../../model/tokenizer-huggingface.ts';
@@ -92,6 +92,7 @@ export const quantizeTask: TaskFunction<'quantize'> = async (request, control) =
         outputDirectory: input.out,
         threads,
       });
+      await checkFloatDevice(input.floatDevice);
       // A text that cannot be measured on is to be known now, not after hours.
       for (const measured of [input.followUp?.perplexity, input.followUp?.quality]) {
         if (measured === undefined) continue;
@@ -124,7 +125,7 @@ export const quantizeTask: TaskFunction<'quantize'> = async (request, control) =
         control,
       );
     }
-    const engine = await createFloatEngine(source, { threads });
+    const engine = await createFloatEngine(source, { threads, device: input.floatDevice });
     try {
       const attempts = run.attempts + 1;
       let accepted = false;

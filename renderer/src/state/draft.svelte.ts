@@ -32,6 +32,8 @@ interface DraftValues {
   context: number | null;
   /** Null: the first windows of the text. */
   seed: number | null;
+  /** What runs the original model while calibrating. Only a request that is changed brings another than the processor. */
+  floatDevice: NonNullable<QuantizeInput['floatDevice']>;
   /** Null: as suggested. */
   out: string | null;
   verify: boolean;
@@ -55,6 +57,7 @@ const empty: DraftValues = {
   windows: 64,
   context: null,
   seed: null,
+  floatDevice: 'cpu',
   out: null,
   verify: true,
   measureQuality: true,
@@ -113,6 +116,7 @@ export function quantizationSettings(
     windows: values.windows,
     ...(values.context === null ? {} : { context: values.context }),
     threads,
+    floatDevice: values.floatDevice,
   };
 }
 
@@ -129,6 +133,7 @@ export function useRequest(request: QuantizeInput): void {
     windows: request.windows ?? 64,
     context: request.context ?? null,
     seed: request.seed ?? null,
+    floatDevice: request.floatDevice ?? 'cpu',
     verify: request.followUp?.verify ?? false,
     measureQuality: request.followUp?.quality !== undefined,
     benchmark: request.followUp?.benchmark ?? false,

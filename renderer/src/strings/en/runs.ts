@@ -231,6 +231,7 @@ export const runStrings = {
     peakMemory: 'Peak memory of the work',
     resumed: 'Resumed, times',
     calibration: 'Calibration',
+    computedBy: 'Calibration computed by',
     calibrationValue: (text: string, windows: string, context: string) =>
       `${text}, ${windows} × ${context} tokens`,
     fingerprint: (hash: string) => `Fingerprint of the tokens: ${hash}`,

@@ -194,6 +194,8 @@ export const wizardStrings = {
       contextHint: 'As long as the model will be used with.',
       tokens: 'tokens',
       which: 'Which windows',
+      computedBy: 'Original model runs on',
+      floatDevices: { cpu: 'Processor', webgpu: 'WebGPU', cuda: 'CUDA' },
       first: 'The first',
       seeded: 'Drawn at random',
       seed: 'seed',
