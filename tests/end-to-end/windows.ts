@@ -16,6 +16,8 @@ export interface Windows {
   home: string;
   context: BrowserContext;
   origin: string;
+  /** Where one more client gets in. */
+  createAddress(): Promise<string>;
   /** Of the engine's process now; a restart changes it. */
   servicePid(): number | undefined;
   /** It shares the session with the others, not the page's state. */
@@ -38,6 +40,7 @@ export async function openWindows(options: StudioOptions = {}): Promise<Windows>
     home: studio.home,
     context,
     origin: studio.origin,
+    createAddress: () => studio.createAddress(),
     servicePid: () => studio.servicePid(),
     async open({ theme = 'light', width = 1280, height = 800 } = {}) {
       const address = all.length === 0 ? await studio.createAddress() : `${studio.origin}/`;

@@ -1,6 +1,7 @@
 import type { IconName } from '../components/icons.ts';
 import { startOver } from '../state/draft.svelte.ts';
 import { asError, engine } from '../state/engine.svelte.ts';
+import { placeOfJob } from '../state/job-place.ts';
 import { isActive, jobs } from '../state/jobs.svelte.ts';
 import { notices } from '../state/notices.svelte.ts';
 import { navigation } from '../state/route.svelte.ts';
@@ -83,10 +84,7 @@ export const commands: Command[] = [
     isOffered: () => runningJob() !== null,
     run: () => {
       const job = runningJob();
-      if (!job) return;
-      if (job.kind === 'benchmark') navigation.go({ place: 'benchmark', jobId: job.jobId });
-      else if (job.kind === 'generate') navigation.go({ place: 'playground', models: [] });
-      else navigation.go({ place: 'new', step: 'run', id: job.jobId });
+      if (job) navigation.go(placeOfJob(job));
     },
   },
   {

@@ -122,8 +122,9 @@ class Jobs {
     return found ?? null;
   }
 
-  get queuedCount(): number {
-    return [...this.all.values()].filter(({ job }) => job.state === 'queued').length;
+  /** Those behind the one that runs, in the order of the queue. */
+  get queued(): JobView[] {
+    return [...this.all.values()].filter(({ job }) => job.state === 'queued');
   }
 
   /** A measurement of speed is under way: nothing may move. */

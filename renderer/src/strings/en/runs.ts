@@ -49,10 +49,20 @@ export const runStrings = {
     unfinishedRun: (model: string, recipe: string) => `Unfinished: ${model} · ${recipe}`,
     unfinishedDetail: (when: string) => `Last worked on ${when}.`,
     resume: 'Resume',
+    queue: 'Queue',
+    queueTitle: (count: number) =>
+      count === 1 ? 'One job is in the queue' : `${count} jobs are in the queue, in this order`,
+    queueOpen: 'Open',
+    queueOpenOf: (what: string) => `Open ${what}`,
+    queueStop: 'Stop',
+    queueStopOf: (what: string) => `Stop ${what}`,
     waiting: 'Waiting from before',
     waitingTitle: (count: number) =>
       count === 1 ? 'One job waits from before' : `${count} jobs wait from before`,
-    waitingText: 'The studio ended before they were done. What was asked for is kept; none begins by itself.',
+    waitingText: (count: number) =>
+      count === 1
+        ? 'The studio ended before it was done. What was asked for is kept; it does not begin by itself.'
+        : 'The studio ended before they were done. What was asked for is kept; none begins by itself.',
     waitingSince: (when: string) => `Asked on ${when}.`,
     waitingBegun: (when: string) =>
       `Asked on ${when}; it was under way when the studio ended, and begins anew.`,

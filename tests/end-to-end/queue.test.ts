@@ -1,0 +1,78 @@
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { bundled } from '../assets.ts';
+import { type Opened, openClient } from '../engine/web-support.ts';
+import { browserPath } from './browser.ts';
+import { RunsPage, workTimeoutMs } from './pages.ts';
+import { checkScreen, screenVariants } from './screen-check.ts';
+import { openWindows, type Windows } from './windows.ts';
+
+/** Jobs behind the one that runs. */
+describe.skipIf(browserPath === null)('the queue', () => {
+  let folder: string;
+  let studio: Windows;
+  let client: Opened['client'];
+  let running: string;
+  const inFolder = (name: string) => path.join(folder, name);
+
+  beforeAll(async () => {
+    folder = mkdtempSync(path.join(os.tmpdir(), 'dbell-queue-page-'));
+    studio = await openWindows({ home: inFolder('home') });
+    const token = new URL(await studio.createAddress()).hash.slice('#token='.length);
+    ({ client } = await openClient(studio, { token }));
+    const tiny = path.join(import.meta.dirname, '..', 'fixtures', 'model', 'tiny', 'llama-plain');
+    const settings = { calibration: { bundled: 'stories' }, windows: 2, context: 32 };
+    const first = { ...settings, windows: 512, model: bundled.model, recipe: 'dbellquant' };
+    ({ jobId: running } = await client.call('quantize', { ...first, out: inFolder('running') }));
+    for (const [recipe, name] of [
+      ['rtn-4', 'second'],
+      ['gptq-2', 'third \u202edaer'],
+    ] as const)
+      await client.call('quantize', { ...settings, model: tiny, recipe, out: inFolder(name) });
+  }, workTimeoutMs);
+  afterAll(async () => {
+    await studio?.close();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  test.each(screenVariants)(
+    'fits its screen: $theme, $width × $height',
+    async ({ theme, width, height }) => {
+      const page = await studio.open({ theme, width, height });
+      await page.getByRole('contentinfo').getByRole('link', { name: '2 waiting' }).click();
+      await page.getByText('2 jobs are in the queue, in this order').waitFor();
+      expect(await checkScreen(page, 'queue', `${theme}-${width}`)).toEqual([]);
+      await page.close();
+    },
+    workTimeoutMs,
+  );
+
+  test(
+    'is seen in its order; a job is opened or stopped there, and the others go on',
+    async () => {
+      const page = await studio.open();
+      await new RunsPage(page).open();
+      const jobs = page.getByRole('region', { name: 'Queue' }).getByRole('listitem');
+      await expect.poll(() => jobs.count()).toBe(2);
+      const texts = await jobs.allTextContents();
+      expect(texts[0]).toContain('llama-plain · rtn-4');
+      expect(texts[1]).toContain('llama-plain · gptq-2');
+      // What turns text around is not shown as it is.
+      expect(texts[1]).toContain('third \ufffddaer');
+
+      await jobs.nth(1).getByRole('link', { name: /^Open/ }).click();
+      await page.getByRole('main').getByText('gptq-2').first().waitFor();
+      await new RunsPage(page).open();
+      await jobs.nth(1).getByRole('button', { name: /^Stop/ }).click();
+      await expect.poll(() => jobs.count()).toBe(1);
+      await client.call('jobs.stop', { jobId: running });
+      await expect.poll(() => existsSync(inFolder('second')), { timeout: workTimeoutMs }).toBe(true);
+      await expect.poll(() => jobs.count()).toBe(0);
+      expect(existsSync(inFolder('third \u202edaer'))).toBe(false);
+      expect(studio.faults()).toEqual([]);
+    },
+    workTimeoutMs,
+  );
+});
