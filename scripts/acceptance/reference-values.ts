@@ -192,8 +192,8 @@ export const smollmGrids = [
 /** What quantizing activations to 8 bits may cost on grids of at least so many levels. */
 export const activationCost = { leastLevels: 4, mostRatio: 1.04 } as const;
 
-/** Grids with a small embedding, and what has to be worse at the same bytes or more. */
+/** Grids with a small embedding, and what has to be worse at the same bytes or more, on the first so many windows of the text. */
 export const smollmSmallTables = [
-  { recipe: 'grid-8', opponent: 'gptq-3', embeddingBits: 4 },
-  { recipe: 'grid-16', opponent: 'gptq-4', embeddingBits: 6 },
+  { recipe: 'grid-8', opponent: 'gptq-3', embeddingBits: 4, windows: 148 },
+  { recipe: 'grid-16', opponent: 'gptq-4', embeddingBits: 6, windows: 37 },
 ] as const;

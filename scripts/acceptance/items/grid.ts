@@ -121,9 +121,11 @@ function bytesOf(folder: string): number {
 
 /** A grid with a small embedding: bytes, perplexity and verdict, and an opponent with the same embedding bits that must be larger and worse. */
 export async function measureSmallTables(
-  row: { recipe: string; opponent: string; embeddingBits: number },
-  setting: Setting,
+  row: { recipe: string; opponent: string; embeddingBits: number; windows: number },
+  given: Setting,
 ): Promise<Figure[]> {
+  const setting = { ...given, evaluation: { ...given.evaluation, windows: row.windows } };
+  const on = `(${row.windows} × ${setting.evaluation.context} tokens)`;
   const ours = { ...setting, recipe: row.recipe, activationBits: 16, embeddingBits: row.embeddingBits };
   const theirs = { ...ours, recipe: row.opponent };
   const { out } = await packageOf(ours);
@@ -136,8 +138,8 @@ export async function measureSmallTables(
     { name: `bytes of ${row.recipe}, ${tables}`, measured: bytesOf(out) },
     { name: `bytes of ${row.opponent}, ${tables}`, measured: bytesOf(opponent) },
     holds(`${row.opponent} takes at least as many bytes`, bytesOf(opponent) >= bytesOf(out)),
-    { name: `perplexity of ${row.recipe}`, measured: perplexity },
-    { name: `perplexity of ${row.opponent}`, measured: other },
+    { name: `perplexity of ${row.recipe} ${on}`, measured: perplexity },
+    { name: `perplexity of ${row.opponent} ${on}`, measured: other },
     holds(`${row.recipe} is better than ${row.opponent}`, perplexity < other),
     { name: 'perplexity over full precision', measured: numberAt(quality, 'perplexityRatio') },
     ...verdictFigures(quality),
