@@ -129,7 +129,7 @@ async function assemble(options: FinishOptions, blocks: BlockFile[], folder: str
     recipe,
     levels: gridLevels.size === 1 ? ([...gridLevels][0] ?? null) : null,
     activation_bits: recipe.activationBits,
-    ...(recipe.activationScales && { activation_scales: recipe.activationScales }),
+    ...(recipe.activationScales === 'block' && { activation_scales: recipe.activationScales }),
     embedding_bits: embeddingBits,
     tied_head: source.architecture.head.tied,
     block_size: 128,

@@ -5,7 +5,7 @@ import {
   storedEmbeddingBitsSchema,
 } from '../contract/common.ts';
 import { qualityFiguresSchema } from '../contract/quality.ts';
-import { activationBitsSchema, activationScalesSchema, recipeSchema } from '../quantize/recipe.ts';
+import { activationBitsSchema, recipeSchema } from '../quantize/recipe.ts';
 
 /** Version of the packed format that this program writes, and the newest that it reads (docs/format.md). */
 export const formatVersion = 1;
@@ -76,8 +76,8 @@ export const quantizationConfigSchema = z.strictObject({
   /** Levels of the grid linears where they all agree, else null. */
   levels: z.int().min(2).max(256).nullable(),
   activation_bits: activationBitsSchema,
-  /** Left out where it is `token`, as in packages from before there was a choice. */
-  activation_scales: activationScalesSchema.optional(),
+  /** Left out where steps are by token, as in packages from before there was a choice. */
+  activation_scales: z.literal('block').optional(),
   /** Of grid tables: their planes. */
   embedding_bits: storedEmbeddingBitsSchema,
   /** True where the LM head is the embedding table. */

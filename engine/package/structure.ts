@@ -140,6 +140,12 @@ export function fitEntries(
         'entry-extra',
         `config.json: quantization_config.tensors has ${quote(name)}, which a ${architecture.modelType} model of this size has no place for`,
       );
+  const scalesFault = activationScalesFault(quantization);
+  if (scalesFault !== null)
+    problems.error(
+      'config-contradiction',
+      `config.json: quantization_config.activation_scales ${scalesFault}`,
+    );
   return problems.errorCount > errorsBefore ? null : fitted;
 }
 
@@ -180,6 +186,23 @@ function entryFault(
     return `planes is ${entry.planes} but embedding_bits is ${quantization.embedding_bits}`;
   if (expected.kind === 'float' && entry.layout === 'float' && entry.dtype !== expected.dtype)
     return `dtype is ${entry.dtype}, expected ${expected.dtype}`;
+  return null;
+}
+
+/** What is wrong with how activations are said to be rounded: no device has steps by block for other layouts, and the recipe must say the same. */
+function activationScalesFault(quantization: QuantizationConfig): string | null {
+  const { recipe, tensors, activation_scales: scales } = quantization;
+  const field = scales === undefined ? 'is absent, which means by token,' : `is ${quote(scales)}`;
+  const ofRecipe = recipe.activationScales;
+  if (ofRecipe !== undefined && ofRecipe !== (scales ?? 'token'))
+    return `${field} but recipe.activationScales is ${quote(ofRecipe)}`;
+  if (scales === undefined) return null;
+  for (const [name, entry] of Object.entries(tensors)) {
+    if (entry.layout === 'structured')
+      return `${field} but ${quote(name)} is structured; steps by block are for grids without residual columns`;
+    if (entry.layout === 'grid' && entry.residual_columns !== undefined)
+      return `${field} but ${quote(name)} has residual columns; steps by block are for grids without them`;
+  }
   return null;
 }
 
