@@ -1,3 +1,4 @@
+import { DBellError } from '../contract/errors.ts';
 import type { Linear, Stage } from '../model/architecture.ts';
 import { type GridFit, numerics } from '../native/numerics.ts';
 import { residualColumnCount, residualLevels } from './code-storage.ts';
@@ -23,6 +24,9 @@ export interface GridStageFit {
   notes: string[];
 }
 
+/** Larger values could leave the range of float32 in products with H. */
+const largestTarget = 1e15;
+
 /** What a grid is fitted to. */
 export interface GridStageInputs {
   /** W̃ of the linears, one below the other, `[Σ out, in]`. */
@@ -37,6 +41,7 @@ export interface GridStageInputs {
  * Fits the recipe's grid to the targets of all linears of a stage as one matrix, so that they share one column scale (method.md section 8).
  *
  * @param columnScale whether the stage may have a column scale: any, one that goes into the rows of the linear in front, or none
+ * @throws DBellError `invalid-model` naming the linear where a value to be fitted is too large
  */
 export function fitGridStage(
   stage: Stage,
@@ -46,7 +51,7 @@ export function fitGridStage(
 ): GridStageFit {
   const { damping } = recipe.compensation;
   const inFeatures = stageWidth(stage);
-  const fit = fitOnce(inputs, inFeatures, recipe, columnScale === 'none' ? 'none' : 'free');
+  const fit = fitOnce(stage, inputs, inFeatures, recipe, columnScale === 'none' ? 'none' : 'free');
   if (typeof columnScale === 'string' || !isTied(columnScale) || !fit.columnScale) {
     return {
       linears: cutFit(stage, fit, inFeatures),
@@ -56,7 +61,7 @@ export function fitGridStage(
   }
   // Columns that share a scale take the mean of those that they would have had for themselves; everything else is fitted again around it.
   const tied = scaleOfColumns(columnScale, scaleOfRows(columnScale, fit.columnScale));
-  const again = fitOnce(inScaledSpace(inputs, tied), inFeatures, recipe, 'none');
+  const again = fitOnce(stage, inScaledSpace(inputs, tied), inFeatures, recipe, 'none');
   return {
     linears: cutFit(stage, again, inFeatures),
     columnScale: tied,
@@ -77,7 +82,26 @@ function inScaledSpace({ target, hessian }: GridStageInputs, scale: Float32Array
   };
 }
 
+function checkTarget({ linears }: Stage, target: Float32Array): void {
+  let begin = 0;
+  for (const { name, outFeatures, inFeatures } of linears) {
+    const end = begin + outFeatures * inFeatures;
+    for (let index = begin; index < end; index += 1) {
+      const value = target[index] ?? 0;
+      if (Math.abs(value) <= largestTarget) continue;
+      const row = Math.floor((index - begin) / inFeatures);
+      throw new DBellError(
+        'invalid-model',
+        `${name}: what its grid is fitted to is ${value} at row ${row} of ${outFeatures}, column ${(index - begin) % inFeatures}; ` +
+          `the fit would leave the range of float32 beyond ${largestTarget}, so these weights cannot be used`,
+      );
+    }
+    begin = end;
+  }
+}
+
 function fitOnce(
+  stage: Stage,
   { target, hessian, sample }: GridStageInputs,
   inFeatures: number,
   recipe: Recipe,
@@ -86,6 +110,7 @@ function fitOnce(
   const { binarizer, compensation, blockSize } = recipe;
   if (binarizer.kind !== 'grid') throw new Error('the recipe has no grid');
   const { damping } = compensation;
+  checkTarget(stage, target);
   return numerics.fitGrid(target, hessian, target.length / inFeatures, inFeatures, {
     levels: binarizer.levels,
     rounds: binarizer.rounds,

@@ -62,6 +62,21 @@ async function quantized(model: string, recipe: string) {
 }
 
 describe.each(recipes)('%s', (recipe) => {
+  it('an enormous but finite weight: quantizes, or names the linear that cannot be', async () => {
+    const model = edited((name, _shape, values) => {
+      if (name.includes('mlp.down_proj')) values[7] = 1e30;
+    });
+    const run = quantized(model, recipe);
+    if (recipe.startsWith('grid'))
+      await expect(run).rejects.toMatchObject({
+        code: 'invalid-model',
+        message: expect.stringMatching(
+          /^model\.layers\.0\.mlp\.down_proj: what its grid is fitted to is \S+ at row \d+ of 32, column \d+; .* so these weights cannot be used$/,
+        ),
+      });
+    else await run;
+  });
+
   it('survives dead channels of a norm and zero columns of weights', async () => {
     const model = edited((name, [, columns], values) => {
       if (name === 'model.layers.0.input_layernorm.weight') values[3] = values[7] = 0;
