@@ -1,4 +1,4 @@
-import type { StoredTable } from '../contract/common.ts';
+import type { ActivationScales, StoredTable } from '../contract/common.ts';
 import { formatBytes, formatCount, significant } from '../contract/number-format.ts';
 
 export {
@@ -24,6 +24,17 @@ export function formatPercent(fraction: number): string {
 /** Behind the text that a package was measured on. */
 export function calibrationMark({ isCalibrationText }: { isCalibrationText?: true | undefined }): string {
   return isCalibrationText ? ' (its own calibration text)' : '';
+}
+
+/** Bits of the activations, and where they are rounded what shares a step. Measurements that do not say it were by token. */
+export function formatActivations({
+  activationBits,
+  activationScales = 'token',
+}: {
+  activationBits: number;
+  activationScales?: ActivationScales;
+}): string {
+  return `activations ${activationBits} bits${activationBits === 16 ? '' : `, rounded by ${activationScales}`}`;
 }
 
 /** A perplexity never stands without the tokens and the context that it was measured with. */

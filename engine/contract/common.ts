@@ -7,6 +7,16 @@ import { limits } from './limits.ts';
 export const activationBitsSchema = z.union([z.literal(16), z.literal(8), z.literal(6), z.literal(4)]);
 export type ActivationBits = z.infer<typeof activationBitsSchema>;
 
+/**
+ * What shares a step where activations are rounded. `token`: all columns of a token, as the papers have it. `block`: each block of 128 columns of a token, so that
+ * one large value coarsens its own block only. 16-bit activations have no step.
+ */
+export const activationScalesSchema = z.enum(['token', 'block']);
+export type ActivationScales = z.infer<typeof activationScalesSchema>;
+
+/** Of a measurement with activations of fewer than 16 bits; absent in those from before it was recorded, which were by token. */
+export const measuredActivationScalesSchema = activationScalesSchema.optional();
+
 /** Bits of the stored embedding table and head. */
 export const embeddingBitsSchema = z.union([z.literal(16), z.literal(8), z.literal(6), z.literal(4)]);
 export type EmbeddingBits = z.infer<typeof embeddingBitsSchema>;

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import {
   activationBitsSchema,
+  activationScalesSchema,
   bytesSchema,
   calibrationTextMarkSchema,
   contextSchema,
@@ -8,6 +9,7 @@ import {
   documentSeparatorSchema,
   identifierSchema,
   jsonObjectSchema,
+  measuredActivationScalesSchema,
   pathSchema,
   sha256Schema,
   textSourceSchema,
@@ -43,6 +45,7 @@ export const comparedMeasurementSchema = z.object({
   windows: countSchema,
   tokens: countSchema,
   activationBits: activationBitsSchema,
+  activationScales: measuredActivationScalesSchema,
   perplexity: z.number().nullable(),
   perplexityRatio: z.number().nullable(),
   topTokenAgreement: z.number().nullable(),
@@ -64,6 +67,7 @@ export const comparedSubjectSchema = z.object({
   /** The whole recipe, for what differs. */
   recipeSettings: jsonObjectSchema.nullable(),
   activationBits: activationBitsSchema,
+  activationScales: activationScalesSchema.nullable(),
   embeddingBits: countSchema.nullable(),
   storedBitsPerWeight: z.number().nullable(),
   parameters: countSchema,

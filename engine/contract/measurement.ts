@@ -12,6 +12,7 @@ import {
   identifierSchema,
   itemisedBytesSchema,
   jsonObjectSchema,
+  measuredActivationScalesSchema,
   nameSchema,
   pathSchema,
   sha256Schema,
@@ -58,6 +59,7 @@ export const perplexityResultSchema = z.object({
   isCalibrationText: calibrationTextMarkSchema,
   separatorId: countSchema.nullable(),
   activationBits: activationBitsSchema,
+  activationScales: measuredActivationScalesSchema,
   kernelPath: z.string(),
   device: z.string(),
   durationMs: durationMsSchema,
@@ -225,6 +227,7 @@ export const benchmarkSubjectSchema = z.object({
   /** Of a package: the kernels that its layers took. */
   layerPaths: z.array(layerPathSchema).optional(),
   activationBits: activationBitsSchema,
+  activationScales: measuredActivationScalesSchema,
   stable: z.boolean(),
   /** Why not stable, in words; empty where stable. */
   stabilityNotes: z.array(z.string()),

@@ -1,9 +1,11 @@
 import { z } from 'zod';
 import {
   activationBitsSchema,
+  activationScalesSchema,
   bytesSchema,
   calibrationTextMarkSchema,
   countSchema,
+  measuredActivationScalesSchema,
   pathSchema,
   problemSchema,
   storedEmbeddingBitsSchema,
@@ -71,6 +73,7 @@ export const modelDescriptionSchema = z.object({
       /** All files: the weight file, tokenizer, config, quality and card. */
       bytes: bytesSchema,
       activationBits: activationBitsSchema,
+      activationScales: activationScalesSchema,
       embeddingBits: storedEmbeddingBitsSchema,
       tables: z.array(storedTableSchema),
       storedBitsPerWeight: z.number(),
@@ -83,6 +86,7 @@ export const modelDescriptionSchema = z.object({
           windows: countSchema,
           textName: z.string(),
           activationBits: activationBitsSchema,
+          activationScales: measuredActivationScalesSchema,
           isCalibrationText: calibrationTextMarkSchema,
         }),
       ),

@@ -8,6 +8,7 @@ import {
   documentSeparatorSchema,
   durationMsSchema,
   identifierSchema,
+  measuredActivationScalesSchema,
   pathSchema,
   sha256Schema,
   textSourceSchema,
@@ -56,6 +57,7 @@ export const qualityFiguresSchema = z.strictObject({
   separatorId: countSchema.nullable(),
   /** Of the packed model, and of the original (16: not quantized). */
   activationBits: activationBitsSchema,
+  activationScales: measuredActivationScalesSchema,
   originalActivationBits: activationBitsSchema,
 });
 export type QualityFigures = z.infer<typeof qualityFiguresSchema>;

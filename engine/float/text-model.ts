@@ -55,6 +55,7 @@ class FloatTextModel implements TextModel {
   readonly vocabularySize: number;
   readonly contextLength: number;
   readonly activationBits: ActivationBits;
+  readonly activationScales?: ActivationScales;
   readonly bytesReadPerToken: TextModel['bytesReadPerToken'];
   readonly source: ModelSource;
   readonly embedding: Embedding;
@@ -76,6 +77,7 @@ class FloatTextModel implements TextModel {
     this.vocabularySize = architecture.vocabularySize;
     this.contextLength = architecture.contextLength;
     this.activationBits = options.activationBits ?? 16;
+    if (this.activationBits < 16) this.activationScales = options.activationScales ?? 'token';
     this.bytesReadPerToken = floatBytesReadPerToken(architecture);
     this.embedding = new Embedding(source);
     this.head = new Head(source, options.threads, options.headActivationBits ?? 16);

@@ -35,6 +35,7 @@ const requirements: { field: (run: RunDetail) => Json; message: string }[] = [
 
 /** Differences of runs field by field, and in words what makes their figures unlike. Values are in the order of the runs, null where absent. */
 export function compareRuns(runs: RunDetail[]): { differences: Difference[]; warnings: string[] } {
+  const rounding = roundingDifference(runs);
   const differences: Difference[] = [
     ...differing('settings', runs, (run) => ({
       recipe: run.recipe,
@@ -42,6 +43,7 @@ export function compareRuns(runs: RunDetail[]): { differences: Difference[]; war
       ...plainSettings(run.settings),
     })),
     ...differing('conditions', runs, (run) => run.environment),
+    ...(rounding === null ? [] : [rounding]),
     ...differing('metrics', runs, (run) => run.metrics),
   ];
   const textWarnings = requirements
@@ -51,23 +53,49 @@ export function compareRuns(runs: RunDetail[]): { differences: Difference[]; war
     })
     .map(({ message }) => message);
   const conditionWarnings: string[] = [];
+  const roundingWarnings = rounding?.warning ? [rounding.warning] : [];
   for (const difference of differences) {
     const { group, field, values } = difference;
-    if (group !== 'conditions' || harmlessConditions.test(field)) continue;
+    if (difference === rounding || group !== 'conditions' || harmlessConditions.test(field)) continue;
     difference.warning = `${fieldInWords(field)} differs: ${[...new Set(values.map((value) => show(value)))].join(' and ')}`;
     conditionWarnings.push(difference.warning);
   }
   for (const difference of differences)
     if (difference.group === 'metrics')
-      difference.warning = metricWarning(difference.field, textWarnings, conditionWarnings);
+      difference.warning = metricWarning(
+        difference.field,
+        [...textWarnings, ...roundingWarnings],
+        [...conditionWarnings, ...roundingWarnings],
+      );
   return {
     differences,
     warnings: [
       ...textWarnings,
       ...(areOfDifferentModels(runs) ? ['the runs are of different models'] : []),
+      ...roundingWarnings,
       ...conditionWarnings,
     ],
   };
+}
+
+/** Packages of one recipe's name may round activations by token or by block: their figures are not of one kind. Null where none of the measurements differ in it. */
+function roundingDifference(runs: RunDetail[]): Difference | null {
+  const values = runs.map(measuredScales);
+  const known = [...new Set(values.filter((value) => value !== null))];
+  if (known.length < 2) return null;
+  const warning = `activations were rounded in different ways: ${known.map((scales) => `by ${scales}`).join(' and ')}`;
+  return { group: 'conditions', field: 'activationScales', values, warning };
+}
+
+/** What shared a step of the activations that a run measured with; null where it measured nothing, or did not round them. */
+function measuredScales({ results }: RunDetail): string | null {
+  for (const kind of ['perplexity', 'quality', 'benchmark']) {
+    const bits = at(results, `${kind}.activationBits`);
+    if (typeof bits !== 'number' || bits >= 16) continue;
+    const scales = at(results, `${kind}.activationScales`);
+    return typeof scales === 'string' ? scales : 'token';
+  }
+  return null;
 }
 
 /** Why the values of a figure are not of one kind, by what the figure depends on. */

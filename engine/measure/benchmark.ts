@@ -149,6 +149,7 @@ export async function runBenchmark(
       kernelPath: model.kernelPath,
       ...(model.layerPaths ? { layerPaths: [...model.layerPaths] } : {}),
       activationBits: model.activationBits,
+      ...(model.activationScales && { activationScales: model.activationScales }),
       stable,
       stabilityNotes: notes,
       // Plain data throughout; the type cannot be seen through interfaces.

@@ -39,7 +39,7 @@ function withOriginals(subjects: ComparedSubject[]): ComparedSubject[] {
         known.add(groupKey(measured));
         const perplexity = measured.perplexity / measured.perplexityRatio;
         // The text was nobody's calibration for a model in full precision.
-        const { isCalibrationText: _, ...rest } = measured;
+        const { isCalibrationText: _, activationScales: __, ...rest } = measured;
         measurements.push({ ...rest, ...nothingButPerplexity, activationBits: 16, perplexity });
       }
     return { ...subject, measurements };
@@ -94,6 +94,7 @@ function settingRows(subjects: ComparedSubject[]): Row[] {
     ['all files', ({ bytes }) => bytes],
     ['bits per parameter', ({ modelBytes, parameters }) => (8 * modelBytes) / parameters],
     ['activation bits', ({ isPackage, activationBits }) => (isPackage ? activationBits : null)],
+    ['activation scales', ({ activationScales }) => activationScales],
     ['embedding bits', ({ embeddingBits }) => embeddingBits],
     [
       'calibration',
@@ -114,7 +115,8 @@ function settingRows(subjects: ComparedSubject[]): Row[] {
 function shownSettings({
   name: _,
   activationBits: __,
-  nominalBitsPerWeight: ___,
+  activationScales: ___,
+  nominalBitsPerWeight: ____,
   ...rest
 }: JsonObject): JsonObject {
   return rest;

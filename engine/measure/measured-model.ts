@@ -7,6 +7,7 @@ export interface MeasuredModel
     | 'vocabularySize'
     | 'contextLength'
     | 'activationBits'
+    | 'activationScales'
     | 'kernelPath'
     | 'layerPaths'
     | 'device'

@@ -18,6 +18,8 @@ export interface PerplexityResult {
   textSha256: string;
   separatorId: number | null;
   activationBits: TextModel['activationBits'];
+  /** Absent where activations are not rounded. */
+  activationScales?: TextModel['activationScales'];
   kernelPath: string;
   device: string;
   durationMs: number;
@@ -82,6 +84,7 @@ export async function perplexity(
     textSha256: source.textSha256,
     separatorId: source.separatorId,
     activationBits: model.activationBits,
+    ...(model.activationScales && { activationScales: model.activationScales }),
     kernelPath: model.kernelPath,
     device: model.device,
     durationMs: performance.now() - startedAt,

@@ -82,6 +82,7 @@ export async function measureQuality(
     textSha256: source.textSha256,
     separatorId: source.separatorId,
     activationBits: candidate.activationBits,
+    ...(candidate.activationScales && { activationScales: candidate.activationScales }),
     originalActivationBits: original.activationBits,
     kernelPath: candidate.kernelPath,
     device: candidate.device,

@@ -15,6 +15,7 @@ export function modelCard(inputs: {
   const { license } = quality;
   const { recipe } = quantization;
   const { linears, total } = quality;
+  const byBlock = quantization.activation_scales === 'block';
   const front = ['---', 'library_name: dbell', ...(license === null ? [] : [`license: ${yaml(license)}`])];
   front.push('tags:', '- dbell', '- quantized', '---');
   const worst = [...quality.layers]
@@ -32,7 +33,7 @@ export function modelCard(inputs: {
     '| | |',
     '|---|---|',
     `| recipe | ${cell(recipe.name)} |`,
-    `| activations | ${quantization.activation_bits === 16 ? 'not quantized' : `${quantization.activation_bits} bits`} |`,
+    `| activations | ${quantization.activation_bits === 16 ? 'not quantized' : `${quantization.activation_bits} bits${byBlock ? ', rounded by block' : ''}`} |`,
     `| embedding and head | ${tablesText(quantization, quality)} |`,
     `| parameters | ${grouped(total.parameters)} |`,
     `| weight file (model.safetensors) | ${grouped(total.modelBytes)} bytes, ${total.storedBitsPerParameter.toFixed(3)} bits a parameter |`,
@@ -40,7 +41,7 @@ export function modelCard(inputs: {
     ...computedBy(quality),
     '',
   ];
-  lines.push(...comparisonLines(quality));
+  lines.push(...comparisonLines(quality, byBlock));
   if (quality.perplexities.length > 0) {
     lines.push(
       '## Perplexity',
@@ -50,7 +51,7 @@ export function modelCard(inputs: {
     );
     for (const entry of quality.perplexities)
       lines.push(
-        `| ${measuredText(entry)} | ${entry.perplexity.toFixed(4)} | ${entry.activationBits} | ${entry.context} | ${entry.windows} | ${grouped(entry.tokens)} |`,
+        `| ${measuredText(entry)} | ${entry.perplexity.toFixed(4)} | ${activations(entry, byBlock)} | ${entry.context} | ${entry.windows} | ${grouped(entry.tokens)} |`,
       );
     lines.push('');
   }
@@ -73,14 +74,17 @@ export function modelCard(inputs: {
 }
 
 /** The package beside its original, one row a measurement, a verdict below each. */
-function comparisonLines({ comparisons = [], sourceFingerprint }: PackageQuality): string[] {
+function comparisonLines(
+  { comparisons = [], sourceFingerprint }: PackageQuality,
+  byBlock: boolean,
+): string[] {
   if (comparisons.length === 0) return [];
   const figure = (value: number | null, digits: number) =>
     value === null ? 'not finite' : value.toFixed(digits);
   const row = (entry: ComparisonEntry) =>
-    `| ${measuredText(entry)} | ${figure(entry.originalPerplexity, 3)} | ${figure(entry.perplexity, 3)} | ${figure(entry.perplexityRatio, 4)} | ${(100 * entry.topTokenAgreement).toFixed(2)}% | ${entry.klDivergenceNats.mean.toFixed(5)} | ${entry.activationBits} | ${entry.context} | ${entry.windows} | ${grouped(entry.tokens)} |`;
+    `| ${measuredText(entry)} | ${figure(entry.originalPerplexity, 3)} | ${figure(entry.perplexity, 3)} | ${figure(entry.perplexityRatio, 4)} | ${(100 * entry.topTokenAgreement).toFixed(2)}% | ${entry.klDivergenceNats.mean.toFixed(5)} | ${activations(entry, byBlock)} | ${entry.context} | ${entry.windows} | ${grouped(entry.tokens)} |`;
   const note = (entry: ComparisonEntry) =>
-    `- ${measuredText(entry)}, ${entry.windows} × ${entry.context} tokens, activations ${entry.activationBits} bits: ${verdictSentence(entry)}${entry.originalFingerprint === sourceFingerprint ? '' : ' (compared with another model than the source)'}`;
+    `- ${measuredText(entry)}, ${entry.windows} × ${entry.context} tokens, activations ${entry.activationBits} bits${entry.activationBits < 16 && byBlock ? ', rounded by block' : ''}: ${verdictSentence(entry)}${entry.originalFingerprint === sourceFingerprint ? '' : ' (compared with another model than the source)'}`;
   return [
     '## Beside the original',
     '',
@@ -98,6 +102,11 @@ function comparisonLines({ comparisons = [], sourceFingerprint }: PackageQuality
 /** The text's name, marked where the figures flatter the package. */
 function measuredText(entry: { textName: string; isCalibrationText?: true | undefined }): string {
   return `${cell(entry.textName)}${entry.isCalibrationText ? ' (its calibration text)' : ''}`;
+}
+
+/** Bits of a measurement, and whether their steps were by block. By token goes without saying. */
+function activations({ activationBits }: { activationBits: number }, byBlock: boolean): string {
+  return `${activationBits}${byBlock && activationBits < 16 ? ' by block' : ''}`;
 }
 
 /** Bits of the tables by name and as stored, and what they take. */

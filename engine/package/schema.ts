@@ -2,6 +2,7 @@ import { z } from 'zod';
 import {
   calibrationTextMarkSchema,
   embeddingBitsSchema,
+  measuredActivationScalesSchema,
   storedEmbeddingBitsSchema,
 } from '../contract/common.ts';
 import { qualityFiguresSchema } from '../contract/quality.ts';
@@ -125,6 +126,7 @@ export const perplexityEntrySchema = z.strictObject({
   textSha256: sha256,
   isCalibrationText: calibrationTextMarkSchema,
   activationBits: activationBitsSchema,
+  activationScales: measuredActivationScalesSchema,
 });
 
 /** A comparison with the original; the fingerprint is that of the model it was compared with. */

@@ -1,13 +1,8 @@
 import { z } from 'zod';
+import { type ActivationScales, activationScalesSchema } from '../contract/common.ts';
 
 /** Bits of the input of every quantized linear; 16 = not quantized. */
 export const activationBitsSchema = z.union([z.literal(16), z.literal(8), z.literal(6), z.literal(4)]);
-
-/**
- * What shares a step where activations are rounded. `token`: all columns of a token, as the papers have it. `block`: each block of 128 columns of a token, so that
- * one large value coarsens its own block only. 16-bit activations have no step.
- */
-export const activationScalesSchema = z.enum(['token', 'block']);
 
 /** Learnable Transformation for Dual-Bell (method.md section 1). */
 export const ltdbSchema = z.strictObject({
@@ -145,7 +140,7 @@ export const recipeSchema = z.strictObject({
 });
 
 export type ActivationBits = z.infer<typeof activationBitsSchema>;
-export type ActivationScales = z.infer<typeof activationScalesSchema>;
+export type { ActivationScales } from '../contract/common.ts';
 export type LtdbTransform = z.infer<typeof ltdbSchema>;
 export type StructuredBinarizer = z.infer<typeof structuredBinarizerSchema>;
 export type UniformBinarizer = z.infer<typeof uniformBinarizerSchema>;

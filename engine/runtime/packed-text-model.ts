@@ -50,6 +50,7 @@ export async function createPackedTextModel(
     const { vocabularySize, contextLength } = source.architecture;
     return new PackedTextModel(model, device.name, packedBytesReadPerToken(source), {
       activationBits,
+      activationScales: activationBits < 16 ? source.activationScales : undefined,
       vocabularySize,
       contextLength,
       signal: options.signal ?? null,
@@ -62,6 +63,7 @@ export async function createPackedTextModel(
 
 interface PackedProperties {
   activationBits: ActivationBits;
+  activationScales: TextModel['activationScales'];
   vocabularySize: number;
   contextLength: number;
   signal: AbortSignal | null;
@@ -75,6 +77,7 @@ class PackedTextModel implements TextModel {
   readonly uploadMs?: number;
   readonly measureBandwidth?: TextModel['measureBandwidth'];
   readonly activationBits: ActivationBits;
+  readonly activationScales?: TextModel['activationScales'];
   readonly vocabularySize: number;
   readonly contextLength: number;
   readonly layerPaths: readonly LayerPath[];
@@ -99,6 +102,7 @@ class PackedTextModel implements TextModel {
     this.uploadMs = model.uploadMs;
     if (model.measureBandwidth) this.measureBandwidth = () => model.measureBandwidth!();
     this.activationBits = properties.activationBits;
+    this.activationScales = properties.activationScales;
     this.vocabularySize = properties.vocabularySize;
     this.contextLength = properties.contextLength;
   }

@@ -131,10 +131,13 @@ describe('quality', () => {
 
   test('quantize measures it as asked, with the windows asked for', () => {
     expect(onlyJson(made)).toMatchObject({
-      quality: { verdict: 'usable', windows: 3, context: 100, activationBits: 8 },
-      perplexity: { windows: 3, context: 100 },
+      quality: { verdict: 'usable', windows: 3, context: 100, activationBits: 8, activationScales: 'block' },
+      perplexity: { windows: 3, context: 100, activationScales: 'block' },
     });
-    expect(keptBy(packages.four).comparisons).toMatchObject([{ windows: 3, context: 100 }]);
+    expect(keptBy(packages.four)).toMatchObject({
+      comparisons: [{ windows: 3, context: 100, activationScales: 'block' }],
+      perplexities: [{ windows: 3, context: 100, activationScales: 'block' }],
+    });
   });
 
   test('--no-remember leaves the package as it was; the same measurement again replaces the first', async () => {
@@ -160,7 +163,11 @@ describe('quality', () => {
     const judged = await runCli(['inspect', packages.four]);
     expect(judged.stdout).toMatch(/^verdict +usable: /m);
     expect(judged.stdout).toMatch(/^measured on +bundled:stories-validation, 3 × 100 tokens, 297 scored$/m);
-    expect(judged.stdout).toMatch(/^perplexity +\d+\.\d+ \(\d/m);
+    expect(judged.stdout).toMatch(/^made for +activations 8 bits, rounded by block; embedding 16 bits$/m);
+    expect(judged.stdout).toMatch(/^with +activations 8 bits, rounded by block$/m);
+    expect(judged.stdout).toMatch(
+      /^perplexity +\d+\.\d+ \(\d.*\)\n +activations 8 bits, rounded by block\n/m,
+    );
     const { package: packed } = onlyJson(await runCli(['inspect', packages.four, '--json'])) as {
       package: { comparisons: unknown[] };
     };
@@ -332,6 +339,11 @@ describe('compare', () => {
     expect(found.subjects.map(({ name }) => name)).toEqual(['dbell-stories-7m', 'two', 'four']);
     expect(found.differences).toContainEqual({ field: 'binarizer.bits', values: [null, 2, 4] });
     expect(found.differences).toContainEqual({ field: 'activation bits', values: [null, 16, 8] });
+    expect(found.agreements).toContainEqual({
+      field: 'activation scales',
+      values: [null, 'block', 'block'],
+    });
+    expect(group.values.map((value) => value?.activationScales)).toEqual([undefined, undefined, 'block']);
 
     const before = (await runCli(['history', 'list', '--json'], environment)).stdout;
     expect(await compare(...args)).toEqual(found);

@@ -261,6 +261,34 @@ describe('the table of runs', () => {
     expect(history.compare(['p', 'p'])).toMatchObject({ differences: [], warnings: [] });
   });
 
+  test('comparison marks figures whose activations were rounded in different ways', () => {
+    const measured = (runId: string, kind: string, activationBits: number, activationScales?: string) =>
+      history.record(beginning(runId), {
+        metrics: { perplexity: runId.length },
+        results: { [kind]: { activationBits, ...(activationScales && { activationScales }) } },
+      });
+    measured('old', 'perplexity', 8);
+    measured('block', 'quality', 8, 'block');
+    measured('token-six', 'benchmark', 6, 'token');
+    measured('sixteen', 'perplexity', 16);
+    const warning = 'activations were rounded in different ways: by token and by block';
+    const compared = history.compare(['old', 'block', 'sixteen']);
+    expect(compared.differences).toEqual([
+      {
+        ...{ group: 'conditions', field: 'activationScales', values: ['token', 'block', null] },
+        warning,
+      },
+      { group: 'metrics', field: 'perplexity', values: [3, 5, 7], warning },
+    ]);
+    expect(compared.warnings).toEqual([warning]);
+    for (const alike of [
+      ['old', 'token-six'],
+      ['block', 'sixteen'],
+      ['old', 'sixteen'],
+    ])
+      expect(history.compare(alike).warnings).toEqual([]);
+  });
+
   test('runs are of one model where their sources are one, whatever the packages are called', () => {
     const of = (runId: string, modelPath: string, modelFingerprint: string | null) =>
       history.record(beginning(runId, { modelPath, modelFingerprint }), { metrics: {}, results: {} });

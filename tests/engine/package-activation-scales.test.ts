@@ -1,8 +1,10 @@
-import { cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { SeededRandom } from '../../engine/model/seeded-random.ts';
+import { attachPerplexity } from '../../engine/package/attach-measurement.ts';
+import { withScales } from '../../engine/package/measured-scales.ts';
 import { openPackage } from '../../engine/package/open.ts';
 import { verifyPackage } from '../../engine/package/verify.ts';
 import { config, type Json } from './package-damage.ts';
@@ -93,4 +95,45 @@ test.each(rows)('$name', async ({ base, make, problem }) => {
   if (problem === null) await open();
   else
     await expect(open()).rejects.toMatchObject({ code: 'invalid-package', message: `${copy}: ${problem}` });
+});
+
+const measured = {
+  ...{ perplexity: 12.5, tokens: 126, context: 64, windows: 2, textName: 'text', textSha256: 'b'.repeat(64) },
+  activationBits: 8 as const,
+};
+
+test.each(['token', 'block'] as const)(
+  'a measurement by %s says so in quality.json and the card',
+  async (scales) => {
+    const copy = mkdtempSync(path.join(folder, 'copy-'));
+    cpSync(bases.get(scales)!, copy, { recursive: true });
+    await attachPerplexity(copy, { ...measured, activationScales: scales });
+    await attachPerplexity(copy, { ...measured, activationBits: 16, perplexity: 12 });
+    expect(await verifyPackage(copy)).toMatchObject({ ok: true, warnings: [] });
+    const opened = await openPackage(copy);
+    opened.close();
+    expect(
+      opened.quality.perplexities.map((entry) => [entry.activationBits, entry.activationScales]),
+    ).toEqual([
+      [16, undefined],
+      [8, scales],
+    ]);
+    const card = readFileSync(path.join(copy, 'README.md'), 'utf8');
+    const isByBlock = scales === 'block';
+    expect(card).toContain(`| activations | 8 bits${isByBlock ? ', rounded by block' : ''} |`);
+    expect(card).toContain(`| text | 12.5000 | 8${isByBlock ? ' by block' : ''} | 64 |`);
+    expect(card).toContain('| text | 12.0000 | 16 | 64 |');
+  },
+);
+
+test('a measurement from before it was recorded was rounded as its package rounds', async () => {
+  const copy = mkdtempSync(path.join(folder, 'copy-'));
+  cpSync(bases.get('token')!, copy, { recursive: true });
+  await attachPerplexity(copy, measured);
+  const opened = await openPackage(copy);
+  opened.close();
+  const [entry] = opened.quality.perplexities;
+  expect(entry).toEqual(measured);
+  expect(withScales(entry!, opened)).toEqual({ ...measured, activationScales: 'token' });
+  expect(withScales({ activationBits: 16 }, opened)).toEqual({ activationBits: 16 });
 });

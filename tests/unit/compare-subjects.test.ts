@@ -16,6 +16,7 @@ function measured(changes: Partial<ComparedMeasurement> = {}): ComparedMeasureme
 function packed(name: string, changes: Partial<ComparedSubject> = {}): ComparedSubject {
   return {
     ...{ path: `/packages/${name}`, name, isPackage: true, recipe: 'gptq-4', activationBits: 8 },
+    activationScales: 'token',
     ...{ recipeSettings: { name: 'gptq-4', binarizer: { kind: 'uniform', bits: 4 } }, embeddingBits: 16 },
     ...{
       storedBitsPerWeight: 4.25,
@@ -32,6 +33,7 @@ function packed(name: string, changes: Partial<ComparedSubject> = {}): ComparedS
 
 const original = packed('model', {
   ...{ isPackage: false, recipe: null, recipeSettings: null, activationBits: 16, embeddingBits: null },
+  activationScales: null,
   ...{ storedBitsPerWeight: null, modelBytes: 2000, bytes: null, meanRelativeError: null },
 });
 
@@ -53,6 +55,21 @@ describe('settings', () => {
     ]);
     expect(agreements).toContainEqual({ field: 'binarizer.kind', values: [null, 'uniform', 'uniform'] });
     expect(agreements.map(({ field }) => field)).not.toContain('calibration');
+  });
+
+  test('of rounding are named for every package, those without the field too', () => {
+    const byBlock = packed('block', {
+      recipeSettings: { ...packed('four').recipeSettings, activationScales: 'block' },
+      activationScales: 'block',
+    });
+    const row = { field: 'activation scales', values: [null, 'token', 'block'] };
+    const { differences } = compareSubjects([original, packed('token'), byBlock]);
+    expect(differences).toEqual(expect.arrayContaining([row]));
+    expect(differences.map(({ field }) => field)).not.toContain('activationScales');
+    expect(compareSubjects([packed('a'), packed('b')]).agreements).toContainEqual({
+      field: 'activation scales',
+      values: ['token', 'token'],
+    });
   });
 
   test('that only one recipe has are differences', () => {

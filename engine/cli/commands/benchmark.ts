@@ -286,7 +286,11 @@ export function describeBenchmark(result: BenchmarkResult): string {
     row('token p50', ({ tokenLatencyMs }) => formatDuration(tokenLatencyMs.p50)),
     row('token p95', ({ tokenLatencyMs }) => formatDuration(tokenLatencyMs.p95)),
     row('token p99', ({ tokenLatencyMs }) => formatDuration(tokenLatencyMs.p99)),
-    row('activations', ({ activationBits }) => `${activationBits} bits`),
+    row(
+      'activations',
+      ({ activationBits, activationScales }) =>
+        `${activationBits} bits${activationScales === undefined ? '' : ` by ${activationScales}`}`,
+    ),
     row('computed by', ({ kernelPath }) => kernelPath),
     row('verdict', ({ stable }) => (stable ? 'stable' : 'unstable')),
   ];

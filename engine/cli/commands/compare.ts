@@ -205,6 +205,7 @@ function groupTable(
           null),
     ),
     row('activation bits', ({ activationBits }) => String(activationBits)),
+    row('activation scales', ({ activationScales }) => activationScales ?? null),
   ].filter((cells, index) => index === 0 || cells.slice(1).some((cell) => cell !== absent));
   const covered = values.filter((value) => value !== null).length;
   const note = covered < subjectCount && subjectCount > 1 ? ` (${covered} of ${subjectCount} measured)` : '';

@@ -4,6 +4,7 @@ import type { AddCommand } from '../command.ts';
 import { exitCodes } from '../exit-codes.ts';
 import {
   calibrationMark,
+  formatActivations,
   formatBytes,
   formatCount,
   formatCounted,
@@ -109,7 +110,7 @@ function packageLines({ package: packed }: ModelDescription): [string, string | 
     ['all files', `${formatBytes(packed.bytes)}, with tokenizer, config, quality and card`],
     ['recipe', packed.recipe],
     ['stored', `${significant(packed.storedBitsPerWeight, 4)} bits per weight${nominal}`],
-    ['made for', `activations ${packed.activationBits} bits; embedding ${packed.embeddingBits} bits`],
+    ['made for', `${formatActivations(packed)}; embedding ${packed.embeddingBits} bits`],
     ['tables', tableLines(packed.tables)],
     ...qualityLines(packed),
   ];
@@ -125,7 +126,7 @@ function qualityLines({ comparisons, perplexities }: PackageDescription): [strin
     ...(comparisons.length === 0 ? [notJudged] : []),
     ...perplexities.map((entry): [string, string] => [
       'perplexity',
-      `${formatPerplexity(entry)}, activations ${entry.activationBits} bits\n${entry.textName}${calibrationMark(entry)}`,
+      `${formatPerplexity(entry)}\n${formatActivations(entry)}\n${entry.textName}${calibrationMark(entry)}`,
     ]),
   ];
 }
@@ -135,8 +136,8 @@ const notJudged: [string, string] = [
   'not judged yet; this does it:\ndbell quality PACKAGE --against MODEL --text HELD-OUT-TEXT',
 ];
 
-function withWords({ activationBits, isAgainstSource }: PackageDescription['comparisons'][number]): string {
-  return `activations ${activationBits} bits${isAgainstSource ? '' : '; compared with another model than it was made from'}`;
+function withWords(figures: PackageDescription['comparisons'][number]): string {
+  return `${formatActivations(figures)}${figures.isAgainstSource ? '' : '; compared with another model than it was made from'}`;
 }
 
 /** Four to a line: a line of seven linears would be too long for 80 columns. */

@@ -2,7 +2,14 @@ import type { TextSource } from '../../contract/common.ts';
 import { limits } from '../../contract/limits.ts';
 import type { PerplexityResult } from '../../contract/measurement.ts';
 import type { AddCommand } from '../command.ts';
-import { calibrationMark, formatBytes, formatCounted, formatDuration, formatPerplexity } from '../format.ts';
+import {
+  calibrationMark,
+  formatActivations,
+  formatBytes,
+  formatCounted,
+  formatDuration,
+  formatPerplexity,
+} from '../format.ts';
 import {
   deviceOption,
   filePath,
@@ -87,7 +94,7 @@ function describe(result: PerplexityResult): string {
     ['perplexity', formatPerplexity(result)],
     ['text', `${result.textName}, ${formatCounted(result.windows, 'window')}${calibrationMark(result)}`],
     ['model', result.model],
-    ['computed', `${result.kernelPath} on ${result.device}, activations ${result.activationBits} bits`],
+    ['computed', `${result.kernelPath} on ${result.device}, ${formatActivations(result)}`],
     ['peak memory', formatBytes(result.peakRssBytes)],
     ['time', formatDuration(result.durationMs)],
     ['run', result.runId],

@@ -5,6 +5,7 @@ import { verdictSentence } from '../../contract/verdict.ts';
 import type { AddCommand } from '../command.ts';
 import {
   calibrationMark,
+  formatActivations,
   formatAgreement,
   formatBytes,
   formatCount,
@@ -153,7 +154,7 @@ function describeQuality(result: QualityResult): string {
     ['weight files', `${formatBytes(result.modelBytes)}, original ${formatBytes(result.againstBytes)}`],
     ['package', result.model],
     ['original', result.against],
-    ['computed', `${result.kernelPath} on ${result.device}, activations ${result.activationBits} bits`],
+    ['computed', `${result.kernelPath} on ${result.device}, ${formatActivations(result)}`],
     ['peak memory', formatBytes(result.peakRssBytes)],
     ['time', formatDuration(result.durationMs)],
     ['run', result.runId],

@@ -4,6 +4,7 @@ import { nothingButPerplexity } from '../../measure/compare-subjects.ts';
 import { openModel } from '../../model/open.ts';
 import { createTokenizer } from '../../model/tokenizer-huggingface.ts';
 import { bytesByPart } from '../../package/byte-breakdown.ts';
+import { withScales } from '../../package/measured-scales.ts';
 import { openPackage } from '../../package/open.ts';
 import type { PackageSource } from '../../package/types.ts';
 import { toJson } from '../runs.ts';
@@ -63,6 +64,7 @@ const unpacked = {
   recipe: null,
   recipeSettings: null,
   activationBits: 16,
+  activationScales: null,
   embeddingBits: null,
   storedBitsPerWeight: null,
   bytesByPart: [],
@@ -82,6 +84,7 @@ function describePacked(source: PackageSource): ComparedSubject {
     recipe: quantization.recipe.name,
     recipeSettings: toJson(quantization.recipe),
     activationBits: source.activationBits,
+    activationScales: source.activationScales,
     embeddingBits: quantization.embedding_bits,
     storedBitsPerWeight: source.storedBitsPerWeight,
     parameters: quality.total.parameters,
@@ -104,14 +107,13 @@ function describePacked(source: PackageSource): ComparedSubject {
   };
 }
 
-function measurementsOf({
-  quality: { perplexities, comparisons = [] },
-}: PackageSource): ComparedMeasurement[] {
+function measurementsOf(source: PackageSource): ComparedMeasurement[] {
+  const { perplexities, comparisons = [] } = source.quality;
   return [
     ...comparisons.map(({ klDivergenceNats, ...entry }) => ({
-      ...entry,
+      ...withScales(entry, source),
       klDivergenceNats: klDivergenceNats.mean,
     })),
-    ...perplexities.map((entry) => ({ ...entry, ...nothingButPerplexity })),
+    ...perplexities.map((entry) => ({ ...withScales(entry, source), ...nothingButPerplexity })),
   ];
 }

@@ -3,6 +3,7 @@ import path from 'node:path';
 import type { ModelDescription } from '../../contract/models.ts';
 import { type Architecture, linearsOf } from '../../model/architecture.ts';
 import { inspectModel } from '../../model/open.ts';
+import { withScales } from '../../package/measured-scales.ts';
 import { inspectPackage } from '../../package/open.ts';
 import { storedTables } from '../../package/stored-tables.ts';
 import { partialSuffix, runFileName } from '../run-file.ts';
@@ -65,13 +66,14 @@ function describePacked(model: string): ModelDescription {
               recipe: opened.quantization.recipe.name,
               bytes: opened.packageBytes,
               activationBits: opened.activationBits,
+              activationScales: opened.activationScales,
               embeddingBits: opened.quantization.embedding_bits,
               tables: storedTables(opened),
               storedBitsPerWeight: opened.storedBitsPerWeight,
               nominalBitsPerWeight: quality.linears.nominalBitsPerWeight,
-              perplexities: quality.perplexities,
+              perplexities: quality.perplexities.map((entry) => withScales(entry, opened)),
               comparisons: (quality.comparisons ?? []).map(({ originalFingerprint, ...figures }) => ({
-                ...figures,
+                ...withScales(figures, opened),
                 isAgainstSource: originalFingerprint === quality.sourceFingerprint,
               })),
             }

@@ -16,7 +16,17 @@ async function attach(
   measured: Measured & { isCalibrationText?: true },
   control: TaskControl,
 ): Promise<void> {
-  const { perplexity, tokens, context, windows, textName, textSha256, activationBits, ...rest } = measured;
+  const {
+    perplexity,
+    tokens,
+    context,
+    windows,
+    textName,
+    textSha256,
+    activationBits,
+    activationScales,
+    ...rest
+  } = measured;
   if (perplexity === null) return;
   // What a package says of itself must come out the same on every machine; another device's last bits are its own.
   if (rest.device !== 'cpu') {
@@ -33,6 +43,7 @@ async function attach(
       textName,
       textSha256,
       activationBits,
+      ...(activationScales && { activationScales }),
       ...(rest.isCalibrationText ? { isCalibrationText: true } : {}),
     });
   } catch (error) {
