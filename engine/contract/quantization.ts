@@ -58,6 +58,12 @@ export const estimateItemSchema = z.object({ name: z.string(), bytes: z.number()
 export const recipeNoteSchema = z.object({ code: z.enum(['no-gguf-export']), message: z.string() });
 export type RecipeNote = z.infer<typeof recipeNoteSchema>;
 
+/** Notes as sentences, and why there can be no GGUF where none of them says it. */
+export function notesInWords(notes: readonly RecipeNote[], gguf: { problem: string | null }): string[] {
+  if (notes.length > 0 || gguf.problem === null) return notes.map(({ message }) => message);
+  return [`a package of this recipe cannot be exported to GGUF: ${gguf.problem}`];
+}
+
 export const estimateSchema = z.object({
   recipe: nameSchema,
   windows: countSchema,

@@ -27,6 +27,9 @@ export interface GgufPrediction {
   problem: string | null;
 }
 
+/** Of a recipe that stores what multiplies the columns: other settings of it may be exported. */
+export const columnScalesProblem = 'GGUF has no place for the scales of single columns';
+
 /** Most levels that a block of ggml holds in the types that exports use. */
 const mostLevels = 16;
 
@@ -60,10 +63,6 @@ function layoutProblem({ architecture }: ModelSource, recipe: Recipe): string | 
     return 'GGUF has no counterpart of its structured layout (two groups and salient columns)';
   if (binarizer.kind === 'grid' && binarizer.residualPercent > 0)
     return 'GGUF has no counterpart of residual columns';
-  const hasColumnScales = architecture.blocks.some(({ stages }) =>
-    stages.some((stage) => storesColumnScale(recipe, stage)),
-  );
-  if (hasColumnScales) return 'GGUF has no place for the scales of single columns';
   const levels = binarizer.kind === 'uniform' ? 2 ** binarizer.bits : 0;
   if (levels > mostLevels)
     return `its ${levels} levels are more than the ${mostLevels} of GGUF’s four-bit blocks`;
@@ -71,7 +70,11 @@ function layoutProblem({ architecture }: ModelSource, recipe: Recipe): string | 
   for (const { inFeatures } of architecture.blocks.flatMap(linearsOf))
     if (inFeatures % elements !== 0)
       return `layers of ${inFeatures} columns, no multiple of ${elements}, do not fill GGUF’s blocks`;
-  return null;
+  // Last, since it can be mended by a setting.
+  const hasColumnScales = architecture.blocks.some(({ stages }) =>
+    stages.some((stage) => storesColumnScale(recipe, stage)),
+  );
+  return hasColumnScales ? columnScalesProblem : null;
 }
 
 /** In the order of the file; types as `mapLinear` finds them for grids with offsets. */

@@ -157,6 +157,17 @@ describe('quantize', () => {
     expect(readdirSync(bundled.model)).toEqual(before);
   });
 
+  test('says before the work that the package cannot be exported to GGUF, as estimate does', async () => {
+    const model = path.resolve('tests/fixtures/model/tiny/llama-plain');
+    const note =
+      /note: a package of this recipe cannot be exported to GGUF: layers of 48\s+columns, no\s+multiple/;
+    const estimated = await runCli(['estimate', model, '--recipe', 'rtn-4'], environment);
+    expect(estimated.stdout).toMatch(note);
+    const made = await runCli(['quantize', model, '--recipe', 'rtn-4', '--out', newOut()], environment);
+    expect(made.exitCode).toBe(0);
+    expect(made.stderr).toMatch(note);
+  });
+
   test.each([
     ['an unknown recipe', ['--recipe', 'best'], 2, 'dbellquant'],
     ['an unknown setting', ['--set', 'colour=red'], 2, 'colour'],

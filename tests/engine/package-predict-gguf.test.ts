@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
+import { notesInWords } from '../../engine/contract/quantization.ts';
 import { openModel } from '../../engine/model/open.ts';
 import { SeededRandom } from '../../engine/model/seeded-random.ts';
 import { packing } from '../../engine/native/packing.ts';
@@ -9,6 +10,7 @@ import { exportGguf } from '../../engine/package/export-gguf.ts';
 import { openPackage } from '../../engine/package/open.ts';
 import { predictGguf } from '../../engine/package/predict-gguf.ts';
 import { resolveRecipe } from '../../engine/quantize/resolve-recipe.ts';
+import { recipeBeforehand } from '../../engine/service/tasks/recipe-beforehand.ts';
 import { bundled } from '../assets.ts';
 import { packSymmetric, tinyModelOfWidth64 } from './package-export-support.ts';
 import { tinyModels } from './package-support.ts';
@@ -74,6 +76,36 @@ describe('the size of a GGUF is known before there is a package', () => {
     expect(bytes).toBeNull();
     expect(problem).toContain(reason);
   });
+
+  test.each<[string, string, Record<string, string>, string]>([
+    [bundled.model, 'grid-4', {}, 'set columnScale=folded (or none) where an export is wanted'],
+    [
+      bundled.model,
+      'grid-4+residual-5',
+      {},
+      'cannot be exported to GGUF: GGUF has no counterpart of residual columns',
+    ],
+    [path.join(tinyModels, 'llama-plain'), 'grid-4', {}, 'cannot be exported to GGUF: layers of 48 columns'],
+    [
+      path.join(tinyModels, 'llama-plain'),
+      'grid-4',
+      { columnScale: 'none' },
+      'no multiple of 32, do not fill',
+    ],
+    [path.join(tinyModels, 'opt-relu'), 'grid-4', {}, 'llama.cpp has no models of the family opt'],
+  ])(
+    'the note on %s, %s with %j blames a setting only where nothing else is in the way',
+    async (model, name, set, words) => {
+      const source = await openModel(model);
+      const recipe = resolveRecipe(name, set, undefined, source.architecture.family);
+      const { gguf, notes } = recipeBeforehand(source, recipe, 16);
+      source.close();
+      const said = notesInWords(notes, gguf);
+      expect(said).toHaveLength(1);
+      expect(said[0]).toContain(words);
+      expect(/columnScale/.test(said[0]!)).toBe(/columnScale/.test(words));
+    },
+  );
 
   test('but for grids, whose type follows from the scales that are found', async () => {
     expect(await predicted(bundled.model, 'grid-4', { columnScale: 'folded' })).toEqual({

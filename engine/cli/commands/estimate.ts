@@ -1,4 +1,4 @@
-import type { Estimate } from '../../contract/quantization.ts';
+import { type Estimate, notesInWords } from '../../contract/quantization.ts';
 import type { AddCommand } from '../command.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { formatBytes, formatCount, formatDuration, significant } from '../format.ts';
@@ -103,11 +103,7 @@ function describe(estimate: Estimate): string {
     head,
     '',
     table([{ title: 'WHAT' }, { title: 'ESTIMATE', align: 'right' }, { title: '' }], rows),
-    // The notes say it in other words where the recipe itself is the reason.
-    ...(estimate.gguf.problem === null || estimate.notes.length > 0
-      ? []
-      : [wrap(`note: a package of this recipe cannot be exported to GGUF: ${estimate.gguf.problem}`, 78)]),
-    ...estimate.notes.map(({ message }) => wrap(`note: ${message}`, 78)),
+    ...notesInWords(estimate.notes, estimate.gguf).map((note) => wrap(`note: ${note}`, 78)),
     ...problemLines(estimate.problems),
   ].join('\n');
 }

@@ -5,14 +5,13 @@ import { freeBytes } from '../../files/free-space.ts';
 import { checkFloatDevice, createFloatEngine } from '../../float/engine.ts';
 import { openModel } from '../../model/open.ts';
 import type { ModelSource } from '../../model/source.ts';
-import { predictGguf } from '../../package/predict-gguf.ts';
 import { checkKept } from '../../quantize/as-is.ts';
 import { estimateQuantization, measureSpeed } from '../../quantize/estimate.ts';
-import { recipeNotes } from '../../quantize/recipe-notes.ts';
 import { needsCalibration } from '../../quantize/resolve-recipe.ts';
 import type { TaskResult } from '../work-protocol.ts';
 import type { TaskFunction } from './control.ts';
 import { contextFor, recipeFor } from './quantization-settings.ts';
+import { recipeBeforehand } from './recipe-beforehand.ts';
 import { threadCount } from './threads.ts';
 
 export const estimateTask: TaskFunction<'estimate'> = async (input) => {
@@ -77,14 +76,13 @@ export const estimateTask: TaskFunction<'estimate'> = async (input) => {
       context: calibrated ? context : 0,
       ...total('package', estimate.packageBytes),
       storedBitsPerWeight: estimate.storedBitsPerWeight,
-      gguf: predictGguf(source, recipe, input.embeddingBits),
       ...total('peakMemory', estimate.memoryBytes),
       ...total('disk', estimate.diskBytes),
       timeMs: estimate.timeMs,
       availableMemoryBytes,
       availableDiskBytes,
       problems,
-      notes: recipeNotes(recipe, architecture),
+      ...recipeBeforehand(source, recipe, input.embeddingBits),
       operationsPerSecond: speed ?? null,
     } as TaskResult<'estimate'>;
   } finally {

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { unwrittenWindows } from '../../calibration/self-text.ts';
 import { jsonObjectSchema } from '../../contract/common.ts';
 import { DBellError } from '../../contract/errors.ts';
+import { notesInWords } from '../../contract/quantization.ts';
 import { fileError } from '../../files/errors.ts';
 import { lockFolder } from '../../files/folder-lock.ts';
 import { makeFolders } from '../../files/folders.ts';
@@ -14,7 +15,6 @@ import { createPackageSink } from '../../package/sink.ts';
 import { quantize } from '../../quantize/pipeline.ts';
 import { checkBeforeStart } from '../../quantize/preflight.ts';
 import type { QuantizationProgress } from '../../quantize/progress.ts';
-import { recipeNotes } from '../../quantize/recipe-notes.ts';
 import { needsCalibration } from '../../quantize/resolve-recipe.ts';
 import { createRunFile, type RunFile, updateRunFile, workFolderOf } from '../run-file.ts';
 import { checkWorkFolder } from '../work-folder-check.ts';
@@ -22,6 +22,7 @@ import type { TaskInput } from '../work-protocol.ts';
 import type { TaskControl, TaskFunction } from './control.ts';
 import { describePackage } from './package-result.ts';
 import { contextFor, recipeFor } from './quantization-settings.ts';
+import { recipeBeforehand } from './recipe-beforehand.ts';
 import { selfWindows } from './self-text.ts';
 import { readWindows } from './text-windows.ts';
 import { threadCount } from './threads.ts';
@@ -56,8 +57,9 @@ export const quantizeTask: TaskFunction<'quantize'> = async (request, control) =
     for (const { message } of source.warnings) warn(message);
     const { architecture } = source;
     const recipe = recipeFor(architecture, input);
-    for (const { message } of recipeNotes(recipe, architecture))
-      control.report({ type: 'message', level: 'info', message: `note: ${message}` });
+    const { gguf, notes } = recipeBeforehand(source, recipe, input.embeddingBits);
+    for (const note of notesInWords(notes, gguf))
+      control.report({ type: 'message', level: 'info', message: `note: ${note}` });
     const tokenizer = createTokenizer(source.tokenizer, {
       modelVocabularySize: architecture.vocabularySize,
     });
