@@ -33,15 +33,24 @@ export interface LinearMapping {
 /** `exact`: refuse what would be rounded. `closest`: round only where no type is exact. `compact`: take the smaller type even where it rounds. */
 export type ExportRounding = 'exact' | 'closest' | 'compact';
 
+function refuseLinear(name: string, reason: string): never {
+  throw new DBellError('unsupported-model', `${name} cannot be exported: ${reason}`);
+}
+
+/** Throws DBellError `unsupported-model` where no type has blocks that fill a linear's rows: no recipe mends it. */
+export function checkWidth({ name, inFeatures }: { name: string; inFeatures: number }): void {
+  const { elements } = exportTypes.Q4_0;
+  if (inFeatures % elements !== 0)
+    refuseLinear(name, `its ${inFeatures} columns are no multiple of ${elements}, GGUF's block`);
+}
+
 /**
  * Finds the type that holds a linear.
  *
  * @throws DBellError `unsupported-model` with the reason where none does
  */
 export function mapLinear(linear: QuantizedLinear, rounding: ExportRounding): LinearMapping {
-  const refuse = (reason: string): never => {
-    throw new DBellError('unsupported-model', `${linear.name} cannot be exported: ${reason}`);
-  };
+  const refuse = (reason: string): never => refuseLinear(linear.name, reason);
   const { inFeatures, columnScale } = linear;
   if (linear.layout !== 'grid')
     return refuse('its structured layout (two groups and salient columns) has no counterpart in GGUF');
@@ -50,8 +59,7 @@ export function mapLinear(linear: QuantizedLinear, rounding: ExportRounding): Li
     return refuse(
       'it has a scale for each column, which GGUF has no place for; quantize with --set columnScale=folded or none',
     );
-  if (inFeatures % exportTypes.Q4_0.elements !== 0)
-    return refuse(`its ${inFeatures} columns are no multiple of ${exportTypes.Q4_0.elements}, GGUF's block`);
+  checkWidth(linear);
   const { levels } = linear;
   const steps = stepsOf(linear);
   const offsets = linear.offsets === null ? null : packing.halfsToFloats(linear.offsets);

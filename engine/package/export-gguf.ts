@@ -17,7 +17,13 @@ import {
   ggufHeader,
   tableExportType,
 } from './export-gguf-file.ts';
-import { type ExportRounding, encodeLinear, type LinearMapping, mapLinear } from './export-gguf-linear.ts';
+import {
+  checkWidth,
+  type ExportRounding,
+  encodeLinear,
+  type LinearMapping,
+  mapLinear,
+} from './export-gguf-linear.ts';
 import { modelMetadata, ropeFactors } from './export-gguf-metadata.ts';
 import { tokenizerMetadata } from './export-gguf-tokenizer.ts';
 import { rowsPerGroup } from './layout.ts';
@@ -135,6 +141,8 @@ async function planTensors(
   if (!head.tied) planned.push(planTable(source.head, source, 'output.weight'));
   const factors = ropeFactors(position);
   if (factors !== null) planned.push(planFloats('rope_freqs.weight', [factors.length], () => factors));
+  // Before anything that another recipe would mend.
+  for (const linear of blocks.flatMap(linearsOf)) checkWidth(linear);
   let largestShift = 0;
   for (const block of blocks) {
     for (const norm of exportedNorms(block)) float(norm.weight);

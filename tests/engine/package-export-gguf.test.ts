@@ -329,6 +329,13 @@ describe('an export', () => {
     await expect(exportGguf(odd, file)).rejects.toThrow(
       "model.layers.0.mlp.down_proj cannot be exported: its 48 columns are no multiple of 32, GGUF's block",
     );
+    // Another recipe would mend the scales, but not the width, which is the reason then.
+    const scaled = await openPackage(
+      await packTinyModel('llama-plain', path.join(root, 'scaled'), { transform: true }),
+    );
+    expect(scaled.readLinear('model.layers.0.self_attn.o_proj').columnScale).not.toBeNull();
+    await expect(exportGguf(scaled, file)).rejects.toThrow('its 48 columns are no multiple of 32');
+    scaled.close();
     writeFileSync(file, 'mine');
     await expect(exportGguf(odd, file)).rejects.toThrow('exists already');
     await expect(exportGguf(odd, path.join(root, 'no', 'x.gguf'))).rejects.toThrow('there is no such folder');
