@@ -148,6 +148,29 @@ describe('benchmark', () => {
     expect(measured.peakRssBytes).toBeGreaterThan(measured.modelBytes as number);
   });
 
+  test('of a package says how its activations were rounded, where they were', async () => {
+    const out = path.join(folder, 'rounded');
+    const model = path.resolve('tests/fixtures/model/tiny/llama-plain');
+    const made = await runCli(['quantize', model, '--recipe', 'rtn-4', '--out', out], environment);
+    expect(made.exitCode).toBe(0);
+    const benchmark = (...more: string[]) =>
+      runCli(
+        [
+          ...['benchmark', out, '--prompt-tokens', '8', '--depths', '0', '--generate-tokens', '2'],
+          ...['--repetitions', '1', '--no-remember', ...more],
+        ],
+        environment,
+      );
+    expect(onlyJson(await benchmark('--json'))).toMatchObject({
+      activationBits: 8,
+      activationScales: 'block',
+    });
+    expect(onlyJson(await benchmark('--json', '--activation-bits', '16'))).not.toHaveProperty(
+      'activationScales',
+    );
+    expect((await benchmark()).stdout).toMatch(/^activations +8 bits by block$/m);
+  });
+
   test('knows before the first measurement what is wrong with the baseline', async () => {
     const baseline = path.join(folder, 'nowhere');
     const result = await runCli(
