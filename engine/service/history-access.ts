@@ -1,6 +1,6 @@
-import { statSync } from 'node:fs';
 import type { JsonObject } from '../contract/common.ts';
 import { toErrorPayload } from '../contract/error-payload.ts';
+import { fileIdentity } from '../files/identity.ts';
 import { type History, openHistory } from '../history/history.ts';
 import type { RunBeginning } from '../history/types.ts';
 import type { RunStore } from './run-store.ts';
@@ -34,7 +34,7 @@ export function createHistoryAccess(
   const unwritten = new Set<string>();
   let openedFile: string | null = null;
   const open = () => {
-    if (history !== null && identityOf(file) !== openedFile) {
+    if (history !== null && fileIdentity(file) !== openedFile) {
       history.close();
       history = null;
       for (const runId of begun.keys()) unwritten.add(runId);
@@ -44,7 +44,7 @@ export function createHistoryAccess(
     }
     if (history === null) {
       history = openHistory(file, { environment });
-      openedFile = identityOf(file);
+      openedFile = fileIdentity(file);
       for (const notice of history.notices) warn(notice);
     }
     return history;
@@ -91,10 +91,4 @@ export function createHistoryAccess(
       history = null;
     },
   };
-}
-
-/** Which file it is, whatever its name; null where there is none. */
-function identityOf(file: string): string | null {
-  const stats = statSync(file, { bigint: true, throwIfNoEntry: false });
-  return stats === undefined ? null : `${stats.dev}/${stats.ino}`;
 }

@@ -3,6 +3,7 @@ import os from 'node:os';
 import path from 'node:path';
 import SqliteDatabase from 'better-sqlite3';
 import { afterAll, expect, test } from 'vitest';
+import type { Job } from '../../engine/contract/jobs.ts';
 import { KeptJobStore } from '../../engine/service/jobs/kept-job-store.ts';
 import { jobKeeper } from '../../engine/service/jobs/kept-jobs.ts';
 import { JobQueue } from '../../engine/service/jobs/queue.ts';
@@ -13,6 +14,9 @@ import { childProcessHost } from '../../engine/service/process-host.ts';
 
 const root = mkdtempSync(path.join(os.tmpdir(), 'dbell-kept-jobs-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+/** Of SQLite. */
+const pageBytes = 4096;
 
 function newQueue() {
   const home = mkdtempSync(path.join(root, 'home-'));
@@ -96,6 +100,39 @@ test('a damaged file is kept under another name, and a new one begun', async () 
     `the queue ${file} is damaged; it was kept as ${file}.damaged-1 and a new one was begun`,
   ]);
   expect(readdirSync(home).sort()).toEqual(['queue.sqlite', 'queue.sqlite.damaged-1']);
+  await queue.close();
+});
+
+test.each<[string, (bytes: Buffer) => Buffer]>([
+  ['a page in the middle', (bytes) => bytes.fill(0xaa, 3 * pageBytes, 4 * pageBytes)],
+  ['the last page', (bytes) => bytes.fill(0xaa, bytes.length - pageBytes)],
+  ['the end cut off', (bytes) => bytes.subarray(0, 6000)],
+  ['the table of contents', (bytes) => bytes.fill(0xaa, 150, pageBytes)],
+])('damage that SQLite finds only in its work sets the file aside as well: %s', async (_, damage) => {
+  const { home, store, queue, add, held, release, change, file, warnings } = newQueue();
+  const running = add(() => held);
+  change(
+    `WITH RECURSIVE numbers(number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < 60)
+     INSERT INTO jobs SELECT position + number, job_id || number, created_at, described, call, input, 0, studio_id, NULL
+     FROM jobs, numbers`,
+  );
+  expect(store.left()).toHaveLength(60);
+  const damaged = damage(readFileSync(file));
+  writeFileSync(file, damaged);
+
+  expect(store.left()).toEqual([]);
+  expect(warnings).toEqual([
+    `the queue ${file} is damaged; it was kept as ${file}.damaged-1 and a new one was begun`,
+  ]);
+  expect(readFileSync(`${file}.damaged-1`)).toEqual(damaged);
+  expect(readdirSync(home).sort()).toEqual(['queue.sqlite', 'queue.sqlite.damaged-1']);
+  // The new one keeps jobs.
+  const { jobId, createdAt, kind, tasks, subject } = queue.get(running.jobId);
+  const again = { jobId, createdAt, kind, tasks, subject } as Job;
+  store.keep(again, { call: 'verify', input: { package: '/p', remember: false } });
+  store.release();
+  expect(store.left().map((job) => job.jobId)).toEqual([jobId]);
+  release();
   await queue.close();
 });
 

@@ -6,6 +6,7 @@ import { identifierSchema, timeSchema } from '../../contract/common.ts';
 import { DBellError } from '../../contract/errors.ts';
 import { type Job, jobKindSchema, jobSubjectSchema, jobTaskSchema } from '../../contract/jobs.ts';
 import { makeFolders } from '../../files/folders.ts';
+import { fileIdentity } from '../../files/identity.ts';
 import { nameForDamaged, renameDatabase } from '../../history/database.ts';
 import { isDamage } from '../../history/errors.ts';
 import { isAlive, thisProcess } from '../../history/owner.ts';
@@ -174,23 +175,33 @@ export class KeptJobStore {
     return existsSync(this.file) ? this.#withDatabase(work) : null;
   }
 
+  /** SQLite may find damage when it opens the file, or only when the work comes to the damaged page. */
   #withDatabase<T>(work: (database: Database) => T): T {
     makeFolders(path.dirname(this.file));
-    let database: Database;
+    const before = fileIdentity(this.file);
     try {
-      database = open(this.file);
+      return withOpen(this.file, work);
     } catch (error) {
       if (!isDamage(error)) throw error;
-      const kept = nameForDamaged(this.file);
-      renameDatabase(this.file, kept);
-      this.#warn(`the queue ${this.file} is damaged; it was kept as ${kept} and a new one was begun`);
-      database = open(this.file);
+      // Another studio may have found it first, and begun anew.
+      if (fileIdentity(this.file) === before) this.#setAside();
+      return withOpen(this.file, work);
     }
-    try {
-      return work(database);
-    } finally {
-      database.close();
-    }
+  }
+
+  #setAside(): void {
+    const kept = nameForDamaged(this.file);
+    renameDatabase(this.file, kept);
+    this.#warn(`the queue ${this.file} is damaged; it was kept as ${kept} and a new one was begun`);
+  }
+}
+
+function withOpen<T>(file: string, work: (database: Database) => T): T {
+  const database = open(file);
+  try {
+    return work(database);
+  } finally {
+    database.close();
   }
 }
 
