@@ -6,7 +6,7 @@ import type { Service } from './service.ts';
 export function serveConnection(service: Service, port: Port): void {
   let inFlight = 0;
   const send = (message: ServerMessage) => port.send(message);
-  const stopListening = service.onEvent((event, sequence) => send({ event, sequence }));
+  const stopListening = service.connect((event, sequence) => send({ event, sequence }));
   port.onClose(stopListening);
   port.onMessage((raw) => {
     // A client that asks without ever waiting is broken or hostile; its own port is all it loses.

@@ -33,6 +33,8 @@ export const serviceLimits = {
   runFileBytes: 1024 * 1024,
   /** Requests of one client that may wait for their answers at once; the page has a handful. */
   requestsInFlight: 256,
+  /** Messages of the service that were told while nobody could see them, for who comes later; the page shows four. */
+  missedMessages: 20,
   /** A service process that dies more often than this within the window has a defect that another start does not mend. */
   restarts: 5,
   restartWindowMs: 60_000,

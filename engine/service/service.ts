@@ -2,13 +2,13 @@ import packageJson from '../../package.json' with { type: 'json' };
 import { type CallName, calls, isCallName } from '../contract/calls.ts';
 import { describeIssues, parseAs, toErrorPayload } from '../contract/error-payload.ts';
 import { DBellError } from '../contract/errors.ts';
-import type { ServiceEvent } from '../contract/events.ts';
 import { type Response, requestSchema } from '../contract/protocol.ts';
 import { issueInWords } from '../contract/wording.ts';
 import { machineConditions } from '../measure/conditions.ts';
 import type { HandlerContext, Handlers } from './calls/handlers.ts';
 import { isUnfinishedDownload } from './calls/hub.ts';
 import { createHandlers, createJobDefinitions } from './calls/index.ts';
+import { type EventListener, EventStream } from './event-stream.ts';
 import { createHistoryAccess } from './history-access.ts';
 import { historyFile, queueFile } from './home.ts';
 import { withHomeExpanded } from './home-folder.ts';
@@ -43,7 +43,9 @@ export interface Service {
   /** Answers every value whatsoever; never throws. */
   handle(message: unknown): Promise<Response>;
   /** `sequence` counts the events from 1, for all listeners alike. Returns how to stop listening. */
-  onEvent(listener: (event: ServiceEvent, sequence: number) => void): () => void;
+  onEvent(listener: EventListener): () => void;
+  /** As `onEvent`, for a client that comes and goes: it also hears what was said of the service while no client was there. */
+  connect(listener: EventListener): () => void;
   /** The Hugging Face token of a face that keeps one; it stays in memory. */
   setHubToken(token: string | null): void;
   /** Puts back into the queue what the service before this one, of the same studio, had in it when it died. */
@@ -55,12 +57,8 @@ export interface Service {
 }
 
 export function createService({ home, processHost, studioId, network }: ServiceOptions): Service {
-  const listeners = new Set<(event: ServiceEvent, sequence: number) => void>();
-  let sequence = 0;
-  const emit = (event: ServiceEvent) => {
-    sequence++;
-    for (const listener of listeners) listener(event, sequence);
-  };
+  const events = new EventStream();
+  const { emit } = events;
   const warn = (message: string) => emit({ type: 'service-message', level: 'warning', message });
   const settings = openSettings(home, warn);
   const warnOnce = once(warn);
@@ -114,12 +112,13 @@ export function createService({ home, processHost, studioId, network }: ServiceO
         return { id, error: toErrorPayload(error) };
       }
     },
-    onEvent(listener) {
-      listeners.add(listener);
-      return () => listeners.delete(listener);
-    },
+    onEvent: (listener) => events.listen(listener),
+    connect: (listener) => events.connect(listener),
     setHubToken: (token) => access.setToken(token),
-    restoreQueue: () => waiting.restore(),
+    restoreQueue() {
+      waiting.restore();
+      events.started();
+    },
     async close() {
       await queue.close();
       history.close();

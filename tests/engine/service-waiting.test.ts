@@ -274,3 +274,35 @@ test('of two studios on one folder each has its own queue; one that ended leaves
   for (const each of [client, third.window.client])
     expect((await each.call('waiting.list', {})).jobs).toEqual([]);
 }, 240_000);
+
+test('what was wrong with the queue before there was a window is said to each that comes later', async () => {
+  const before = await openStudio();
+  await occupy(before.window);
+  const taken = await before.window.client.call('quantize', short(inFolder('taken')));
+  mkdirSync(inFolder('taken'));
+  // Nobody is there when the engine comes back.
+  const lost = new Promise((resolve) => before.window.socket.once('close', resolve));
+  process.kill(before.studio.pid()!, 'SIGKILL');
+  await lost;
+  const { client } = await openAgain(before.studio, before.window, 1);
+  await expect
+    .poll(async () => (await client.call('waiting.list', {})).jobs, { timeout: 30_000 })
+    .toMatchObject([{ jobId: taken.jobId }]);
+  const warnings = ({ events }: Opened) =>
+    events.flatMap((event) => (event.type === 'service-message' ? [[event.level, event.message]] : []));
+  for (let count = 0; count < 2; count++) {
+    const window = await openClient(before.studio, { session: before.window.session });
+    await expect
+      .poll(() => warnings(window), { timeout: 30_000 })
+      .toEqual([
+        ['warning', expect.stringMatching(/^quantize of .* could not be put back into the queue: /)],
+      ]);
+  }
+  await before.studio.close();
+
+  writeFileSync(path.join(home(), 'queue.sqlite'), 'damaged '.repeat(4096));
+  const after = await openStudio();
+  await expect
+    .poll(() => warnings(after.window), { timeout: 30_000 })
+    .toEqual([['warning', expect.stringContaining('queue.sqlite.damaged-1 and a new one was begun')]]);
+}, 120_000);

@@ -4,6 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { WebSocket } from 'ws';
 import { type Client, createClient } from '../../engine/contract/client.ts';
+import type { ServiceEvent } from '../../engine/contract/events.ts';
 import { type Greeting, webSocketPath } from '../../engine/contract/greeting.ts';
 import { createPortTransport } from '../../engine/contract/port.ts';
 import { childProcessHost } from '../../engine/service/process-host.ts';
@@ -55,6 +56,8 @@ export interface Opened {
   socket: WebSocket;
   session: string;
   client: Client;
+  /** All that came, from the first on. */
+  events: ServiceEvent[];
 }
 
 /** What became of a socket: its close code, or the HTTP status that refused it. */
@@ -81,7 +84,9 @@ export function openClient(
     socket.once('message', (data) => {
       const { session } = JSON.parse(String(data));
       const client = createClient(createPortTransport(webSocketPort(socket)));
-      resolve({ socket, session, client });
+      const events: ServiceEvent[] = [];
+      client.onEvent((event) => events.push(event));
+      resolve({ socket, session, client, events });
     });
   });
 }
