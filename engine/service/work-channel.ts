@@ -31,7 +31,11 @@ export function forkChannel(): WorkChannel | null {
     send: (message) => void send(message, () => {}),
     sendLast: (message) => void send(message, () => process.exit(0)),
     onMessage: (listener) => void process.on('message', listener),
-    onLost: (listener) => void process.on('disconnect', listener),
+    onLost(listener) {
+      // It may have gone while this process was still loading.
+      if (process.connected) process.on('disconnect', listener);
+      else listener();
+    },
   };
 }
 

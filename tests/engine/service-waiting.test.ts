@@ -306,3 +306,35 @@ test('what was wrong with the queue before there was a window is said to each th
     .poll(() => warnings(after.window), { timeout: 30_000 })
     .toEqual([['warning', expect.stringContaining('queue.sqlite.damaged-1 and a new one was begun')]]);
 }, 120_000);
+
+test('a quantization that had begun and written nothing when the engine was killed begins anew, before those behind it', async () => {
+  const { studio, window } = await openStudio();
+  const asked: string[] = [];
+  const lost = new Promise((resolve) => window.socket.once('close', resolve));
+  const begun = window.client.call('quantize', short(inFolder('begun')));
+  const running = new Promise((resolve) => {
+    window.client.onEvent((event) => {
+      if (event.type === 'job-state' && event.job.state === 'running') resolve(event);
+    });
+  });
+  const behind = window.client.call('quantize', short(inFolder('behind')));
+  for (const { jobId } of await Promise.all([begun, behind])) asked.push(jobId);
+  await running;
+  // Its process is only starting.
+  process.kill(studio.pid()!, 'SIGKILL');
+  await lost;
+  expect(existsSync(`${inFolder('begun')}.partial`)).toBe(false);
+
+  const { client } = await openAgain(studio, window, 2);
+  const { jobs } = await client.call('jobs.list', {});
+  expect(jobs.map(({ jobId }) => jobId)).toEqual(asked);
+  const told = await client.call('jobs.details', { jobId: asked[0]! });
+  expect(told.messages).toContainEqual({
+    level: 'info',
+    message:
+      'it had just begun when the engine ended unexpectedly, with nothing written yet, and begins anew',
+  });
+  expect((await client.call('waiting.list', {})).jobs).toEqual([]);
+  for (const jobId of asked)
+    expect((await client.call('jobs.wait', { jobId })).job).toMatchObject({ state: 'finished' });
+}, 120_000);

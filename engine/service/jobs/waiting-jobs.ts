@@ -26,8 +26,8 @@ export interface WaitingJobs {
   start(jobId: string): Job;
   dismiss(jobId: string): void;
   /**
-   * Puts back what the process before this one, of the same studio, had not begun when it died: as it takes up quantizations that were running. What cannot be put
-   * back waits for the person, with the reason.
+   * Puts back what the process before this one, of the same studio, had not begun when it died, or begun without a work folder: as it takes up quantizations that
+   * were running. What cannot be put back waits for the person, with the reason.
    */
   restore(): void;
 }
@@ -125,19 +125,15 @@ export function createWaitingJobs(options: WaitingJobsOptions): WaitingJobs {
         for (const job of before) {
           if (job.studioId !== studioId) continue;
           const output = outputWithWork(job);
-          if (job.hasBegun && output === null) continue;
+          // A measurement that was under way has results to lose, a quantization without a work folder has none yet.
+          if (job.hasBegun && output === null && job.request.call !== 'quantize') continue;
           if (isInQueue(output)) {
             // Its process could tell the supervisor of it before it died.
             store.remove(job.jobId);
             continue;
           }
           try {
-            start(
-              job,
-              job.hasBegun
-                ? 'it had begun when the engine ended unexpectedly, and goes on'
-                : 'it waited when the engine ended unexpectedly, and was put back into the queue',
-            );
+            start(job, restoredInWords(job, output !== null));
           } catch (error) {
             warn(
               `${job.kind} of ${job.subject.models[0]} waits for you in the list of runs; it could not be put back into the queue: ${toErrorPayload(error).message}`,
@@ -152,6 +148,13 @@ export function createWaitingJobs(options: WaitingJobsOptions): WaitingJobs {
       }
     },
   };
+}
+
+function restoredInWords({ hasBegun }: LeftJob, hasWork: boolean): string {
+  if (!hasBegun) return 'it waited when the engine ended unexpectedly, and was put back into the queue';
+  return hasWork
+    ? 'it had begun when the engine ended unexpectedly, and goes on'
+    : 'it had just begun when the engine ended unexpectedly, with nothing written yet, and begins anew';
 }
 
 /** A request as it is kept: it must not depend on where the program is started the next time. */
