@@ -16,7 +16,7 @@ import { defineJob, type JobRequest } from './jobs/job-requests.ts';
 import { KeptJobStore } from './jobs/kept-job-store.ts';
 import { jobKeeper, noKeeper } from './jobs/kept-jobs.ts';
 import { JobQueue } from './jobs/queue.ts';
-import { createWaitingJobs, keepableRequest, noWaitingJobs } from './jobs/waiting-jobs.ts';
+import { createWaitingJobs, keepableRequest, noWaitingJobs, takenUpInWords } from './jobs/waiting-jobs.ts';
 import { createNetworkAccess, type NetworkOptions } from './network.ts';
 import type { ProcessHost } from './process-host.ts';
 import { toJson } from './runs.ts';
@@ -48,8 +48,10 @@ export interface Service {
   connect(listener: EventListener): () => void;
   /** The Hugging Face token of a face that keeps one; it stays in memory. */
   setHubToken(token: string | null): void;
-  /** Puts back into the queue what the service before this one, of the same studio, had in it when it died. */
-  restoreQueue(): void;
+  /** Takes up a quantization that the service before this one left in its work folder when it died; what cannot be taken up is told. */
+  takeUp(path: string, isPaused: boolean): void;
+  /** Puts back into the queue what the service before this one, of the same studio, had in it when it died; `pausedJobs` that had begun are paused again. */
+  restoreQueue(pausedJobs?: readonly string[]): void;
   /** Stops all jobs, waits for their processes, closes the history. */
   close(): Promise<void>;
   /** Ends the work processes at once without waiting; what they did is resumable. */
@@ -115,8 +117,17 @@ export function createService({ home, processHost, studioId, network }: ServiceO
     onEvent: (listener) => events.listen(listener),
     connect: (listener) => events.connect(listener),
     setHubToken: (token) => access.setToken(token),
-    restoreQueue() {
-      waiting.restore();
+    takeUp(path, isPaused) {
+      try {
+        const request = keepableRequest('resume', { path });
+        const message = takenUpInWords(isPaused);
+        queue.add(defineJob(request, definitions), { request, message, beginsPaused: isPaused });
+      } catch (error) {
+        warn(`the quantization in ${path} could not be taken up: ${toErrorPayload(error).message}`);
+      }
+    },
+    restoreQueue(pausedJobs = []) {
+      waiting.restore(pausedJobs);
       events.started();
     },
     async close() {

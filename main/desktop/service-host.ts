@@ -8,6 +8,7 @@ import {
   fromDesktopServiceSchema,
   type ToDesktopService,
 } from '../../engine/service/desktop/desktop-protocol.ts';
+import type { UnfinishedJob } from '../../engine/service/recovery.ts';
 import { RestartPolicy } from '../../engine/service/restart-policy.ts';
 import type { ElectronApi } from './electron-api.ts';
 
@@ -52,7 +53,7 @@ export function startServiceHost(options: ServiceHostOptions): ServiceHost {
   const policy = new RestartPolicy();
   const workers = new Map<string, UtilityProcess>();
   let service: UtilityProcess | null = null;
-  let unfinished: string[] = [];
+  let unfinished: UnfinishedJob[] = [];
   let isReady = false;
   let closing: (() => void) | null = null;
   let hubToken: string | null = null;
@@ -71,7 +72,7 @@ export function startServiceHost(options: ServiceHostOptions): ServiceHost {
     return { child, output: () => output };
   };
 
-  const start = (resume: string[]) => {
+  const start = (resume: UnfinishedJob[]) => {
     const { child, output } = fork(serviceEntry, 'DBell Studio engine');
     service = child;
     const send = (message: ToDesktopService, ports?: MessagePortMain[]) => child.postMessage(message, ports);
@@ -88,7 +89,7 @@ export function startServiceHost(options: ServiceHostOptions): ServiceHost {
           endWorker(workers.get(message.workerId));
           break;
         case 'unfinished':
-          unfinished = message.paths;
+          unfinished = message.jobs;
           break;
         case 'activity':
           options.onActivity(message.activity);

@@ -83,7 +83,7 @@ test('two windows see the same job, and one that comes later sees what it told',
   expect((await first.client.call('jobs.wait', { jobId })).job.state).toBe('stopped');
 }, 120_000);
 
-test('a service process that is killed in mid-run comes back at the same address and goes on with the run', async () => {
+test('a service process that is killed in mid-run comes back at the same address and takes the run up, paused as it was', async () => {
   restarts.length = 0;
   const before = await openWindow();
   const out = path.join(folder, 'out');
@@ -100,9 +100,17 @@ test('a service process that is killed in mid-run comes back at the same address
   const after = await reopen(before.session);
   expect(studio.pid()).not.toBe(killed);
   expect(restarts).toEqual(['SIGKILL']);
+  await expect
+    .poll(async () => (await after.client.call('jobs.list', {})).jobs, { timeout: 30_000 })
+    .toMatchObject([{ kind: 'quantize', runId, state: 'paused', hold: null }]);
   const { jobs } = await after.client.call('jobs.list', {});
-  expect(jobs).toMatchObject([{ kind: 'quantize', runId }]);
-  const { job } = await after.client.call('jobs.wait', { jobId: jobs[0]!.jobId });
+  const again = { jobId: jobs[0]!.jobId };
+  expect((await after.client.call('jobs.details', again)).messages).toContainEqual({
+    level: 'info',
+    message: 'it was paused when the engine ended unexpectedly, and is paused again; continue it to go on',
+  });
+  await after.client.call('jobs.continue', again);
+  const { job } = await after.client.call('jobs.wait', again);
   expect(job).toMatchObject({ state: 'finished', result: { package: out, runId, resumedTimes: 1 } });
 }, 240_000);
 

@@ -2,6 +2,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeF
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { Client } from '../../engine/contract/client.ts';
 import { type SupervisedWebService, superviseWebService } from '../../engine/service/web-server/supervise.ts';
 import { type Opened, openClient, writePage } from './web-support.ts';
 
@@ -61,6 +62,14 @@ async function killEngine(studio: SupervisedWebService, window: Opened, jobs: nu
   return openAgain(studio, window, jobs);
 }
 
+/** Continues a run that comes back paused, as it was. */
+async function goOn(client: Client, jobId: string): Promise<void> {
+  await expect
+    .poll(async () => (await client.call('jobs.get', { jobId })).job.state, { timeout: 30_000 })
+    .toBe('paused');
+  await client.call('jobs.continue', { jobId });
+}
+
 /** As a page does: tries until the engine is back, with as many jobs. */
 async function openAgain(studio: SupervisedWebService, window: Opened, jobs: number): Promise<Opened> {
   const deadline = performance.now() + 60_000;
@@ -107,6 +116,7 @@ test('an engine that is killed comes back with its queue: the same jobs, in thei
   ]);
   expect((await client.call('waiting.list', {})).jobs).toEqual([]);
 
+  await goOn(client, jobs[0]!.jobId);
   const ended = await Promise.all(
     jobs.map(async ({ jobId }) => (await client.call('jobs.wait', { jobId })).job),
   );
@@ -216,7 +226,9 @@ test('what is in the way of a waiting job is said beside it, and it goes on wait
       { jobId: taken.jobId, problem: { code: 'output-exists', field: 'output' } },
       { jobId: vanished.jobId, problem: { code: 'not-found', message: expect.stringContaining(moving) } },
     ]);
-  expect((await client.call('jobs.list', {})).jobs).toHaveLength(1);
+  const { jobs } = await client.call('jobs.list', {});
+  expect(jobs).toHaveLength(1);
+  await goOn(client, jobs[0]!.jobId);
   await expect(client.call('waiting.start', { jobId: taken.jobId })).rejects.toMatchObject({
     code: 'output-exists',
   });
@@ -307,34 +319,39 @@ test('what was wrong with the queue before there was a window is said to each th
     .toEqual([['warning', expect.stringContaining('queue.sqlite.damaged-1 and a new one was begun')]]);
 }, 120_000);
 
-test('a quantization that had begun and written nothing when the engine was killed begins anew, before those behind it', async () => {
-  const { studio, window } = await openStudio();
-  const asked: string[] = [];
-  const lost = new Promise((resolve) => window.socket.once('close', resolve));
-  const begun = window.client.call('quantize', short(inFolder('begun')));
-  const running = new Promise((resolve) => {
-    window.client.onEvent((event) => {
-      if (event.type === 'job-state' && event.job.state === 'running') resolve(event);
+test.each([
+  ['it had just begun when the engine ended unexpectedly, with nothing written yet, and begins anew', false],
+  ['it was paused when the engine ended unexpectedly, and is paused again; continue it to go on', true],
+])(
+  'a quantization that had written nothing when the engine was killed stands before those behind it: %s',
+  async (message, isPaused) => {
+    const { studio, window } = await openStudio();
+    const asked: string[] = [];
+    const lost = new Promise((resolve) => window.socket.once('close', resolve));
+    const begun = window.client.call('quantize', short(inFolder('begun')));
+    const running = new Promise((resolve) => {
+      window.client.onEvent((event) => {
+        if (event.type === 'job-state' && event.job.state === 'running') resolve(event);
+      });
     });
-  });
-  const behind = window.client.call('quantize', short(inFolder('behind')));
-  for (const { jobId } of await Promise.all([begun, behind])) asked.push(jobId);
-  await running;
-  // Its process is only starting.
-  process.kill(studio.pid()!, 'SIGKILL');
-  await lost;
-  expect(existsSync(`${inFolder('begun')}.partial`)).toBe(false);
+    const behind = window.client.call('quantize', short(inFolder('behind')));
+    for (const { jobId } of await Promise.all([begun, behind])) asked.push(jobId);
+    await running;
+    if (isPaused) await window.client.call('jobs.pause', { jobId: asked[0]! });
+    // Its process is only starting.
+    process.kill(studio.pid()!, 'SIGKILL');
+    await lost;
+    expect(existsSync(`${inFolder('begun')}.partial`)).toBe(false);
 
-  const { client } = await openAgain(studio, window, 2);
-  const { jobs } = await client.call('jobs.list', {});
-  expect(jobs.map(({ jobId }) => jobId)).toEqual(asked);
-  const told = await client.call('jobs.details', { jobId: asked[0]! });
-  expect(told.messages).toContainEqual({
-    level: 'info',
-    message:
-      'it had just begun when the engine ended unexpectedly, with nothing written yet, and begins anew',
-  });
-  expect((await client.call('waiting.list', {})).jobs).toEqual([]);
-  for (const jobId of asked)
-    expect((await client.call('jobs.wait', { jobId })).job).toMatchObject({ state: 'finished' });
-}, 120_000);
+    const { client } = await openAgain(studio, window, 2);
+    const { jobs } = await client.call('jobs.list', {});
+    expect(jobs.map(({ jobId }) => jobId)).toEqual(asked);
+    const told = await client.call('jobs.details', { jobId: asked[0]! });
+    expect(told.messages).toContainEqual({ level: 'info', message });
+    expect((await client.call('waiting.list', {})).jobs).toEqual([]);
+    if (isPaused) await goOn(client, asked[0]!);
+    for (const jobId of asked)
+      expect((await client.call('jobs.wait', { jobId })).job).toMatchObject({ state: 'finished' });
+  },
+  120_000,
+);

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { identifierSchema, pathSchema } from '../../contract/common.ts';
+import { unfinishedJobSchema } from '../recovery.ts';
 
 /**
  * What the desktop's main process and its service process say to each other. A port travels along with `client` and `worker-started`. The service
@@ -11,7 +12,7 @@ export const toDesktopServiceSchema = z.discriminatedUnion('type', [
     home: pathSchema,
     /** Of the main process: what its services have in their queues belongs to one another. */
     studioId: identifierSchema,
-    resume: z.array(pathSchema),
+    resume: z.array(unfinishedJobSchema),
   }),
   /** A window; its port speaks the contract. */
   z.strictObject({ type: z.literal('client') }),
@@ -49,8 +50,8 @@ export const fromDesktopServiceSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('ready') }),
   z.strictObject({ type: z.literal('start-worker'), workerId: identifierSchema }),
   z.strictObject({ type: z.literal('end-worker'), workerId: identifierSchema }),
-  /** Outputs of running quantizations: what is to be resumed after an unexpected end. */
-  z.strictObject({ type: z.literal('unfinished'), paths: z.array(pathSchema) }),
+  /** What is to be taken up after an unexpected end, whenever it changes. */
+  z.strictObject({ type: z.literal('unfinished'), jobs: z.array(unfinishedJobSchema) }),
   z.strictObject({ type: z.literal('activity'), activity: activitySchema }),
   z.strictObject({
     type: z.literal('job-ended'),

@@ -2,7 +2,7 @@ import { parseAs } from '../../contract/error-payload.ts';
 import { DBellError } from '../../contract/errors.ts';
 import { serveConnection } from '../connection.ts';
 import { type MessagePortLike, messagePort } from '../message-port.ts';
-import { resumeUnfinished, watchUnfinished } from '../recovery.ts';
+import { takeUpUnfinished, watchUnfinished } from '../recovery.ts';
 import { createService, type Service } from '../service.ts';
 import type { ParentPort } from '../work-channel.ts';
 import { watchActivity } from './activity.ts';
@@ -19,19 +19,19 @@ export function runDesktopService(parent: ParentPort): void {
   const processHost = createUtilityProcessHost(send);
   let service: Service | null = null;
 
-  const start = async ({ home, studioId, resume }: Extract<ToDesktopService, { type: 'start' }>) => {
+  const start = ({ home, studioId, resume }: Extract<ToDesktopService, { type: 'start' }>) => {
     const started = createService({ home, studioId, processHost });
     service = started;
-    watchUnfinished(started, (paths) => send({ type: 'unfinished', paths }));
+    watchUnfinished(started, (jobs) => send({ type: 'unfinished', jobs }));
     watchActivity(started, send);
     send({ type: 'ready' });
-    await resumeUnfinished(started, resume);
+    takeUpUnfinished(started, resume);
   };
   const handle = async (raw: unknown, port: MessagePortLike | undefined) => {
     const message = parseAs(toDesktopServiceSchema, raw, 'message of the main process', 'internal');
     switch (message.type) {
       case 'start':
-        await start(message);
+        start(message);
         break;
       case 'client':
         if (!service || !port)

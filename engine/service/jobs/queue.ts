@@ -30,6 +30,7 @@ interface Entry {
   definition: AnyJobDefinition;
   task: Pick<RunningTask<TaskKind>, 'pause' | 'continue' | 'stop' | 'kill'> | null;
   lane: Lane;
+  beginsPaused: boolean;
   stopRequested: boolean;
   /** It ends only since its process does: it is kept for the next one. */
   isKept: boolean;
@@ -40,8 +41,12 @@ interface Entry {
 export interface AddOptions {
   /** What was asked for; a job without it ends with the process. */
   request?: JobRequest;
-  /** A job that was kept, and what to say of it. */
-  restored?: Pick<Job, 'jobId' | 'createdAt'> & { message: string | undefined };
+  /** A job that was kept. */
+  restored?: Pick<Job, 'jobId' | 'createdAt'>;
+  /** What to say of it to begin with. */
+  message?: string;
+  /** Once it is its turn it waits for the person to continue it. */
+  beginsPaused?: boolean;
 }
 
 const finalStates: readonly Job['state'][] = ['finished', 'failed', 'stopped'];
@@ -79,7 +84,10 @@ export class JobQueue {
     this.#emit = emit;
   }
 
-  add(definition: AnyJobDefinition, { request, restored }: AddOptions = {}): Job {
+  add(
+    definition: AnyJobDefinition,
+    { request, restored, message, beginsPaused = false }: AddOptions = {},
+  ): Job {
     if (this.#closed) throw new DBellError('stopped', 'the service is closing and takes no more jobs');
     this.#checkRoom();
     const base = {
@@ -99,13 +107,14 @@ export class JobQueue {
     };
     const job = { kind: definition.kind, ...base } as Job;
     const { promise, resolve } = Promise.withResolvers<void>();
-    const messages = restored?.message ? [{ level: 'info' as const, message: restored.message }] : [];
+    const messages = message ? [{ level: 'info' as const, message }] : [];
     const entry: Entry = {
       job,
       told: { layers: [], messages, text: '', steps: [] },
       definition,
       task: null,
       lane: definition.lane ?? 'work',
+      beginsPaused,
       stopRequested: false,
       isKept: false,
       ended: promise,
@@ -258,7 +267,7 @@ export class JobQueue {
   async #run(entry: Entry): Promise<void> {
     const { job } = entry;
     this.#keeper.setBegun(job.jobId);
-    job.state = 'running';
+    job.state = entry.beginsPaused ? 'paused' : 'running';
     job.startedAt = new Date().toISOString();
     this.#changed(entry);
     const context = this.#context(entry, this.#progress(job.jobId));

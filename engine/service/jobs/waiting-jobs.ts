@@ -16,7 +16,7 @@ import {
   jobCallNames,
 } from './job-requests.ts';
 import type { KeptJobStore, LeftJob } from './kept-job-store.ts';
-import type { JobQueue } from './queue.ts';
+import type { AddOptions, JobQueue } from './queue.ts';
 
 /** Jobs that a process before this one had in its queue. */
 export interface WaitingJobs {
@@ -27,9 +27,9 @@ export interface WaitingJobs {
   dismiss(jobId: string): void;
   /**
    * Puts back what the process before this one, of the same studio, had not begun when it died, or begun without a work folder: as it takes up quantizations that
-   * were running. What cannot be put back waits for the person, with the reason.
+   * were running. Those of `pausedJobs` begin paused. What cannot be put back waits for the person, with the reason.
    */
-  restore(): void;
+  restore(pausedJobs: readonly string[]): void;
 }
 
 /** Of a service that keeps nothing. */
@@ -85,12 +85,12 @@ export function createWaitingJobs(options: WaitingJobsOptions): WaitingJobs {
       return toErrorPayload(error);
     }
   };
-  const start = (job: LeftJob, message?: string): Job => {
+  const start = (job: LeftJob, options: Pick<AddOptions, 'message' | 'beginsPaused'> = {}): Job => {
     const { request, definition } = define(job);
     if (!store.take(job.jobId)) throwUnknown(job.jobId);
     try {
       const { jobId, createdAt } = job;
-      return queue.add(definition, { request, restored: { jobId, createdAt, message } });
+      return queue.add(definition, { ...options, request, restored: { jobId, createdAt } });
     } catch (error) {
       store.release(job.jobId);
       throw error;
@@ -118,7 +118,7 @@ export function createWaitingJobs(options: WaitingJobsOptions): WaitingJobs {
       if (!store.left().some((job) => job.jobId === jobId) || !store.remove(jobId)) throwUnknown(jobId);
       changed();
     },
-    restore() {
+    restore(pausedJobs) {
       try {
         const before = store.left();
         if (before.length === 0) return;
@@ -133,7 +133,8 @@ export function createWaitingJobs(options: WaitingJobsOptions): WaitingJobs {
             continue;
           }
           try {
-            start(job, restoredInWords(job, output !== null));
+            const beginsPaused = job.hasBegun && pausedJobs.includes(job.jobId);
+            start(job, { message: restoredInWords(job, output !== null, beginsPaused), beginsPaused });
           } catch (error) {
             warn(
               `${job.kind} of ${job.subject.models[0]} waits for you in the list of runs; it could not be put back into the queue: ${toErrorPayload(error).message}`,
@@ -150,10 +151,17 @@ export function createWaitingJobs(options: WaitingJobsOptions): WaitingJobs {
   };
 }
 
-function restoredInWords({ hasBegun }: LeftJob, hasWork: boolean): string {
+/** What is said of a quantization that was under way, or paused, when the process before this one died. */
+export function takenUpInWords(isPaused: boolean): string {
+  return isPaused
+    ? 'it was paused when the engine ended unexpectedly, and is paused again; continue it to go on'
+    : 'it was being made when the engine ended unexpectedly, and goes on';
+}
+
+function restoredInWords({ hasBegun }: LeftJob, hasWork: boolean, isPaused: boolean): string {
   if (!hasBegun) return 'it waited when the engine ended unexpectedly, and was put back into the queue';
-  return hasWork
-    ? 'it had begun when the engine ended unexpectedly, and goes on'
+  return isPaused || hasWork
+    ? takenUpInWords(isPaused)
     : 'it had just begun when the engine ended unexpectedly, with nothing written yet, and begins anew';
 }
 

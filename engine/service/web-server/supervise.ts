@@ -4,6 +4,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { fromErrorPayload, parseAs } from '../../contract/error-payload.ts';
 import { DBellError } from '../../contract/errors.ts';
+import type { UnfinishedJob } from '../recovery.ts';
 import { RestartPolicy } from '../restart-policy.ts';
 import { fromWebProcessSchema, type ToWebProcess } from './web-process-protocol.ts';
 
@@ -39,14 +40,14 @@ export async function superviseWebService(options: SupervisorOptions): Promise<S
   const studioId = randomUUID();
   const sessionKey = randomBytes(32).toString('base64');
   const policy = new RestartPolicy();
-  let unfinished: string[] = [];
+  let unfinished: UnfinishedJob[] = [];
   const tokenWaiters: ((token: string) => void)[] = [];
   let closing = false;
   let port = options.port ?? 0;
   let origin = '';
   let child: ChildProcess;
 
-  const start = (resume: string[]): Promise<void> =>
+  const start = (resume: UnfinishedJob[]): Promise<void> =>
     new Promise((resolve, reject) => {
       const started = fork(webProcessFile, [], {
         execArgv: [],
@@ -62,7 +63,7 @@ export async function superviseWebService(options: SupervisorOptions): Promise<S
           for (const _ of tokenWaiters) send({ type: 'create-token' });
           resolve();
         } else if (message.type === 'token') tokenWaiters.shift()?.(message.token);
-        else if (message.type === 'unfinished') unfinished = message.paths;
+        else if (message.type === 'unfinished') unfinished = message.jobs;
         else {
           reject(fromErrorPayload(message.error));
           started.kill('SIGKILL');

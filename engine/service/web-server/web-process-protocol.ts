@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { identifierSchema, pathSchema } from '../../contract/common.ts';
 import { errorPayloadSchema } from '../../contract/error-payload.ts';
+import { unfinishedJobSchema } from '../recovery.ts';
 
 /** What the supervisor of browser mode and its service process say to each other. */
 export const toWebProcessSchema = z.discriminatedUnion('type', [
@@ -15,8 +16,8 @@ export const toWebProcessSchema = z.discriminatedUnion('type', [
     port: z.number().int().min(0).max(65535),
     /** Signs sessions, base64; the same after a restart, so that open pages are welcome again. */
     sessionKey: z.string(),
-    /** Outputs of quantizations that the process before this one left unfinished by its unexpected end. */
-    resume: z.array(pathSchema),
+    /** What the process before this one left unfinished by its unexpected end. */
+    resume: z.array(unfinishedJobSchema),
   }),
   /** Asks for an address with an unused token. */
   z.strictObject({ type: z.literal('create-token') }),
@@ -27,8 +28,8 @@ export type ToWebProcess = z.infer<typeof toWebProcessSchema>;
 export const fromWebProcessSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('listening'), origin: z.string(), port: z.number().int() }),
   z.strictObject({ type: z.literal('token'), token: z.string() }),
-  /** The outputs of running quantizations, whenever they change: what is to be resumed after an unexpected end. */
-  z.strictObject({ type: z.literal('unfinished'), paths: z.array(pathSchema) }),
+  /** What is to be taken up after an unexpected end, whenever it changes. */
+  z.strictObject({ type: z.literal('unfinished'), jobs: z.array(unfinishedJobSchema) }),
   z.strictObject({ type: z.literal('failed'), error: errorPayloadSchema }),
 ]);
 export type FromWebProcess = z.infer<typeof fromWebProcessSchema>;

@@ -1,6 +1,6 @@
 import { parseAs, toErrorPayload } from '../../contract/error-payload.ts';
 import { childProcessHost } from '../process-host.ts';
-import { resumeUnfinished, watchUnfinished } from '../recovery.ts';
+import { takeUpUnfinished, watchUnfinished } from '../recovery.ts';
 import { createService, type Service } from '../service.ts';
 import { createSessions, type Sessions } from './sessions.ts';
 import { loadStaticFiles } from './static-files.ts';
@@ -28,7 +28,7 @@ async function start(settings: Extract<ToWebProcess, { type: 'start' }>): Promis
   const { home, studioId } = settings;
   const started = createService({ home, studioId, processHost: childProcessHost });
   service = started;
-  watchUnfinished(started, (paths) => send({ type: 'unfinished', paths }));
+  watchUnfinished(started, (jobs) => send({ type: 'unfinished', jobs }));
   sessions = createSessions(Buffer.from(settings.sessionKey, 'base64'));
   server = await startWebServer({
     service: started,
@@ -38,7 +38,7 @@ async function start(settings: Extract<ToWebProcess, { type: 'start' }>): Promis
     port: settings.port,
   });
   send({ type: 'listening', origin: server.origin, port: Number(new URL(server.origin).port) });
-  await resumeUnfinished(started, settings.resume);
+  takeUpUnfinished(started, settings.resume);
 }
 
 async function close(): Promise<void> {
