@@ -1,4 +1,5 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import SqliteDatabase from 'better-sqlite3';
@@ -14,6 +15,8 @@ import { childProcessHost } from '../../engine/service/process-host.ts';
 
 const root = mkdtempSync(path.join(os.tmpdir(), 'dbell-kept-jobs-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+const child = path.join(import.meta.dirname, 'kept-jobs-child.ts');
 
 /** Of SQLite. */
 const pageBytes = 4096;
@@ -135,6 +138,66 @@ test.each<[string, (bytes: Buffer) => Buffer]>([
   release();
   await queue.close();
 });
+
+/** A queue with one job that no process has. */
+async function leftQueue() {
+  const made = newQueue();
+  const running = made.add(() => made.held);
+  const { jobId } = made.add();
+  await expect.poll(() => made.queue.get(running.jobId).state).toBe('running');
+  const closed = made.queue.close();
+  made.release();
+  await closed;
+  return { ...made, jobId };
+}
+
+/** What another process is answered, as a user whom permissions bind. */
+function askAsUser(file: string, jobId: string, command: string[] = []) {
+  const user = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {};
+  const [program = '', ...rest] = [...command, process.execPath, child, file, jobId];
+  return JSON.parse(spawnSync(program, rest, { encoding: 'utf8', ...user }).stdout) as unknown;
+}
+
+test('a folder that cannot be written, or is in the place of the file, is said with what to do', async () => {
+  const { home, store, file, jobId } = await leftQueue();
+  chmodSync(root, 0o755);
+  for (const [name, mode] of [
+    [file, 0o644],
+    [home, 0o555],
+  ] as const)
+    chmodSync(name, mode);
+  const readOnly = {
+    code: 'disk-error',
+    message: `queue ${file} is read-only, or its folder is; make both writable, or choose another folder with DBELL_HOME`,
+  };
+  expect(askAsUser(file, jobId)).toEqual({ left: [jobId], take: readOnly, remove: readOnly });
+  chmodSync(home, 0o755);
+  expect(store.left().map((job) => job.jobId)).toEqual([jobId]);
+  rmSync(file);
+  mkdirSync(file);
+  const isFolder = {
+    code: 'disk-error',
+    message: `queue ${file} is a folder, not a file; move it away and try again`,
+  };
+  expect(askAsUser(file, jobId)).toEqual({ left: isFolder, take: isFolder, remove: isFolder });
+});
+
+test.runIf(process.platform === 'linux')(
+  'a full disk (RLIMIT_FSIZE) is said to be full and loses nothing',
+  async () => {
+    const { home, store, file, jobId } = await leftQueue();
+    chmodSync(root, 0o755);
+    chmodSync(home, 0o777);
+    chmodSync(file, 0o666);
+    const limited = ['/bin/bash', '-c', 'ulimit -f 4 && exec "$0" "$@"'];
+    const full = {
+      code: 'disk-full',
+      message: `queue ${file} cannot be written: the disk is full; free some space and try again`,
+    };
+    expect(askAsUser(file, jobId, limited)).toEqual({ left: [jobId], take: full, remove: full });
+    expect(store.left().map((job) => job.jobId)).toEqual([jobId]);
+  },
+);
 
 test('a row that cannot be understood is said and left alone, and the others are read', async () => {
   const { store, queue, add, held, release, change, warnings } = newQueue();

@@ -11,6 +11,7 @@ import { nameForDamaged, renameDatabase } from '../../history/database.ts';
 import { isDamage } from '../../history/errors.ts';
 import { isAlive, thisProcess } from '../../history/owner.ts';
 import type { JobRequest } from './job-requests.ts';
+import { queueError } from './queue-error.ts';
 
 /** What a job is, as far as it can be told without its work. */
 const describedSchema = z.object({
@@ -69,7 +70,7 @@ const busyTimeoutMs = 2000;
  * Jobs that wait or are worked on, as they were asked for (`queue.sqlite`), of all studios on one folder. Each change is one transaction, on disk when the call returns. The file is opened
  * for each: nothing is held that another studio or a person could take away meanwhile. A damaged file is set aside and begun anew.
  *
- * All throw DBellError `invalid-history` for a file of a newer version or of another program, and errors of SQLite and of the system.
+ * All throw DBellError `invalid-history` for a file of a newer version or of another program, `disk-full` and `disk-error` where it cannot be used.
  */
 export class KeptJobStore {
   readonly file: string;
@@ -177,15 +178,19 @@ export class KeptJobStore {
 
   /** SQLite may find damage when it opens the file, or only when the work comes to the damaged page. */
   #withDatabase<T>(work: (database: Database) => T): T {
-    makeFolders(path.dirname(this.file));
-    const before = fileIdentity(this.file);
     try {
-      return withOpen(this.file, work);
+      makeFolders(path.dirname(this.file));
+      const before = fileIdentity(this.file);
+      try {
+        return withOpen(this.file, work);
+      } catch (error) {
+        if (!isDamage(error)) throw error;
+        // Another studio may have found it first, and begun anew.
+        if (fileIdentity(this.file) === before) this.#setAside();
+        return withOpen(this.file, work);
+      }
     } catch (error) {
-      if (!isDamage(error)) throw error;
-      // Another studio may have found it first, and begun anew.
-      if (fileIdentity(this.file) === before) this.#setAside();
-      return withOpen(this.file, work);
+      throw queueError(error, this.file, busyTimeoutMs);
     }
   }
 

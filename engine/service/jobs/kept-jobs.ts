@@ -21,9 +21,7 @@ export function jobKeeper(store: KeptJobStore, warn: (message: string) => void):
     try {
       work();
     } catch (error) {
-      warn(
-        `jobs that wait would be lost with the program's end: ${store.file} cannot be used: ${toErrorPayload(error).message}`,
-      );
+      warn(`jobs that wait would be lost with the program's end: ${toErrorPayload(error).message}`);
     }
   };
   return {

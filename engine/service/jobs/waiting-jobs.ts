@@ -143,9 +143,7 @@ export function createWaitingJobs(options: WaitingJobsOptions): WaitingJobs {
         }
         changed();
       } catch (error) {
-        warn(
-          `jobs that waited before cannot be read: ${store.file} cannot be used: ${toErrorPayload(error).message}`,
-        );
+        warn(`jobs that waited before cannot be read: ${toErrorPayload(error).message}`);
       }
     },
   };
