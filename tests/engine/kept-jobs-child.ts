@@ -14,7 +14,7 @@ const answer = (work: () => unknown) => {
 console.log(
   JSON.stringify({
     left: answer(() => store.left().map((job) => job.jobId)),
-    take: answer(() => store.take(jobId)),
+    take: answer(() => store.take(jobId, 'last')),
     remove: answer(() => store.remove(jobId)),
   }),
 );

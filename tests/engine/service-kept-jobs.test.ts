@@ -8,6 +8,7 @@ import type { Job } from '../../engine/contract/jobs.ts';
 import { KeptJobStore } from '../../engine/service/jobs/kept-job-store.ts';
 import { jobKeeper } from '../../engine/service/jobs/kept-jobs.ts';
 import { JobQueue } from '../../engine/service/jobs/queue.ts';
+import { createWaitingJobs } from '../../engine/service/jobs/waiting-jobs.ts';
 import { serviceLimits } from '../../engine/service/limits.ts';
 import { childProcessHost } from '../../engine/service/process-host.ts';
 
@@ -29,8 +30,7 @@ function newQueue() {
   const store = new KeptJobStore(file, 'studio', warn);
   const queue = new JobQueue(childProcessHost, () => {}, { keeper: jobKeeper(store, warn) });
   const { promise: held, resolve: release } = Promise.withResolvers<void>();
-  const input = { package: '/p', remember: false };
-  const add = (work: () => Promise<unknown> = async () => {}) =>
+  const add = (work: () => Promise<unknown> = async () => {}, given = '/p') =>
     queue.add(
       {
         ...{ kind: 'verify', runId: null, tasks: ['verify'] },
@@ -43,7 +43,7 @@ function newQueue() {
           };
         },
       },
-      { request: { call: 'verify', input } },
+      { request: { call: 'verify', input: { package: given, remember: false } } },
     );
   const change = (sql: string) => {
     const database = new SqliteDatabase(file);
@@ -63,7 +63,7 @@ test('a job is in the file from before its call is answered until its end; closi
   await expect.poll(() => queue.get(jobs[0]!.jobId).state).toBe('running');
   // They are this process's own.
   expect(store.left()).toEqual([]);
-  expect(store.take(jobs[1]!.jobId)).toBe(false);
+  expect(store.take(jobs[1]!.jobId, 'last')).toBe(false);
   const closed = queue.close();
   release();
   await closed;
@@ -72,10 +72,46 @@ test('a job is in the file from before its call is answered until its end; closi
     [jobs[2]!.jobId, false],
   ]);
   // Taken, it stands behind the others and is nobody else's.
-  expect(store.take(jobs[1]!.jobId)).toBe(true);
+  expect(store.take(jobs[1]!.jobId, 'last')).toBe(true);
   expect(store.left().map(({ jobId }) => jobId)).toEqual([jobs[2]!.jobId]);
   store.release(jobs[1]!.jobId);
   expect(store.left().map(({ jobId }) => jobId)).toEqual([jobs[2]!.jobId, jobs[1]!.jobId]);
+});
+
+test('jobs that are put back keep their order for the next process, whichever of them could be', async () => {
+  const { home, store, queue, add, held, release, file, warnings } = newQueue();
+  const running = add(() => held);
+  const given = ['a', 'b', 'c'].map((name) => path.join(home, name));
+  const jobs = given.map((folder) => add(undefined, folder));
+  await expect.poll(() => queue.get(running.jobId).state).toBe('running');
+  const closed = queue.close();
+  release();
+  await closed;
+  for (const folder of [given[0]!, given[2]!]) mkdirSync(folder);
+
+  const next = new JobQueue(childProcessHost, () => {}, {
+    keeper: jobKeeper(store, (message) => warnings.push(message)),
+  });
+  const { promise: heldAgain, resolve: releaseAgain } = Promise.withResolvers<void>();
+  const definition = (input: { package: string }) => ({
+    ...{ kind: 'verify' as const, runId: null, tasks: ['verify' as const] },
+    subject: { models: [input.package], recipe: null, activationBits: null, output: null },
+    run: () => heldAgain.then(() => Promise.reject(new Error('over'))),
+  });
+  const waiting = createWaitingJobs({
+    ...{ store, studioId: 'studio', queue: next, definitions: { verify: definition } as never },
+    ...{ isUnfinishedDownload: () => false, changed() {}, warn: (message) => warnings.push(message) },
+  });
+  waiting.restore([]);
+  expect(next.list().map(({ jobId }) => jobId)).toEqual([jobs[0]!.jobId, jobs[2]!.jobId]);
+  expect(warnings).toEqual([expect.stringContaining(`${given[1]} is not there any more`)]);
+  // As a process that dies: all three are left.
+  store.release();
+  expect(new KeptJobStore(file, 'studio', () => {}).left().map(({ jobId }) => jobId)).toEqual(
+    jobs.map(({ jobId }) => jobId),
+  );
+  releaseAgain();
+  await next.close();
 });
 
 test('a file of a newer version or of another program is left alone; jobs run all the same, and that is said', async () => {

@@ -144,8 +144,8 @@ export class KeptJobStore {
     return left;
   }
 
-  /** Takes a job that no process has, behind all others. False where another was faster, or it was dismissed. */
-  take(jobId: string): boolean {
+  /** Takes a job that no process has, in its place or behind all others. False where another was faster, or it was dismissed. */
+  take(jobId: string, place: 'own' | 'last'): boolean {
     return (
       this.#change((database) =>
         database
@@ -157,9 +157,9 @@ export class KeptJobStore {
             database
               .prepare(
                 `UPDATE jobs SET owner = ?, studio_id = ?, has_begun = 0,
-                   position = (SELECT max(position) + 1 FROM jobs) WHERE job_id = ?`,
+                   position = iif(?, (SELECT max(position) + 1 FROM jobs), position) WHERE job_id = ?`,
               )
-              .run(this.#owner, this.#studioId, jobId);
+              .run(this.#owner, this.#studioId, place === 'last' ? 1 : 0, jobId);
             return true;
           })
           .immediate(),

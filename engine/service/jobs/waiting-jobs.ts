@@ -85,9 +85,13 @@ export function createWaitingJobs(options: WaitingJobsOptions): WaitingJobs {
       return toErrorPayload(error);
     }
   };
-  const start = (job: LeftJob, options: Pick<AddOptions, 'message' | 'beginsPaused'> = {}): Job => {
+  const start = (
+    job: LeftJob,
+    place: 'own' | 'last',
+    options: Pick<AddOptions, 'message' | 'beginsPaused'> = {},
+  ): Job => {
     const { request, definition } = define(job);
-    if (!store.take(job.jobId)) throwUnknown(job.jobId);
+    if (!store.take(job.jobId, place)) throwUnknown(job.jobId);
     try {
       const { jobId, createdAt } = job;
       return queue.add(definition, { ...options, request, restored: { jobId, createdAt } });
@@ -110,7 +114,7 @@ export function createWaitingJobs(options: WaitingJobsOptions): WaitingJobs {
     start(jobId) {
       const found = left().find((job) => job.jobId === jobId);
       if (found === undefined) return throwUnknown(jobId);
-      const job = start(found);
+      const job = start(found, 'last');
       changed();
       return job;
     },
@@ -134,7 +138,8 @@ export function createWaitingJobs(options: WaitingJobsOptions): WaitingJobs {
           }
           try {
             const beginsPaused = job.hasBegun && pausedJobs.includes(job.jobId);
-            start(job, { message: restoredInWords(job, output !== null, beginsPaused), beginsPaused });
+            // Where this process dies among them, the next one finds all in their order.
+            start(job, 'own', { message: restoredInWords(job, output !== null, beginsPaused), beginsPaused });
           } catch (error) {
             warn(
               `${job.kind} of ${job.subject.models[0]} waits for you in the list of runs; it could not be put back into the queue: ${toErrorPayload(error).message}`,
