@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { parseAs, toErrorPayload } from '../contract/error-payload.ts';
 import { DBellError } from '../contract/errors.ts';
 import { useGpuProvider } from '../runtime/webgpu/gpu-device.ts';
@@ -52,6 +53,8 @@ channel.onMessage((raw) => {
 
 async function run(kind: TaskKind, rawInput: unknown, keep: boolean): Promise<void> {
   try {
+    // Of a service that died while this process was loading only a turn of the loop tells, and the first may be the one that brought the message.
+    for (let turn = 0; turn < 2; turn++) await setImmediate();
     const input = parseAs(taskSchemas[kind].input, rawInput, `input of ${kind}`);
     const task = await tasks[kind]();
     const result = await task(input as never, control);

@@ -1,4 +1,4 @@
-import { cpSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -111,6 +111,27 @@ describe.skipIf(browserPath === null)('jobs that wait from before', () => {
       expect(existsSync(inFolder('second'))).toBe(false);
       expect(await other.getByRole('listitem').filter({ hasText: 'rtn-' }).count()).toBe(0);
       expect(studio.faults()).toEqual([]);
+    },
+    workTimeoutMs,
+  );
+
+  test(
+    'that could not be read are said in every window, however late it opens',
+    async () => {
+      const home = inFolder('damaged');
+      mkdirSync(home);
+      writeFileSync(path.join(home, 'queue.sqlite'), 'damaged '.repeat(4096));
+      const damaged = await openWindows({ home });
+      try {
+        for (let count = 0; count < 2; count++) {
+          const page = await damaged.open();
+          const messages = page.getByRole('region', { name: 'Messages' });
+          await messages.getByText(/queue\.sqlite is damaged; it was kept as .*damaged-1/).waitFor();
+        }
+        expect(damaged.faults()).toEqual([]);
+      } finally {
+        await damaged.close();
+      }
     },
     workTimeoutMs,
   );

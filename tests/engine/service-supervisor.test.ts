@@ -1,3 +1,5 @@
+import { fork } from 'node:child_process';
+import path from 'node:path';
 import { expect, test } from 'vitest';
 import { childProcessHost, type ProcessHost } from '../../engine/service/process-host.ts';
 import { startTask } from '../../engine/service/supervisor.ts';
@@ -25,6 +27,15 @@ test('a work process that is killed is reported with its signal', async () => {
     code: 'worker-died',
     message: expect.stringContaining('SIGKILL'),
   });
+});
+
+test('a work process whose service dies while it is still loading does nothing', async () => {
+  const file = path.join(import.meta.dirname, '..', '..', 'engine', 'service', 'work-process.ts');
+  const worker = fork(file, [], { execArgv: [], serialization: 'advanced' });
+  const ended = new Promise((resolve) => worker.once('exit', (_, signal) => resolve(signal)));
+  await new Promise((resolve) => worker.send({ type: 'run', task: 'environment', input: {} }, resolve));
+  worker.disconnect();
+  expect(await ended).toBe('SIGKILL');
 });
 
 test('a task that is ended by us is stopped, not dead', async () => {
