@@ -64,13 +64,18 @@ function readUnfinished(workFolder: string) {
   }
 }
 
-/** `packagesFolder/MODEL-RECIPE`, or the first of `-2`, `-3` … that neither a package nor unfinished work has. */
-export function suggestOutput(packagesFolder: string, model: string, recipe: string): string {
+/** `packagesFolder/MODEL-RECIPE`, or the first of `-2`, `-3` … that neither a package nor unfinished work has, nor a job is to write (`taken`). */
+export function suggestOutput(
+  packagesFolder: string,
+  model: string,
+  recipe: string,
+  taken: ReadonlySet<string> = new Set(),
+): string {
   const modelName = path.basename(path.resolve(model)).replace(/\.gguf$/i, '');
   const name = `${modelName}-${recipe}`.replace(/[^\p{L}\p{N}._+-]+/gu, '-').slice(0, 200);
   for (let number = 1; ; number++) {
     const output = path.join(packagesFolder, number === 1 ? name : `${name}-${number}`);
-    if (!existsSync(output) && !existsSync(workFolderOf(output))) return output;
+    if (!taken.has(output) && !existsSync(output) && !existsSync(workFolderOf(output))) return output;
   }
 }
 

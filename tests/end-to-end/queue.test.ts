@@ -64,7 +64,25 @@ describe.skipIf(browserPath === null)('the queue', () => {
 
       await jobs.nth(1).getByRole('link', { name: /^Open/ }).click();
       await page.getByRole('main').getByText('gptq-2').first().waitFor();
+      // From a run's page on, another one is begun.
+      await page.getByRole('link', { name: 'New run', exact: true }).click();
+      await page.getByRole('heading', { name: 'Which model?' }).waitFor();
       await new RunsPage(page).open();
+      // What a job is to write belongs to no other one.
+      const tiny = path.join(import.meta.dirname, '..', 'fixtures', 'model', 'tiny', 'llama-plain');
+      const calibration = { bundled: 'stories' as const };
+      await expect(
+        client.call('quantize', { model: tiny, recipe: 'rtn-4', calibration, out: inFolder('second') }),
+      ).rejects.toMatchObject({
+        code: 'output-exists',
+        message: expect.stringMatching(/second is what a job makes that waits in the queue/),
+      });
+      const proposal = { model: tiny, recipe: 'rtn-1' };
+      const { path: out } = await client.call('outputs.suggest', proposal);
+      const { jobId: last } = await client.call('quantize', { ...proposal, calibration, out });
+      expect((await client.call('outputs.suggest', proposal)).path).toBe(`${out}-2`);
+      await client.call('jobs.stop', { jobId: last });
+      await expect.poll(() => jobs.count()).toBe(2);
       await jobs.nth(1).getByRole('button', { name: /^Stop/ }).click();
       await expect.poll(() => jobs.count()).toBe(1);
       await client.call('jobs.stop', { jobId: running });

@@ -104,6 +104,8 @@ test.each([
   [21.51, '21.6×', '22'],
   [123.4, '124×', '124'],
   [2, '2.00×', '2.000'],
+  [1.00017, '1.001×', '1.001'],
+  [1, '1.00×', '1.000'],
 ])(
   'a ratio of %d is written %s and, in the terminal, %s: never like a threshold below it',
   (value, page, terminal) => {

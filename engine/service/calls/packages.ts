@@ -1,6 +1,7 @@
 import path from 'node:path';
 import type { History } from '../../history/history.ts';
 import { packagesFolderOf } from '../home.ts';
+import type { JobQueue } from '../jobs/queue.ts';
 import { findPackages, findUnfinished, suggestOutput } from '../packages.ts';
 import { startTask } from '../supervisor.ts';
 import type { HandlerContext, Handlers } from './handlers.ts';
@@ -41,17 +42,24 @@ export function packageHandlers(context: HandlerContext): Pick<Handlers, Package
     'packages.quality': (input) => startTask(processHost, 'packageQuality', input).done,
     'packages.channelWeights': (input) => startTask(processHost, 'channelWeights', input).done,
     'runs.unfinished': () => {
-      const inWork = new Set(
-        queue
-          .list()
-          .filter(({ state }) => state !== 'finished' && state !== 'failed' && state !== 'stopped')
-          // One that waits has its output for sure, and its folder perhaps.
-          .map(({ kind, resumable, subject }) => (kind === 'quantize' ? subject.output : resumable?.path)),
-      );
+      const inWork = outputsInWork(queue);
       return {
         runs: findUnfinished(packagesFolder(), openedHistory()).filter((run) => !inWork.has(run.path)),
       };
     },
-    'outputs.suggest': ({ model, recipe }) => ({ path: suggestOutput(packagesFolder(), model, recipe) }),
+    'outputs.suggest': ({ model, recipe }) => ({
+      path: suggestOutput(packagesFolder(), model, recipe, outputsInWork(queue)),
+    }),
   };
+}
+
+/** Where jobs write that run or wait: one that waits has its output for sure, and its folder perhaps. */
+function outputsInWork(queue: JobQueue): Set<string> {
+  return new Set(
+    queue
+      .list()
+      .filter(({ endedAt }) => endedAt === null)
+      .map(({ kind, resumable, subject }) => (kind === 'quantize' ? subject.output : resumable?.path))
+      .filter((output) => typeof output === 'string'),
+  );
 }

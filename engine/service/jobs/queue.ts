@@ -90,6 +90,7 @@ export class JobQueue {
   ): Job {
     if (this.#closed) throw new DBellError('stopped', 'the service is closing and takes no more jobs');
     this.#checkRoom();
+    this.#checkOutput(definition);
     const base = {
       jobId: restored?.jobId ?? randomUUID(),
       runId: definition.runId,
@@ -216,6 +217,19 @@ export class JobQueue {
       throw new DBellError(
         'invalid-input',
         `${waiting} jobs wait already, which is the most that may; stop some of them, or wait until some are done`,
+      );
+  }
+
+  /** Two jobs that write the same package would end with the second one's failure, when nobody looks any more. */
+  #checkOutput({ kind, subject: { output } }: AnyJobDefinition): void {
+    if (kind !== 'quantize' || output === null) return;
+    const other = [...this.#entries.values()].find(
+      ({ job }) => job.kind === 'quantize' && job.endedAt === null && job.subject.output === output,
+    );
+    if (other !== undefined)
+      throw new DBellError(
+        'output-exists',
+        `${output} is what a job makes that ${other.job.state === 'queued' ? 'waits in the queue' : 'is under way'}; choose another output, or stop that job`,
       );
   }
 

@@ -101,15 +101,17 @@ export function tokensPerSecond(value: Maybe): string {
   return `${value >= 1000 ? count(value) : significant(value)}${noBreak}tok/s`;
 }
 
-/** Three significant digits of a ratio of perplexities. */
+/** Three significant digits of a ratio of perplexities; near 1 one more, where 1.0002 would be 1.01. */
 const ratioDigits = 3;
+const nearOne = { below: 1.1, digits: 4 };
 
 /** 1.25×; rounded up, so that a ratio beyond a threshold never looks like the threshold. */
 export function ratio(value: Maybe): string {
   if (!known(value)) return unknownFigure;
   const digitsBefore = value > 0 ? Math.floor(Math.log10(value)) + 1 : 1;
-  const up = shared.roundedUp(value, Math.max(0, ratioDigits - digitsBefore));
-  return `${up >= 100 ? count(up) : significant(up, ratioDigits)}×`;
+  const digits = value > 1 && value < nearOne.below ? nearOne.digits : ratioDigits;
+  const up = shared.roundedUp(value, Math.max(0, digits - digitsBefore));
+  return `${up >= 100 ? count(up) : significant(up, digits)}×`;
 }
 
 /** 79.1%: of the positions; rounded down, so that a share below a threshold never looks like the threshold. */
