@@ -1,5 +1,10 @@
 import type { Command } from 'commander';
-import type { EmbeddingBits, FloatDevice, Setting } from '../../contract/common.ts';
+import {
+  type EmbeddingBits,
+  type FloatDevice,
+  floatDeviceSchema,
+  type Setting,
+} from '../../contract/common.ts';
 import { limits } from '../../contract/limits.ts';
 import { oneOf, setting, wholeNumber } from '../options.ts';
 import type { OutputOptions } from '../output.ts';
@@ -40,6 +45,6 @@ export function withQuantizationOptions(command: Command): Command {
     .option(
       '--float-device <name>',
       'cpu, webgpu or cuda: what runs the original model while calibrating (default: cpu)',
-      oneOf('cpu', 'webgpu', 'cuda'),
+      oneOf(...floatDeviceSchema.options),
     );
 }

@@ -211,6 +211,14 @@ export class JobQueue {
     void this.#kept.end();
   }
 
+  /** The job that runs or waits and makes the package at `output`; null where none does. */
+  writerOf(output: string): Job | null {
+    const found = [...this.#entries.values()].find(
+      ({ job }) => job.kind === 'quantize' && job.endedAt === null && job.subject.output === output,
+    );
+    return found?.job ?? null;
+  }
+
   #checkRoom(): void {
     const waiting = [...this.#entries.values()].filter(({ job }) => job.state === 'queued').length;
     if (waiting >= serviceLimits.queuedJobs)
@@ -223,13 +231,11 @@ export class JobQueue {
   /** Two jobs that write the same package would end with the second one's failure, when nobody looks any more. */
   #checkOutput({ kind, subject: { output } }: AnyJobDefinition): void {
     if (kind !== 'quantize' || output === null) return;
-    const other = [...this.#entries.values()].find(
-      ({ job }) => job.kind === 'quantize' && job.endedAt === null && job.subject.output === output,
-    );
-    if (other !== undefined)
+    const other = this.writerOf(output);
+    if (other !== null)
       throw new DBellError(
         'output-exists',
-        `${output} is what a job makes that ${other.job.state === 'queued' ? 'waits in the queue' : 'is under way'}; choose another output, or stop that job`,
+        `${output} is what a job makes that ${other.state === 'queued' ? 'waits in the queue' : 'is under way'}; choose another output, or stop that job`,
       );
   }
 

@@ -65,13 +65,7 @@ export function createWaitingJobs(options: WaitingJobsOptions): WaitingJobs {
       store.remove(job.jobId);
       return false;
     });
-  const isInQueue = (output: string | null): boolean =>
-    output !== null &&
-    queue
-      .list()
-      .some(
-        ({ kind, endedAt, subject }) => kind === 'quantize' && endedAt === null && subject.output === output,
-      );
+  const isInQueue = (output: string | null): boolean => output !== null && queue.writerOf(output) !== null;
   const define = (job: LeftJob): { request: JobRequest; definition: AnyJobDefinition } => {
     const request = requestOf(job);
     checkInputs(request);
