@@ -1,4 +1,4 @@
-import type { Command, Help } from 'commander';
+import { type Command, Help, type Option } from 'commander';
 import packageJson from '../../package.json' with { type: 'json' };
 import type { AddCommand, Run } from './command.ts';
 import { benchmarkCommand } from './commands/benchmark.ts';
@@ -58,7 +58,11 @@ export function createProgram(streams: Streams, setExitCode: (exitCode: number) 
     .version(packageJson.version, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'show help')
     .helpCommand('help [command]', 'show help for a command')
-    .configureHelp({ showGlobalOptions: false, sortSubcommands: false } satisfies Partial<Help>)
+    .configureHelp({
+      showGlobalOptions: false,
+      sortSubcommands: false,
+      optionDescription: (option) => withMark(option),
+    } satisfies Partial<Help>)
     .showHelpAfterError('(dbell COMMAND --help explains the command)')
     .configureOutput({
       writeOut: (text) => streams.stdout.write(text),
@@ -71,4 +75,10 @@ export function createProgram(streams: Streams, setExitCode: (exitCode: number) 
   };
   for (const add of commands) add(program, run);
   return program;
+}
+
+/** Commander says of an option whether its value is required, not whether it is itself. */
+function withMark(option: Option): string {
+  const description = new Help().optionDescription(option);
+  return option.mandatory ? `required: ${description}` : description;
 }

@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import { type JsonObject, settingSchema, textSourceSchema } from './common.ts';
 import { type Sampling, samplingSchema } from './generation.ts';
 
@@ -7,6 +8,22 @@ import { type Sampling, samplingSchema } from './generation.ts';
  */
 export function plainSettings(settings: JsonObject): JsonObject {
   return Object.fromEntries(Object.entries(settings).map(([name, value]) => [name, plainValue(value)]));
+}
+
+const withoutText = z.object({ quantize: z.object({ calibration: z.null() }) });
+const ofCalibration = new Set(['calibration', 'windows', 'context', 'seed']);
+
+/** A run's settings for people. Those of a calibration that its recipe did not need are left out: no text was looked at. */
+export function runSettings({
+  settings,
+  results,
+}: {
+  settings: JsonObject;
+  results: JsonObject;
+}): JsonObject {
+  const plain = plainSettings(settings);
+  if (!withoutText.safeParse(results).success) return plain;
+  return Object.fromEntries(Object.entries(plain).filter(([name]) => !ofCalibration.has(name)));
 }
 
 function plainValue(value: JsonObject[string]): JsonObject[string] {

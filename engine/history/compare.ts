@@ -2,7 +2,7 @@ import type { z } from 'zod';
 import { fieldInWords, fieldRank } from '../contract/field-names.ts';
 import { flatten } from '../contract/flatten.ts';
 import type { RunDetail, runDifferenceSchema } from '../contract/history.ts';
-import { plainSettings } from '../contract/plain-settings.ts';
+import { runSettings } from '../contract/plain-settings.ts';
 
 type Difference = z.infer<typeof runDifferenceSchema>;
 type Json = Difference['values'][number];
@@ -40,7 +40,7 @@ export function compareRuns(runs: RunDetail[]): { differences: Difference[]; war
     ...differing('settings', runs, (run) => ({
       recipe: run.recipe,
       activationBits: run.activationBits,
-      ...plainSettings(run.settings),
+      ...runSettings(run),
     })),
     ...differing('conditions', runs, (run) => run.environment),
     ...(rounding === null ? [] : [rounding]),

@@ -6,6 +6,7 @@ import { bundled } from '../assets.ts';
 import { editTensors } from '../engine/model-fixtures.ts';
 import { browserPath } from './browser.ts';
 import { RunsPage, Wizard, workTimeoutMs } from './pages.ts';
+import { checkScreen } from './screen-check.ts';
 import { windowsForTests } from './windows.ts';
 
 /** Processes that work for a service: its children in the system's own list. */
@@ -73,6 +74,10 @@ describe.skipIf(browserPath === null || process.platform !== 'linux')('an interr
 
       await page.getByRole('button', { name: 'Stop', exact: true }).click();
       await page.getByRole('dialog').getByRole('button', { name: 'Stop', exact: true }).click();
+      await page.getByText(/^You stopped it/).waitFor({ timeout: workTimeoutMs });
+      await progress(page).getByRole('heading', { name: 'Stopped', exact: true }).waitFor();
+      expect(await progress(page).getByRole('alert').count()).toBe(0);
+      expect(await checkScreen(page, 'stopped-run', 'light-1280')).toEqual([]);
       await page.getByRole('button', { name: 'Resume' }).click({ timeout: workTimeoutMs });
 
       // Its work process dies: said with what to do, and nothing but the block in work is lost.

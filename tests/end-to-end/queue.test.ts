@@ -44,6 +44,10 @@ describe.skipIf(browserPath === null)('the queue', () => {
       await page.getByRole('contentinfo').getByRole('link', { name: '2 waiting' }).click();
       await page.getByText('2 jobs are in the queue, in this order').waitFor();
       expect(await checkScreen(page, 'queue', `${theme}-${width}`)).toEqual([]);
+      const queue = page.getByRole('region', { name: 'Queue' });
+      await queue.getByRole('link', { name: /^Open/ }).last().click();
+      await page.getByText('It begins by itself').waitFor();
+      expect(await checkScreen(page, 'waiting-job', `${theme}-${width}`)).toEqual([]);
       await page.close();
     },
     workTimeoutMs,
@@ -64,6 +68,11 @@ describe.skipIf(browserPath === null)('the queue', () => {
 
       await jobs.nth(1).getByRole('link', { name: /^Open/ }).click();
       await page.getByRole('main').getByText('gptq-2').first().waitFor();
+      // It is no work yet, and looks like none.
+      await page
+        .getByText('It begins by itself when what is before it is over: the job that runs and 1 that waits.')
+        .waitFor();
+      expect(await page.getByText(/^Left of/).count()).toBe(0);
       // From a run's page on, another one is begun.
       await page.getByRole('link', { name: 'New run', exact: true }).click();
       await page.getByRole('heading', { name: 'Which model?' }).waitFor();

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import type { JsonObject } from '../../engine/contract/common.ts';
 import { fieldTitle } from '../../engine/contract/field-names.ts';
 import { flatten } from '../../engine/contract/flatten.ts';
-import { plainSettings } from '../../engine/contract/plain-settings.ts';
+import { plainSettings, runSettings } from '../../engine/contract/plain-settings.ts';
 
 test('what was asked for is told in plain values, in its place', () => {
   const settings: JsonObject = {
@@ -32,6 +32,22 @@ test('what was asked for is told in plain values, in its place', () => {
     'followUp.quality.samples.prompts': [],
     'followUp.quality.samples.sampling': 'greedy; temperature 0.8, top-p 0.95, seed 0',
   });
+});
+
+test('settings of a calibration that looked at no text are left out', () => {
+  const settings: JsonObject = {
+    recipe: 'rtn-4',
+    calibration: { bundled: 'stories' },
+    windows: 8,
+    context: 512,
+  };
+  expect(runSettings({ settings, results: { quantize: { calibration: null } } })).toEqual({
+    recipe: 'rtn-4',
+  });
+  const read = { quantize: { calibration: { name: 'stories' } } };
+  expect(runSettings({ settings, results: read })).toEqual({ ...settings, calibration: 'bundled:stories' });
+  // How it went is not known yet.
+  expect(runSettings({ settings, results: {} })).toHaveProperty('windows', 8);
 });
 
 test('names of fields are titles without a raw name in them', () => {

@@ -3,7 +3,7 @@ import { fieldInWords, fieldRank, isFigure } from '../../contract/field-names.ts
 import { flatten } from '../../contract/flatten.ts';
 import type { RunDetail, RunSummary } from '../../contract/history.ts';
 import { perplexityResultSchema } from '../../contract/measurement.ts';
-import { plainSettings } from '../../contract/plain-settings.ts';
+import { plainSettings, runSettings } from '../../contract/plain-settings.ts';
 import { qualityResultSchema } from '../../contract/quality.ts';
 import { verifyResultSchema } from '../../contract/quantization.ts';
 import { verdictSentence } from '../../contract/verdict.ts';
@@ -59,10 +59,10 @@ export function detailOf(run: RunDetail, measurements: RunDetail[], madeBy: RunS
           : `${artifact.path} (${formatBytes(artifact.bytes)}, all files)`,
       ]),
     ]),
-    section('metrics', run.metrics),
+    section('metrics', plainSettings(run.metrics)),
     measurements.length > 0 ? `measured later\n${measurements.map(measurementOf).join('\n')}` : '',
-    section('settings', run.settings),
-    section('environment', run.environment),
+    section('settings', runSettings(run)),
+    section('environment', plainSettings(run.environment)),
     worst.length > 0
       ? `worst layers\n${worst.map(({ name, relativeError }) => `  ${significant(relativeError, 3)}  ${name}`).join('\n')}`
       : '',
@@ -116,7 +116,7 @@ function stabilityOf(benchmark: JsonObject[string] | undefined): string | null {
 /** One value a line, those of nested objects by their path; what is not known or was not asked for is left out. */
 function section(title: string, values: JsonObject): string {
   const lines = pairs(
-    [...flatten(plainSettings(values))]
+    [...flatten(values)]
       .filter(([, value]) => value !== null && !(Array.isArray(value) && value.length === 0))
       .sort(([a], [b]) => fieldRank(a) - fieldRank(b))
       .map(([name, value]) => [

@@ -78,11 +78,11 @@ function occupantOf(input: QuantizeInput, runs: RunStore): QuantizeJobInput {
   if (before === null) {
     checkOutput(input.model, input.out);
     checkWorkFolder(input.out, workFolder);
-    return { input, runId: randomUUID(), createdAt: new Date().toISOString() };
+    return { input, runId: randomUUID(), createdAt: null };
   }
   const differing = differingSettings(before.input, input);
   if (differing.length > 0) {
-    if ('isComplete' in before) return { input, runId: randomUUID(), createdAt: new Date().toISOString() };
+    if ('isComplete' in before) return { input, runId: randomUUID(), createdAt: null };
     throw new DBellError(
       'output-exists',
       `${workFolder} holds an unfinished run with another ${differing.join(', ')}; go on with it by resume, or delete it`,

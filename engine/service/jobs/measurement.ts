@@ -28,13 +28,13 @@ import { type JobContext, type JobDefinition, readOnlySubject } from './job.ts';
 /** Perplexity of one subject, remembered when it succeeded. */
 export function perplexityJob(runs: RunStore, input: PerplexityInput): JobDefinition<'perplexity'> {
   const runId = input.remember ? randomUUID() : null;
-  const createdAt = new Date().toISOString();
   return {
     kind: 'perplexity',
     runId,
     tasks: ['perplexity'],
     subject: readOnlySubject(input.model),
     async run({ runTask }) {
+      const createdAt = new Date().toISOString();
       const { identity, ...measured } = await runTask('perplexity', input);
       const result: PerplexityResult = { ...measured, runId };
       recordMeasurement(
@@ -62,13 +62,13 @@ export function perplexityJob(runs: RunStore, input: PerplexityInput): JobDefini
 /** A packed model beside its original, remembered when it succeeded. */
 export function qualityJob(runs: RunStore, input: QualityInput): JobDefinition<'quality'> {
   const runId = input.remember ? randomUUID() : null;
-  const createdAt = new Date().toISOString();
   return {
     kind: 'quality',
     runId,
     tasks: ['quality'],
     subject: readOnlySubject(input.model, input.against),
     async run({ runTask }) {
+      const createdAt = new Date().toISOString();
       const { identity, ...measured } = await runTask('quality', input);
       const result: QualityResult = { ...measured, runId };
       recordMeasurement(
@@ -99,13 +99,13 @@ export function benchmarkJob(runs: RunStore, input: BenchmarkInput): JobDefiniti
   const subject = benchmarkedSubject(input);
   const label = 'model' in subject ? subject.model : syntheticLabel(subject.synthetic);
   const runId = remember ? randomUUID() : null;
-  const createdAt = new Date().toISOString();
   return {
     kind: 'benchmark',
     runId,
     tasks: ['benchmark'],
     subject: readOnlySubject(label, ...(baseline === undefined ? [] : [baseline])),
     async run(job) {
+      const createdAt = new Date().toISOString();
       const { result, identity, stopped } = await measure(job);
       recordMeasurement(
         runs,

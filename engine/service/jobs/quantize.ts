@@ -32,7 +32,8 @@ import { benchmarkSubjects } from './measurement.ts';
 export interface QuantizeJobInput {
   input: QuantizeInput;
   runId: string;
-  createdAt: string;
+  /** When it first began to run; null: it has not yet. */
+  createdAt: string | null;
   /** The package stands, but its service was killed before the history could say so. */
   isComplete?: boolean;
 }
@@ -157,9 +158,10 @@ type Accepted = Pick<AcceptedReport, 'runId' | 'createdAt' | 'modelPath'> & {
 /** Makes the package, or reads from it what the run that made it could not report. */
 async function makePackage(
   job: JobContext,
-  { input, runId, createdAt, isComplete }: QuantizeJobInput,
+  { input, runId, createdAt: begunAt, isComplete }: QuantizeJobInput,
   begin: (accepted: Accepted) => void,
 ): Promise<Made> {
+  const createdAt = begunAt ?? new Date().toISOString();
   if (!isComplete) {
     return job.runTask('quantize', { input, runId, createdAt }, ({ type: _, recipe, ...run }) =>
       begin({

@@ -8,13 +8,13 @@ import { type JobDefinition, readOnlySubject } from './job.ts';
 /** Verification of one package, remembered whatever it found. */
 export function verifyJob(runs: RunStore, { remember, ...input }: VerifyInput): JobDefinition<'verify'> {
   const runId = remember ? randomUUID() : null;
-  const createdAt = new Date().toISOString();
   return {
     kind: 'verify',
     runId,
     tasks: ['verify'],
     subject: readOnlySubject(input.package, ...(input.against === undefined ? [] : [input.against])),
     async run({ runTask }) {
+      const createdAt = new Date().toISOString();
       const { identity, recipe, activationBits, ...found } = await runTask('verify', input);
       const result: VerifyResult = { ...found, runId };
       recordMeasurement(

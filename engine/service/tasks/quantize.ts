@@ -60,6 +60,7 @@ export const quantizeTask: TaskFunction<'quantize'> = async (request, control) =
     const { gguf, notes } = recipeBeforehand(source, recipe, input.embeddingBits);
     for (const note of notesInWords(notes, gguf))
       control.report({ type: 'message', level: 'info', message: `note: ${note}` });
+    if (!existsSync(workFolder)) await checkFloatDevice(input.floatDevice);
     const tokenizer = createTokenizer(source.tokenizer, {
       modelVocabularySize: architecture.vocabularySize,
     });
@@ -94,7 +95,6 @@ export const quantizeTask: TaskFunction<'quantize'> = async (request, control) =
         outputDirectory: input.out,
         threads,
       });
-      await checkFloatDevice(input.floatDevice);
       // A text that cannot be measured on is to be known now, not after hours.
       for (const measured of [input.followUp?.perplexity, input.followUp?.quality]) {
         if (measured === undefined) continue;

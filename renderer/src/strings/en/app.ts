@@ -133,7 +133,7 @@ export const appStrings = {
   },
   strip: {
     label: 'Status',
-    idle: 'Ready',
+    connection: { connected: 'Ready', connecting: 'Connecting to the engine…', refused: 'Not connected' },
     left: (time: string, tasksAfter: number) =>
       tasksAfter === 0
         ? `${time} left`

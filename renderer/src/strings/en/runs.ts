@@ -80,6 +80,8 @@ export const runStrings = {
     noMatchTitle: 'No run matches',
     noMatch: 'No run has all that you filter by.',
     clearFilters: 'Clear the filters',
+    firstTitle: 'The first run is under way',
+    first: 'It stands here as soon as its model and its text are read.',
     emptyTitle: 'No runs yet',
     empty:
       'Every run is kept here with its settings, its conditions and its numbers, to be compared with others.',

@@ -266,6 +266,18 @@ export const wizardStrings = {
         `Paused: ${free} are free where ${output} is written, ${floor} are to stay free (settings). Make room, and it goes on by itself; stopping now loses nothing either.`,
       paused: 'Paused. Nothing is lost, whatever happens to this window or this machine meanwhile.',
       resumable: 'Every block that was complete is kept; resuming goes on from there.',
+      stoppedResumable:
+        'You stopped it. Every block that was complete is kept; resuming goes on from there, from here or from the list of runs.',
+      stoppedEmpty: 'You stopped it before anything was complete that could be kept.',
+      during: (stage: string) => `during “${stage}”`,
+      waits: ({ running, waiting }: { running: number; waiting: number }) =>
+        running + waiting === 0
+          ? 'It begins in a moment.'
+          : `It begins by itself when what is before it is over: ${[
+              ...(running > 0 ? ['the job that runs'] : []),
+              ...(waiting > 0 ? [waiting === 1 ? '1 that waits' : `${waiting} that wait`] : []),
+            ].join(' and ')}.`,
+      queue: 'Queue',
       stopTitle: 'Stop this run?',
       stopText: 'Complete blocks are kept. You can resume it later from here or from the list of runs.',
       keepRunning: 'Keep running',
@@ -279,6 +291,7 @@ export const wizardStrings = {
         'Of this task alone, measured from the speed of its work so far. How long the tasks after it take is not known before they begin.',
       memory: 'Memory',
       memoryTip: 'Resident memory of the work process now.',
+      lastMemoryTip: 'Resident memory of the work process when this was last heard of.',
       meanError: 'Mean layer error',
       layersDone: (count: string) => `${count} layers done`,
       errorPerLayer: 'Relative error of each layer',
