@@ -11,6 +11,11 @@ export const exportInputSchema = z.strictObject({
    * rounds.
    */
   rounding: z.enum(['exact', 'closest', 'compact']).default('closest'),
+  /**
+   * `blocks`: types of GGUF that hold the package's codes and scales. `f16`: every weight dequantized, in 16 bits: for packages that no such type holds, and to see
+   * what a program computes from the same weights where its kernels do not round activations.
+   */
+  weights: z.enum(['blocks', 'f16']).default('blocks'),
 });
 export type ExportInput = z.output<typeof exportInputSchema>;
 

@@ -17,6 +17,7 @@ import {
   ggufHeader,
   tableExportType,
 } from './export-gguf-file.ts';
+import { type HalfValues, halfLinear, halfValues } from './export-gguf-half.ts';
 import {
   checkWidth,
   type ExportRounding,
@@ -36,6 +37,8 @@ const rowsPerPiece = 1024;
 export interface GgufExportOptions {
   /** Default: `closest`. */
   rounding?: ExportRounding;
+  /** `blocks`: types of ggml that hold the package's codes and scales. `f16`: every linear and table dequantized, 16 bits a weight. Default: `blocks`. */
+  weights?: 'blocks' | 'f16';
   /** `general.name`; default: the package folder's name. */
   name?: string;
   onProgress?: (fraction: number) => void;
@@ -75,8 +78,10 @@ export async function exportGguf(
   const name = options.name ?? path.basename(source.path);
   const { architecture, metadata, notes } = modelMetadata(source, name);
   for (const [key, value] of tokenizerMetadata(source)) metadata.set(key, value);
-  const rounding = options.rounding ?? 'closest';
-  const tensors = await planTensors(source, architecture, rounding, notes, options);
+  const tensors =
+    options.weights === 'f16'
+      ? await planHalfTensors(source, architecture, notes, options)
+      : await planTensors(source, architecture, notes, options);
   const header = ggufHeader(metadata, tensors);
   const output = new AtomicFile(target);
   try {
@@ -125,41 +130,106 @@ function checkTarget(source: PackageSource, target: string): void {
   checkCreatable(target);
 }
 
-async function planTensors(
+/** All tensors in the order of the file; the plans of tables and linears are the caller's. */
+async function planAll(
   source: PackageSource,
   architecture: string,
-  rounding: ExportRounding,
-  notes: string[],
   options: GgufExportOptions,
+  planOf: {
+    table: (table: PackedTable, name: string) => PlannedTensor;
+    linear: (name: string, sourceRow: (row: number) => number) => PlannedTensor;
+  },
 ): Promise<PlannedTensor[]> {
   const { blocks, finalNorm, head, position } = source.architecture;
-  const planned: PlannedTensor[] = [planTable(source.embedding, source, 'token_embd.weight')];
+  const planned: PlannedTensor[] = [planOf.table(source.embedding, 'token_embd.weight')];
   const float = (name: string | null | undefined) => {
     if (typeof name === 'string') planned.push(planFloat(source, name));
   };
   float(finalNorm?.weight);
-  if (!head.tied) planned.push(planTable(source.head, source, 'output.weight'));
+  if (!head.tied) planned.push(planOf.table(source.head, 'output.weight'));
   const factors = ropeFactors(position);
   if (factors !== null) planned.push(planFloats('rope_freqs.weight', [factors.length], () => factors));
-  // Before anything that another recipe would mend.
-  for (const linear of blocks.flatMap(linearsOf)) checkWidth(linear);
-  let largestShift = 0;
   for (const block of blocks) {
     for (const norm of exportedNorms(block)) float(norm.weight);
-    for (const linear of linearsOf(block)) {
+    for (const { name, role } of linearsOf(block)) {
       checkStopped(options);
-      const order = rowOrder(source, architecture, linear.role);
-      const mapping = mapLinear(source.readLinear(linear.name), rounding);
-      largestShift = Math.max(largestShift, mapping.largestShift);
-      planned.push(...planLinear(source, linear.name, mapping, order));
+      const sourceRow = rowOrder(source, architecture, role);
+      planned.push(planOf.linear(name, sourceRow), ...planBias(source, name, sourceRow));
       await (options.border?.() ?? breathe());
     }
     options.onProgress?.((0.5 * (block.index + 1)) / blocks.length);
   }
+  return planned;
+}
+
+async function planTensors(
+  source: PackageSource,
+  architecture: string,
+  notes: string[],
+  options: GgufExportOptions,
+): Promise<PlannedTensor[]> {
+  // Before anything that another recipe would mend.
+  for (const linear of source.architecture.blocks.flatMap(linearsOf)) checkWidth(linear);
+  let largestShift = 0;
+  const planned = await planAll(source, architecture, options, {
+    table: (table, name) => planTable(table, source, name),
+    linear: (name, sourceRow) => {
+      const mapping = mapLinear(source.readLinear(name), options.rounding ?? 'closest');
+      largestShift = Math.max(largestShift, mapping.largestShift);
+      return planLinear(source, name, mapping, sourceRow);
+    },
+  });
   if (largestShift > 0)
     notes.push(
       `Q4_1 stores the smallest value of a block in fp16: weights are shifted by up to ${largestShift.toPrecision(2)} of a grid step`,
     );
+  return planned;
+}
+
+/** Everything in 16 bits: what any program computes with, exactly where fp16 holds it. */
+async function planHalfTensors(
+  source: PackageSource,
+  architecture: string,
+  notes: string[],
+  options: GgufExportOptions,
+): Promise<PlannedTensor[]> {
+  let largestRounding = 0;
+  const rounded = (half: HalfValues): HalfValues => {
+    largestRounding = Math.max(largestRounding, half.largestRounding);
+    return half;
+  };
+  const plan = (name: string, shape: number[], pieces: () => Iterable<Uint8Array>): PlannedTensor => {
+    return { name, shape, type: 'F16', bytes: exportBytes('F16', shape), pieces };
+  };
+  const planned = await planAll(source, architecture, options, {
+    table: ({ name, rows, columns }, ggufTable) => {
+      function* pieces() {
+        for (let begin = 0; begin < rows; begin += rowsPerPiece) {
+          const values = source.readRowsFloat32(name, begin, Math.min(rowsPerPiece, rows - begin));
+          yield rounded(halfValues(name, values)).bytes;
+        }
+      }
+      for (const _ of pieces()) checkStopped(options);
+      return plan(ggufTable, [rows, columns], pieces);
+    },
+    linear: (name, sourceRow) => {
+      const { outFeatures, inFeatures } = source.linears.get(name)!;
+      const read = () => rounded(halfLinear(source.readLinear(name), sourceRow)).bytes;
+      read();
+      return plan(nameOf(`${name}.weight`), [outFeatures, inFeatures], () => [read()]);
+    },
+  });
+  if (largestRounding > 0 && options.rounding === 'exact')
+    throw new DBellError(
+      'unsupported-model',
+      `the package cannot be exported in 16 bits exactly: weights would be rounded to fp16, by up to ${largestRounding.toPrecision(2)} of their size`,
+    );
+  notes.push(
+    'linears and tables stand dequantized in 16 bits a weight: what the package computes with activations that are not rounded, not its size',
+    ...(largestRounding > 0
+      ? [`weights were rounded to fp16, by up to ${largestRounding.toPrecision(2)} of their size`]
+      : []),
+  );
   return planned;
 }
 
@@ -182,27 +252,28 @@ function planLinear(
   name: string,
   mapping: LinearMapping,
   sourceRow: (row: number) => number,
-): PlannedTensor[] {
-  const { outFeatures, inFeatures, bias } = source.linears.get(name)!;
+): PlannedTensor {
+  const { outFeatures, inFeatures } = source.linears.get(name)!;
   const { type } = mapping;
   const shape = [outFeatures, inFeatures];
-  const planned: PlannedTensor[] = [
-    {
-      name: nameOf(`${name}.weight`),
-      shape,
-      type,
-      bytes: exportBytes(type, shape),
-      pieces: () => [encodeLinear(source.readLinear(name), mapping, sourceRow)],
-    },
+  return {
+    name: nameOf(`${name}.weight`),
+    shape,
+    type,
+    bytes: exportBytes(type, shape),
+    pieces: () => [encodeLinear(source.readLinear(name), mapping, sourceRow)],
+  };
+}
+
+function planBias(source: PackageSource, name: string, sourceRow: (row: number) => number): PlannedTensor[] {
+  const { outFeatures, bias } = source.linears.get(name)!;
+  if (bias === null) return [];
+  return [
+    planFloats(nameOf(`${name}.bias`), [outFeatures], () => {
+      const values = source.readLinear(name).bias ?? new Float32Array(outFeatures);
+      return values.map((_, row) => values[sourceRow(row)] ?? 0);
+    }),
   ];
-  if (bias !== null)
-    planned.push(
-      planFloats(nameOf(`${name}.bias`), [outFeatures], () => {
-        const values = source.readLinear(name).bias ?? new Float32Array(outFeatures);
-        return values.map((_, row) => values[sourceRow(row)] ?? 0);
-      }),
-    );
-  return planned;
 }
 
 /** Tables of 8 and 6 bits are Q8_0 and those of 4 bits Q4_0 as they are (groups of 32, fp16 scales); a 16-bit one is F16. */

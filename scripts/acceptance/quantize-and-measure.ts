@@ -14,6 +14,8 @@ export interface QuantizeAndMeasure {
   activationBits: number;
   /** Of embedding and head; 16 where it is left out. */
   embeddingBits?: number;
+  /** Changed fields of the recipe, `key=value`. */
+  set?: string[];
   calibration: { text: string; windows: number; context: number };
   evaluation: { text: string; windows: number; context: number; separator: string };
 }
@@ -41,7 +43,10 @@ export function quantizeArguments(m: QuantizeAndMeasure, out: string): string[] 
     '--context': m.calibration.context,
     '--out': out,
   };
-  return ['quantize', m.model, ...Object.entries(options).flatMap(([key, value]) => [key, String(value)])];
+  return [
+    ...['quantize', m.model, ...Object.entries(options).flatMap(([key, value]) => [key, String(value)])],
+    ...(m.set ?? []).flatMap((field) => ['--set', field]),
+  ];
 }
 
 /** quality.json, as far as items look at it. */

@@ -8,6 +8,7 @@ interface ExportOptions extends OutputOptions {
   format: 'gguf';
   out: string;
   rounding: 'exact' | 'closest' | 'compact';
+  weights: 'blocks' | 'f16';
 }
 
 export const exportCommand: AddCommand = (program, run) => {
@@ -24,27 +25,39 @@ export const exportCommand: AddCommand = (program, run) => {
         new Option('--rounding <how>', 'refuse it, only where nothing is exact, or for a smaller file')
           .choices(['exact', 'closest', 'compact'])
           .default('closest'),
+      )
+      .addOption(
+        new Option(
+          '--weights <how>',
+          'as blocks of codes and scales, or dequantized to 16 bits a weight, which every package can be',
+        )
+          .choices(['blocks', 'f16'])
+          .default('blocks'),
       ),
   )
     .addHelpText(
       'after',
       `
 Grids without a column scale map: 2 levels to Q1_0, 3 to Q2_0, 4 and 8 to Q4_0,
-16 to Q5_0 (--rounding compact: to Q4_1, rounded); tables to F16 or Q8_0. What does not map is
-refused with the reason.
+16 to Q5_0 (--rounding compact: to Q4_1, rounded); tables to F16 or Q8_0. What
+does not map is refused with the reason. --weights f16 writes it all the same,
+as large as the original, to compare with: llama.cpp rounds activations to 8
+bits where weights are blocks, and to 16 where they are F16.
 
 Examples:
   dbell export packed --format gguf --out packed.gguf
-  dbell export packed --format gguf --out packed.gguf --rounding exact --json`,
+  dbell export packed --format gguf --out packed.gguf --rounding exact --json
+  dbell export packed --format gguf --out as-computed.gguf --weights f16`,
     )
     .action((folder: string, options: ExportOptions) =>
       run(options, async ({ client, output, followJob }) => {
-        const { format, out, rounding } = options;
+        const { format, out, rounding, weights } = options;
         const { jobId } = await client.call('export', {
           package: folder,
           format,
           out,
           rounding,
+          weights,
         });
         const result = await followJob(jobId, 'export');
         for (const note of result.notes) output.message(`note: ${note}`);

@@ -18,6 +18,7 @@ export const exportTask: TaskFunction<'export'> = async (input, control) => {
     if (first) throw new DBellError('invalid-package', `${input.package}: ${first.message}`);
     const { path, bytes, types, notes } = await exportGguf(source, input.out, {
       rounding: input.rounding,
+      weights: input.weights,
       stopRequested: () => control.stopRequested(),
       border: () => control.pauseBorder(),
       onProgress: (fraction) => {

@@ -8,7 +8,7 @@ import { createPackedTextModel } from '../../../engine/runtime/packed-text-model
 import { assets, dbell } from '../command.ts';
 import { type Figure, holds, type Item, within } from '../harness.ts';
 import { askLlamaCpp, llamaCppFolder } from '../llama-cpp.ts';
-import { packagePath } from '../quantize-and-measure.ts';
+import { packageOf } from '../quantize-and-measure.ts';
 import { smollmModel } from './recipes.ts';
 
 interface ExportSetting {
@@ -27,27 +27,18 @@ const probe = 'The capital of France is Paris. It has 2,102,650 people!\n\n  Isn
 async function measureExport(setting: ExportSetting, scratch: string): Promise<Figure[]> {
   const { name, model, levels, calibration, evaluation } = setting;
   const home = path.join(scratch, 'home');
-  const folder = packagePath(scratch, `${name}-folded`, `grid-${levels}`, 16);
-  const gguf = path.join(scratch, `${name}-grid-${levels}.gguf`);
-  rmSync(folder, { recursive: true, force: true });
-  rmSync(gguf, { force: true });
-  await dbell(
-    [
-      ...['quantize', model, '--recipe', `grid-${levels}`, '--set', 'columnScale=folded'],
-      ...['--activation-bits', '16', '--calibration', calibration.text],
-      ...[
-        '--windows',
-        String(calibration.windows),
-        '--context',
-        String(calibration.context),
-        '--out',
-        folder,
-      ],
-    ],
-    { home },
-  );
-  const exported = await dbell(['export', folder, '--format', 'gguf', '--out', gguf], { home });
-  const figures: Figure[] = [{ name: 'types', measured: Object.keys(exported.types as object).join(', ') }];
+  const { out: folder, figures } = await packageOf({
+    ...{ scratch, name: `${name}-folded`, model, recipe: `grid-${levels}`, activationBits: 16 },
+    ...{ set: ['columnScale=folded'], calibration, evaluation: { ...evaluation, separator: 'none' } },
+  });
+  const write = async (file: string, ...options: string[]) => {
+    const gguf = path.join(scratch, file);
+    rmSync(gguf, { force: true });
+    return dbell(['export', folder, '--format', 'gguf', '--out', gguf, ...options], { home });
+  };
+  const exported = await write(`${name}-grid-${levels}.gguf`);
+  const dequantized = await write(`${name}-grid-${levels}-f16.gguf`, '--weights', 'f16');
+  figures.push({ name: 'types', measured: Object.keys(exported.types as object).join(', ') });
   const source = await openPackage(folder);
   try {
     const tokenizer = createTokenizer(source.tokenizer, {
@@ -65,19 +56,27 @@ async function measureExport(setting: ExportSetting, scratch: string): Promise<F
       losses.push(...(await session.tokenLosses(Int32Array.from(piece))));
     }
     await packed.close();
-    const answer = await askLlamaCpp(llamaCppFolder(scratch), scratch, {
-      gguf,
-      windows: pieces,
-      text: probe,
-    });
+    const ask = ({ out }: Record<string, unknown>) =>
+      askLlamaCpp(llamaCppFolder(scratch), scratch, { gguf: String(out), windows: pieces, text: probe });
+    const answer = await ask(exported);
+    const inHalfs = await ask(dequantized);
     const ours = perplexity(losses);
     figures.push(
       { name: `our perplexity at A16 (${windows} × ${context} tokens)`, measured: ours },
       within('perplexity in llama.cpp', perplexity(answer.losses.flat()), ours, 0.005),
+      // What llama.cpp's rounding of activations to 8 bits before it multiplies blocks does is in the figure above, and not in this one.
+      within(
+        'perplexity in llama.cpp, the same weights as F16',
+        perplexity(inHalfs.losses.flat()),
+        ours,
+        0.005,
+      ),
       holds('token ids of a text are the same', answer.ids.join() === tokenizer.encode(probe).join()),
     );
     if (levels === 2)
-      figures.push(holds('codes and scales come back through as-is', await comesBack(source, gguf)));
+      figures.push(
+        holds('codes and scales come back through as-is', await comesBack(source, String(exported.out))),
+      );
   } finally {
     source.close();
   }

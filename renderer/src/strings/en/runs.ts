@@ -111,6 +111,7 @@ export const runStrings = {
     exportMarkdown: 'Export as Markdown…',
     exportJson: 'Export as JSON…',
     exportGguf: 'Export the package as GGUF…',
+    exportHalf: 'Export it dequantized, as F16 GGUF…',
     exporting: (name: string) => `${name} is being written.`,
     notExported: (name: string, reason: string) => `${name} was not written: ${reason}`,
     exported: (path: string) => `Written to ${path}`,
