@@ -23,7 +23,7 @@ describe.skipIf(browserPath === null)('what is needed is in sight:', () => {
       await runs.open();
       await runs.row('gptq-4').click();
       await page.getByRole('button', { name: 'More' }).click();
-      await page.getByRole('menuitem', { name: /GGUF/ }).click();
+      await page.getByRole('menuitem', { name: 'Export the package as GGUF…' }).click();
       await page.getByRole('dialog').getByRole('button', { name: 'Choose' }).click();
       await new PlaygroundPage(page).open();
       // The history knows a package that is not there any more.

@@ -128,6 +128,7 @@ export function recipeScatter(
             grid: { stroke: colours.grid, width: 1 },
           }),
           axis(colours, {
+            label: words.timesOriginal,
             size: 40,
             splits: () => ratioTicks(end),
             filter: (_, ticks) => ticks,

@@ -48,6 +48,7 @@ export const chartStrings = {
     activationBits: 'Activation bits',
     storedBits: 'stored bits per weight',
     perplexityRatio: 'Perplexity ratio',
+    timesOriginal: 'perplexity, × the original’s',
     source: 'Source',
     sources: { bundled: 'measured by us', own: 'your own runs' },
     usableUpTo: (ratio: string) => `usable up to ${ratio}×`,
