@@ -2,9 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { toErrorPayload } from '../../contract/error-payload.ts';
 import { DBellError } from '../../contract/errors.ts';
 import type { ServiceEvent } from '../../contract/events.ts';
-import type { Job, JobDetails, JobHold, JobProgress } from '../../contract/jobs.ts';
+import type { Job, JobDetails, JobHold } from '../../contract/jobs.ts';
 import { formatBytes } from '../../contract/number-format.ts';
-import { type Coalescer, coalesce } from '../coalesce.ts';
 import { KeptProcess } from '../kept-process.ts';
 import { serviceLimits } from '../limits.ts';
 import type { ProcessHost } from '../process-host.ts';
@@ -13,7 +12,6 @@ import { TurnGroup } from '../turns.ts';
 import {
   type AcceptedReport,
   loadedModelKey,
-  type Report,
   type TaskInput,
   type TaskKind,
   type TaskResult,
@@ -22,11 +20,12 @@ import { watchDisk } from './disk-watch.ts';
 import type { AnyJobDefinition, JobContext, Lane } from './job.ts';
 import type { JobRequest } from './job-requests.ts';
 import { type JobKeeper, noKeeper } from './kept-jobs.ts';
+import { type Told, tellReports } from './tell-reports.ts';
 
 interface Entry {
   job: Job;
   /** What its events told, for those who come later. */
-  told: Omit<JobDetails, 'job'>;
+  told: Told;
   definition: AnyJobDefinition;
   task: Pick<RunningTask<TaskKind>, 'pause' | 'continue' | 'stop' | 'kill'> | null;
   lane: Lane;
@@ -290,7 +289,7 @@ export class JobQueue {
     job.state = entry.beginsPaused ? 'paused' : 'running';
     job.startedAt = new Date().toISOString();
     this.#changed(entry);
-    const context = this.#context(entry, this.#progress(job.jobId));
+    const context = this.#context(entry);
     const endWatch = this.#watchDisk(entry, context.message);
     try {
       const result = await entry.definition.run(context);
@@ -334,28 +333,6 @@ export class JobQueue {
     });
   }
 
-  /** Passes on how far a job is: twenty times a second, and once a second while a benchmark is timed. */
-  #progress(jobId: string): Pick<Coalescer<JobProgress>, 'push' | 'flush'> {
-    const tell = (progress: JobProgress) => this.#emit({ type: 'job-progress', jobId, progress });
-    const usual = coalesce<JobProgress>(serviceLimits.progressIntervalMs, tell);
-    const timed = coalesce<JobProgress>(serviceLimits.benchmarkProgressIntervalMs, tell);
-    return {
-      push(progress) {
-        if (progress.task === 'benchmark') {
-          usual.flush();
-          timed.push(progress);
-        } else {
-          timed.flush();
-          usual.push(progress);
-        }
-      },
-      flush() {
-        usual.flush();
-        timed.flush();
-      },
-    };
-  }
-
   #finish(entry: Entry, state: Job['state'], change: () => void): void {
     change();
     entry.job.hold = null;
@@ -368,48 +345,9 @@ export class JobQueue {
     setImmediate(() => this.#next());
   }
 
-  #context(entry: Entry, progress: Pick<Coalescer<JobProgress>, 'push' | 'flush'>): JobContext {
+  #context(entry: Entry): JobContext {
     const { job, told } = entry;
-    const message: JobContext['message'] = (level, text) => {
-      told.messages.push({ level, message: text });
-      this.#emit({ type: 'job-message', jobId: job.jobId, level, message: text });
-    };
-    const onReport = (report: Report, onAccepted?: (report: AcceptedReport) => void) => {
-      switch (report.type) {
-        case 'accepted':
-          onAccepted?.(report);
-          break;
-        case 'progress':
-          job.progress = report.progress;
-          progress.push(report.progress);
-          break;
-        case 'layer':
-          told.layers.push({ blockIndex: report.blockIndex, layer: report.layer });
-          this.#emit({
-            type: 'job-layer',
-            jobId: job.jobId,
-            blockIndex: report.blockIndex,
-            layer: report.layer,
-          });
-          break;
-        case 'text':
-          told.text += report.text;
-          told.steps.push(...(report.steps ?? []));
-          this.#emit({
-            type: 'job-text',
-            jobId: job.jobId,
-            text: report.text,
-            tokenIds: report.tokenIds,
-            ...(report.steps ? { steps: report.steps } : {}),
-          });
-          break;
-        case 'waiting':
-          break;
-        case 'message':
-          message(report.level, report.message);
-          break;
-      }
-    };
+    const { message, onReport, flush } = tellReports(job, told, this.#emit);
     /** The end of what the job does now, which can be paused and stopped meanwhile. */
     const work = async <T>(
       task: NonNullable<Entry['task']>,
@@ -424,7 +362,7 @@ export class JobQueue {
         return await run();
       } finally {
         // How far it came is told before what follows from its end.
-        progress.flush();
+        flush();
         if (isTimed) this.#setTiming(false);
         entry.task = null;
       }
