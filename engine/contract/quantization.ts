@@ -59,9 +59,13 @@ export const recipeNoteSchema = z.object({ code: z.enum(['no-gguf-export']), mes
 export type RecipeNote = z.infer<typeof recipeNoteSchema>;
 
 /** Notes as sentences, and why there can be no GGUF where none of them says it. */
-export function notesInWords(notes: readonly RecipeNote[], gguf: { problem: string | null }): string[] {
+export function notesInWords(
+  notes: readonly RecipeNote[],
+  gguf: { problem: string | null; asHalf: boolean },
+): string[] {
   if (notes.length > 0 || gguf.problem === null) return notes.map(({ message }) => message);
-  return [`a package of this recipe cannot be exported to GGUF: ${gguf.problem}`];
+  const wayOut = gguf.asHalf ? '; dequantized to 16 bits a weight it can (export --weights f16)' : '';
+  return [`a package of this recipe cannot be exported to GGUF: ${gguf.problem}${wayOut}`];
 }
 
 export const estimateSchema = z.object({
@@ -72,8 +76,11 @@ export const estimateSchema = z.object({
   packageBytes: z.number().nonnegative(),
   packageItems: z.array(estimateItemSchema),
   storedBitsPerWeight: z.number(),
-  /** The package exported as GGUF. Both null where that depends on the values that the quantization finds; `problem` says why there can be none. */
-  gguf: z.object({ bytes: bytesSchema.nullable(), problem: z.string().nullable() }),
+  /**
+   * The package exported as GGUF. `bytes` and `problem` are null where that depends on the values that the quantization finds; `problem` says why there can be none;
+   * `asHalf`: there can be one of the dequantized weights.
+   */
+  gguf: z.object({ bytes: bytesSchema.nullable(), problem: z.string().nullable(), asHalf: z.boolean() }),
   /** Most resident memory of the work process. */
   peakMemoryBytes: z.number().nonnegative(),
   memoryItems: z.array(estimateItemSchema),

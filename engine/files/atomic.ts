@@ -1,7 +1,17 @@
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  fsyncSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import path from 'node:path';
 import { fileError, systemErrorCode } from './errors.ts';
 import { beforeFileOperation } from './faults.ts';
+import { isRunning } from './processes.ts';
 
 /** Ends the name of every unfinished file of this layer; such files may be deleted when no writer is alive. */
 export const temporarySuffix = '.dbell-tmp';
@@ -108,6 +118,23 @@ export class AtomicFile {
   #open(): number {
     if (this.#descriptor === null) throw new Error(`${this.path} is closed already`);
     return this.#descriptor;
+  }
+}
+
+/** A writer on another computer, whose processes are not known here, has written to its file since. */
+const abandonedAfterMs = 10 * 60 * 1000;
+
+/** Deletes what processes that were killed while they wrote `finalPath` have left beside it. */
+export function removeAbandoned(finalPath: string): void {
+  const folder = path.dirname(finalPath);
+  const prefix = `${path.basename(finalPath)}.`;
+  for (const name of readdirSync(folder)) {
+    if (!name.startsWith(prefix) || !name.endsWith(temporarySuffix)) continue;
+    const pid = name.slice(prefix.length, -temporarySuffix.length);
+    const file = path.join(folder, name);
+    const changedMs = statSync(file, { throwIfNoEntry: false })?.mtimeMs;
+    if (!/^\d+$/.test(pid) || isRunning(Number(pid)) || changedMs === undefined) continue;
+    if (Date.now() - changedMs > abandonedAfterMs) rmSync(file, { force: true });
   }
 }
 

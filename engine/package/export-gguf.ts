@@ -1,7 +1,7 @@
 import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { DBellError } from '../contract/errors.ts';
-import { AtomicFile } from '../files/atomic.ts';
+import { AtomicFile, removeAbandoned } from '../files/atomic.ts';
 import { checkCreatable } from '../files/writable.ts';
 import { type Block, linearsOf } from '../model/architecture.ts';
 import { ggufName } from '../model/gguf/names.ts';
@@ -75,6 +75,11 @@ export async function exportGguf(
 ): Promise<GgufExportResult> {
   const target = path.resolve(file);
   checkTarget(source, target);
+  if (options.weights === 'f16' && options.rounding === 'compact')
+    throw new DBellError(
+      'invalid-input',
+      'rounding compact chooses among types with blocks, and weights f16 has none; leave one of them out',
+    );
   const name = options.name ?? path.basename(source.path);
   const { architecture, metadata, notes } = modelMetadata(source, name);
   for (const [key, value] of tokenizerMetadata(source)) metadata.set(key, value);
@@ -83,6 +88,7 @@ export async function exportGguf(
       ? await planHalfTensors(source, architecture, notes, options)
       : await planTensors(source, architecture, notes, options);
   const header = ggufHeader(metadata, tensors);
+  removeAbandoned(target);
   const output = new AtomicFile(target);
   try {
     output.write(header);
@@ -169,12 +175,12 @@ async function planTensors(
   options: GgufExportOptions,
 ): Promise<PlannedTensor[]> {
   // Before anything that another recipe would mend.
-  for (const linear of source.architecture.blocks.flatMap(linearsOf)) checkWidth(linear);
+  for (const linear of source.architecture.blocks.flatMap(linearsOf)) orDequantized(() => checkWidth(linear));
   let largestShift = 0;
   const planned = await planAll(source, architecture, options, {
     table: (table, name) => planTable(table, source, name),
     linear: (name, sourceRow) => {
-      const mapping = mapLinear(source.readLinear(name), options.rounding ?? 'closest');
+      const mapping = orDequantized(() => mapLinear(source.readLinear(name), options.rounding ?? 'closest'));
       largestShift = Math.max(largestShift, mapping.largestShift);
       return planLinear(source, name, mapping, sourceRow);
     },
@@ -184,6 +190,19 @@ async function planTensors(
       `Q4_1 stores the smallest value of a block in fp16: weights are shifted by up to ${largestShift.toPrecision(2)} of a grid step`,
     );
   return planned;
+}
+
+/** What no type of GGUF holds can be exported all the same, which its refusal says. */
+function orDequantized<T>(map: () => T): T {
+  try {
+    return map();
+  } catch (error) {
+    if (!(error instanceof DBellError) || error.code !== 'unsupported-model') throw error;
+    throw new DBellError(
+      error.code,
+      `${error.message}; dequantized to 16 bits a weight it can be exported (--weights f16)`,
+    );
+  }
 }
 
 /** Everything in 16 bits: what any program computes with, exactly where fp16 holds it. */

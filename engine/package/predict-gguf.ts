@@ -23,8 +23,10 @@ import { tokenizerMetadata } from './export-gguf-tokenizer.ts';
 export interface GgufPrediction {
   /** Of the file, tokenizer included; exact up to the length of its name. */
   bytes: number | null;
-  /** Why there can be none, in words. */
+  /** Why there can be none that holds the package's codes and scales, in words. */
   problem: string | null;
+  /** Whether there can be one of the dequantized weights in 16 bits. */
+  asHalf: boolean;
 }
 
 /** Of a recipe that stores what multiplies the columns: other settings of it may be exported. */
@@ -47,13 +49,14 @@ export function predictGguf(
     ]);
     const problem = layoutProblem(source, recipe);
     // Which type holds a grid without offsets follows from the scales that are found.
-    if (problem !== null || recipe.binarizer.kind !== 'uniform') return { bytes: null, problem };
+    if (problem !== null || recipe.binarizer.kind !== 'uniform')
+      return { bytes: null, problem, asHalf: true };
     const tensors = tensorsOf(source, embeddingBits);
     const data = tensors.reduce((sum, { bytes }) => sum + alignedBytes(bytes), 0);
-    return { bytes: ggufHeader(metadata, tensors).length + data, problem: null };
+    return { bytes: ggufHeader(metadata, tensors).length + data, problem: null, asHalf: true };
   } catch (error) {
     if (!(error instanceof DBellError)) throw error;
-    return { bytes: null, problem: error.message.replace(cannotBeExported, '') };
+    return { bytes: null, problem: error.message.replace(cannotBeExported, ''), asHalf: false };
   }
 }
 

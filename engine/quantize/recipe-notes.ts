@@ -14,7 +14,7 @@ export function recipeNotes(recipe: Recipe, architecture: Architecture): RecipeN
         {
           code: 'no-gguf-export',
           message:
-            'a package of this recipe cannot be exported to GGUF, which has no place for the scales of single columns; set columnScale=folded (or none) where an export is wanted',
+            'a package of this recipe cannot be exported to GGUF, which has no place for the scales of single columns; set columnScale=folded (or none) where an export is wanted, or export it dequantized to 16 bits a weight (export --weights f16)',
         },
       ]
     : [];

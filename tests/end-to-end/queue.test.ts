@@ -92,6 +92,11 @@ describe.skipIf(browserPath === null)('the queue', () => {
       expect((await client.call('outputs.suggest', proposal)).path).toBe(`${out}-2`);
       await client.call('jobs.stop', { jobId: last });
       await expect.poll(() => jobs.count()).toBe(2);
+      // Stopped on its own page, it says that it had not begun, and shows no work.
+      await page.goto(`${studio.origin}/#/new/run/${last}`);
+      await page.getByText('You stopped it while it waited: it had not begun.').waitFor();
+      expect(await page.getByText('Relative error of each layer').count()).toBe(0);
+      await new RunsPage(page).open();
       await jobs.nth(1).getByRole('button', { name: /^Stop/ }).click();
       await expect.poll(() => jobs.count()).toBe(1);
       await client.call('jobs.stop', { jobId: running });

@@ -99,7 +99,7 @@ test('an export that does not map says why and writes nothing', async () => {
   expect(onlyJson(result).error).toEqual({
     code: 'unsupported-model',
     message:
-      "model.layers.0.mlp.down_proj cannot be exported: its 48 columns are no multiple of 32, GGUF's block",
+      "model.layers.0.mlp.down_proj cannot be exported: its 48 columns are no multiple of 32, GGUF's block; dequantized to 16 bits a weight it can be exported (--weights f16)",
   });
   expect(readdirSync(folder).filter((name) => name.startsWith('no.gguf'))).toEqual([]);
   expect(existsSync(at('rounded'))).toBe(true);

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, expect, test } from 'vitest';
@@ -30,6 +30,9 @@ test.each([
   const file = `${out}.gguf`;
   // No block of GGUF fills rows of 48 columns; 16 bits a weight need none.
   await expect(exportGguf(opened, file)).rejects.toThrow('no multiple of 32');
+  await expect(exportGguf(opened, file, { weights: 'f16', rounding: 'compact' })).rejects.toThrow(
+    'rounding compact chooses among types with blocks',
+  );
   const fractions: number[] = [];
   const { types, notes } = await exportGguf(opened, file, {
     weights: 'f16',
@@ -63,14 +66,20 @@ test.each([
   opened.close();
 });
 
-test('two levels are exact in 16 bits', async () => {
+test('two levels are exact in 16 bits, and what killed processes left of such a file is cleared away', async () => {
   const model = tinyModelOfWidth64('llama-plain', path.join(root, 'model'), new SeededRandom(4));
   const opened = await openPackage(await packSymmetric(model, path.join(root, 'binary'), 2));
-  const { notes } = await exportGguf(opened, path.join(root, 'binary.gguf'), {
-    weights: 'f16',
-    rounding: 'exact',
-  });
+  const file = path.join(root, 'binary.gguf');
+  // A process that was killed an hour ago while it wrote the same file, and one that may write on another computer.
+  const long = new Date(Date.now() - 3600_000);
+  const abandoned = `${file}.999999999.dbell-tmp`;
+  const own = `${file}.${process.ppid}.dbell-tmp`;
+  const fresh = `${file}.999999998.dbell-tmp`;
+  for (const name of [abandoned, own, fresh]) writeFileSync(name, 'x');
+  for (const name of [abandoned, own]) utimesSync(name, long, long);
+  const { notes } = await exportGguf(opened, file, { weights: 'f16', rounding: 'exact' });
   expect(notes).toHaveLength(1);
+  expect([abandoned, own, fresh].map((name) => existsSync(name))).toEqual([false, true, true]);
   opened.close();
 });
 

@@ -111,13 +111,16 @@ describe('the size of a GGUF is known before there is a package', () => {
     expect(await predicted(bundled.model, 'grid-4', { columnScale: 'folded' })).toEqual({
       bytes: null,
       problem: null,
+      asHalf: true,
     });
   });
 
   test('and what llama.cpp has no models of is said', async () => {
-    const { problem } = await predicted(path.join(tinyModels, 'opt-relu'), 'gptq-4');
-    expect(problem).toBe('llama.cpp has no models of the family opt');
-    const { problem: odd } = await predicted(path.join(tinyModels, 'llama-plain'), 'gptq-4');
-    expect(odd).toContain('no multiple of 32');
+    const opt = await predicted(path.join(tinyModels, 'opt-relu'), 'gptq-4');
+    expect(opt).toMatchObject({ problem: 'llama.cpp has no models of the family opt', asHalf: false });
+    expect(notesInWords([], opt).join()).not.toContain('f16');
+    const odd = await predicted(path.join(tinyModels, 'llama-plain'), 'gptq-4');
+    expect(odd).toMatchObject({ problem: expect.stringContaining('no multiple of 32'), asHalf: true });
+    expect(notesInWords([], odd).join()).toContain('dequantized to 16 bits a weight it can');
   });
 });

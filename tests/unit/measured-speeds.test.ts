@@ -14,7 +14,7 @@ const estimate = (operationsPerSecond: number | null) => {
       context: 128,
       packageBytes: 1,
       packageItems: [],
-      gguf: { bytes: null, problem: null },
+      gguf: { bytes: null, problem: null, asHalf: true },
       storedBitsPerWeight: 4,
     },
     ...{ peakMemoryBytes: 1, memoryItems: [], diskBytes: 1, diskItems: [], problems: [], notes: [] },

@@ -22,7 +22,10 @@ export const exportCommand: AddCommand = (program, run) => {
       )
       .requiredOption('--out <file>', 'file to write; must not exist', filePath)
       .addOption(
-        new Option('--rounding <how>', 'refuse it, only where nothing is exact, or for a smaller file')
+        new Option(
+          '--rounding <how>',
+          'what is done where weights have no exact counterpart: refuse it, take the closest, or take the smaller type though it rounds',
+        )
           .choices(['exact', 'closest', 'compact'])
           .default('closest'),
       )

@@ -154,7 +154,10 @@ export const wizardStrings = {
       ggufTip:
         'The file that an export of this package makes, tokenizer included, for llama.cpp and what is built on it.',
       noGguf: 'not possible',
+      onlyHalfGguf: 'only dequantized',
       noGgufTip: (reason: string) => `A package of this recipe cannot be exported as GGUF: ${reason}.`,
+      onlyHalfGgufTip: (reason: string) =>
+        `No type of GGUF holds what this recipe stores: ${reason}. Dequantized to 16 bits a weight, as large as the original, it can be exported.`,
       unknownGguf: 'known afterwards',
       unknownGgufTip: 'Which of GGUF’s types holds the layers depends on the scales that are found.',
       memory: 'Peak memory',
@@ -167,7 +170,7 @@ export const wizardStrings = {
       timeAssumed: 'From a typical processor; this model could not be timed here.',
       notes: {
         'no-gguf-export':
-          'A package of this recipe cannot be exported as GGUF, which has no place for scales of single columns. Where you want to export it, choose the goal “I choose”, open “All fields of the recipe”, and write folded (or none) at columnScale.',
+          'GGUF has no place for scales of single columns: a package of this recipe can be exported dequantized only, as large as the original. Where you want a small GGUF, choose the goal “I choose”, open “All fields of the recipe”, and write folded (or none) at columnScale.',
       },
       of: (available: string) => `of ${available} free`,
       overBudget: (budget: string) => `More than the memory budget of ${budget} in the settings.`,
@@ -269,6 +272,7 @@ export const wizardStrings = {
       stoppedResumable:
         'You stopped it. Every block that was complete is kept; resuming goes on from there, from here or from the list of runs.',
       stoppedEmpty: 'You stopped it before anything was complete that could be kept.',
+      stoppedWaiting: 'You stopped it while it waited: it had not begun.',
       during: (stage: string) => `during “${stage}”`,
       waits: ({ running, waiting }: { running: number; waiting: number }) =>
         running + waiting === 0
