@@ -174,6 +174,8 @@ async function planTensors(
   notes: string[],
   options: GgufExportOptions,
 ): Promise<PlannedTensor[]> {
+  for (const table of [source.embedding, source.head])
+    if (table.bits === 'grid') orDequantized(() => refuseGridTable(table));
   // Before anything that another recipe would mend.
   for (const linear of source.architecture.blocks.flatMap(linearsOf)) orDequantized(() => checkWidth(linear));
   let largestShift = 0;
@@ -295,14 +297,17 @@ function planBias(source: PackageSource, name: string, sourceRow: (row: number) 
   ];
 }
 
+function refuseGridTable({ name }: PackedTable): never {
+  throw new DBellError(
+    'unsupported-model',
+    `${name} cannot be exported: it is stored as a grid, which exports have for linears only`,
+  );
+}
+
 /** Tables of 8 and 6 bits are Q8_0 and those of 4 bits Q4_0 as they are (groups of 32, fp16 scales); a 16-bit one is F16. */
 function planTable(table: PackedTable, source: PackageSource, name: string): PlannedTensor {
   const { rows, columns } = table;
-  if (table.bits === 'grid')
-    throw new DBellError(
-      'unsupported-model',
-      `${table.name} cannot be exported: it is stored as a grid, which exports have for linears only`,
-    );
+  if (table.bits === 'grid') return refuseGridTable(table);
   const shape = [rows, columns];
   const type = tableExportType(table.bits, columns);
   return {

@@ -6,6 +6,8 @@ import { DBellError } from '../../engine/contract/errors.ts';
 import type { SyntheticStorage } from '../../engine/contract/measurement.ts';
 import { createFloatTextModel } from '../../engine/float/text-model.ts';
 import { type ModelShape, modelShapes } from '../../engine/model/model-shapes.ts';
+import { openModel } from '../../engine/model/open.ts';
+import { packing } from '../../engine/native/packing.ts';
 import { bytesByPart } from '../../engine/package/byte-breakdown.ts';
 import { exportGguf } from '../../engine/package/export-gguf.ts';
 import { openPackage } from '../../engine/package/open.ts';
@@ -163,9 +165,16 @@ describe('a grid table that lies is refused', () => {
     await expect(createPackedTextModel(copy, { threads: 1 })).rejects.toThrow('byte 250');
   });
 
-  test('no export has a place for it', async () => {
+  test('no export has a place for it but the dequantized one', async () => {
     const source = await openPackage(base);
-    await expect(exportGguf(source, path.join(folder, 'out.gguf'))).rejects.toThrow('stored as a grid');
+    const file = path.join(folder, 'out.gguf');
+    await expect(exportGguf(source, file)).rejects.toThrow(/stored as a grid.*--weights f16/);
+    await exportGguf(source, file, { weights: 'f16' });
+    const gguf = await openModel(file);
+    const { name } = source.embedding;
+    const halfs = packing.floatsToHalfs(source.readFloat32(name)).halfs;
+    expect(gguf.readFloat32(name)).toEqual(packing.halfsToFloats(halfs));
+    gguf.close();
     source.close();
   });
 });
