@@ -61,7 +61,7 @@ export function createProgram(streams: Streams, setExitCode: (exitCode: number) 
     .configureHelp({
       showGlobalOptions: false,
       sortSubcommands: false,
-      optionDescription: (option) => withMark(option),
+      optionDescription: withMark,
     } satisfies Partial<Help>)
     .showHelpAfterError('(dbell COMMAND --help explains the command)')
     .configureOutput({

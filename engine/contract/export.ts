@@ -1,6 +1,13 @@
 import { z } from 'zod';
 import { bytesSchema, countSchema, identifierSchema, pathSchema } from './common.ts';
 
+/**
+ * `blocks`: types of GGUF that hold the package's codes and scales. `f16`: every weight dequantized, in 16 bits: for packages that no such type holds, and to see
+ * what a program computes from the same weights where its kernels do not round activations to 8 bits.
+ */
+export const exportWeightsSchema = z.enum(['blocks', 'f16']);
+export type ExportWeights = z.infer<typeof exportWeightsSchema>;
+
 export const exportInputSchema = z.strictObject({
   package: pathSchema,
   /** What llama.cpp and programs built on it load. */
@@ -11,11 +18,7 @@ export const exportInputSchema = z.strictObject({
    * rounds.
    */
   rounding: z.enum(['exact', 'closest', 'compact']).default('closest'),
-  /**
-   * `blocks`: types of GGUF that hold the package's codes and scales. `f16`: every weight dequantized, in 16 bits: for packages that no such type holds, and to see
-   * what a program computes from the same weights where its kernels do not round activations.
-   */
-  weights: z.enum(['blocks', 'f16']).default('blocks'),
+  weights: exportWeightsSchema.default('blocks'),
 });
 export type ExportInput = z.output<typeof exportInputSchema>;
 

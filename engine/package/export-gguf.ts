@@ -1,6 +1,7 @@
 import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { DBellError } from '../contract/errors.ts';
+import type { ExportWeights } from '../contract/export.ts';
 import { AtomicFile, removeAbandoned } from '../files/atomic.ts';
 import { checkCreatable } from '../files/writable.ts';
 import { type Block, linearsOf } from '../model/architecture.ts';
@@ -37,8 +38,8 @@ const rowsPerPiece = 1024;
 export interface GgufExportOptions {
   /** Default: `closest`. */
   rounding?: ExportRounding;
-  /** `blocks`: types of ggml that hold the package's codes and scales. `f16`: every linear and table dequantized, 16 bits a weight. Default: `blocks`. */
-  weights?: 'blocks' | 'f16';
+  /** Default: `blocks`. */
+  weights?: ExportWeights;
   /** `general.name`; default: the package folder's name. */
   name?: string;
   onProgress?: (fraction: number) => void;

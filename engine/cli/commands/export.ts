@@ -1,4 +1,5 @@
 import { Option } from 'commander';
+import { type ExportWeights, exportWeightsSchema } from '../../contract/export.ts';
 import type { AddCommand } from '../command.ts';
 import { formatBytes, formatCounted } from '../format.ts';
 import { filePath, withOutputOptions } from '../options.ts';
@@ -8,7 +9,7 @@ interface ExportOptions extends OutputOptions {
   format: 'gguf';
   out: string;
   rounding: 'exact' | 'closest' | 'compact';
-  weights: 'blocks' | 'f16';
+  weights: ExportWeights;
 }
 
 export const exportCommand: AddCommand = (program, run) => {
@@ -32,9 +33,9 @@ export const exportCommand: AddCommand = (program, run) => {
       .addOption(
         new Option(
           '--weights <how>',
-          'as blocks of codes and scales, or dequantized to 16 bits a weight, which every package can be',
+          'as blocks of codes and scales, or dequantized to 16 bits a weight, which a package of any recipe can be',
         )
-          .choices(['blocks', 'f16'])
+          .choices(exportWeightsSchema.options)
           .default('blocks'),
       ),
   )

@@ -3,6 +3,9 @@ import type { JobTask } from '../../../../engine/contract/jobs.ts';
 
 const plural = (count: number, one: string, many: string) => (count === 1 ? one : many);
 
+/** In the page while there is none yet, and in the strip. */
+const connecting = 'Connecting to the engine…';
+
 /** The frame around all places, and words that several of them use. */
 export const appStrings = {
   product: 'DBell Studio',
@@ -27,7 +30,7 @@ export const appStrings = {
     pathCopied: (path: string) => `Path copied: ${path}`,
   },
   connection: {
-    connecting: 'Connecting to the engine…',
+    connecting,
     lostTitle: 'The engine does not answer',
     lost: 'It is being started again. What you see may be old; unfinished runs keep everything up to their last complete block, and what waits keeps its place.',
     refusedTitle: 'This address was used already',
@@ -133,7 +136,7 @@ export const appStrings = {
   },
   strip: {
     label: 'Status',
-    connection: { connected: 'Ready', connecting: 'Connecting to the engine…', refused: 'Not connected' },
+    connection: { connected: 'Ready', connecting, refused: 'Not connected' },
     left: (time: string, tasksAfter: number) =>
       tasksAfter === 0
         ? `${time} left`
