@@ -101,4 +101,29 @@ describe.skipIf(browserPath === null)('a table of 5,000 runs', () => {
     },
     workTimeoutMs,
   );
+
+  test(
+    'does not hand the focus on to another run when the one that has it is scrolled away',
+    async () => {
+      const page = await studio.open();
+      const runs = new RunsPage(page);
+      await runs.open();
+      // Which element shows a row depends on how far the table was scrolled: every way it can come out.
+      for (let row = 80; row < 80 + tableLimits.rowElements; row++) {
+        const first = runs.row('model-4999');
+        await first.focus();
+        await page.evaluate(
+          `document.querySelector('[role=table]').scrollTop = ${row} * document.activeElement.offsetHeight`,
+        );
+        await runs.row(`model-${4999 - row}`).waitFor();
+        expect(await page.evaluate(`document.activeElement.getAttribute('role')`), `at row ${row}`).not.toBe(
+          'row',
+        );
+        await page.evaluate(`document.querySelector('[role=table]').scrollTop = 0`);
+        await first.waitFor();
+      }
+      await page.close();
+    },
+    workTimeoutMs,
+  );
 });
