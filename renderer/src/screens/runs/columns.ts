@@ -28,7 +28,7 @@ const columns: Column[] = [
   {
     id: 'model',
     label: words.model,
-    width: 'minmax(7rem, 1.6fr)',
+    width: 'minmax(7rem, 3fr)',
     isNumber: false,
     sortBy: 'modelName',
     text: (run) => run.modelName,
