@@ -32,8 +32,9 @@ function sameWeights(a: string, b: string): boolean {
 }
 
 /**
- * A grid beside its reference value. With quantized activations also beside the same grid without, whose package is made where it is missing. At A8 a grid has
- * the weights that it has at A16 (`roundingAwareBits`), which is shown where a package is made for A8 too; with `weightsOf16` the one made for A16 is run at A8.
+ * A grid beside its reference value. With quantized activations, where a limit is asked of their cost, also beside the same grid without, whose package is made
+ * where it is missing. At A8 a grid has the weights that it has at A16 (`roundingAwareBits`), which is shown where a package is made for A8 too; with
+ * `weightsOf16` the one made for A16 is run at A8.
  */
 export async function measureGrid(
   row: GridRow,
@@ -59,19 +60,13 @@ export async function measureGrid(
       : within('stored bits per weight', storedBitsOf(out), storedBits, 0.02, true),
     perplexity === null ? { name, measured: value } : within(name, value, perplexity, tolerance, true),
   ];
-  if (activationBits === 8) {
+  if (activationBits === 8 && weightsOf16)
+    figures.push({ name: 'the package', measured: 'the one made for A16, run at A8' });
+  if (activationBits === 8 && levels >= activationCost.leastLevels) {
     const { out: out16, value: value16 } = await measure(16);
-    const ratio = value / value16;
-    figures.push(
-      weightsOf16
-        ? { name: 'the package', measured: 'the one made for A16, run at A8' }
-        : holds('the weights are those made for A16, byte for byte', sameWeights(out, out16)),
-    );
-    figures.push(
-      levels >= activationCost.leastLevels
-        ? atMost('perplexity over that at A16', ratio, activationCost.mostRatio)
-        : { name: 'perplexity over that at A16', measured: ratio },
-    );
+    if (!weightsOf16)
+      figures.push(holds('the weights are those made for A16, byte for byte', sameWeights(out, out16)));
+    figures.push(atMost('perplexity over that at A16', value / value16, activationCost.mostRatio));
   }
   return figures;
 }
