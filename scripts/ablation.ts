@@ -14,7 +14,7 @@ interface Step {
   settings: Record<string, string>;
 }
 
-/** Each line adds one part to the line above; the last is the recipe as it is. */
+/** Each line adds one part to the line above, up to the recipe as it is; then come the recipe with other column scales and without token weights. */
 const steps: readonly Step[] = [
   {
     name: 'own targets',
@@ -34,6 +34,7 @@ const steps: readonly Step[] = [
     name: 'the same, column scales of o and down folded into v and up where the architecture allows it',
     settings: { columnScale: 'folded' },
   },
+  { name: 'the recipe without token weights', settings: { 'targets.tokenWeights': 'false' } },
 ];
 
 interface Options {
@@ -131,21 +132,22 @@ for (const step of steps) {
   lines.push(`| ${step.name} | ${cells.join(' | ')} |`);
 }
 
-/** The document with this model's section replaced or added behind the others. */
-function withSection(document: string, section: string): string {
-  const [introduction = '', ...sections] = document.split(/^(?=## )/m);
-  const others = sections.filter((each) => !each.startsWith(`## ${modelName}\n`));
-  return [introduction.trimEnd(), ...others.map((each) => each.trimEnd()), section].join('\n\n').concat('\n');
-}
-
 const target = path.join(root, 'docs', 'ablation.md');
 const introduction = [
   '# What each part of the grid recipes is worth',
   '',
   '<!-- Tables written by `npm run ablation -- MODEL`; do not edit. -->',
   '',
-  'Each line adds one part to the line above ([method.md](method.md), section 8); bits are stored bits of the quantized linears.',
+  'Each line adds one part to the line above, up to the recipe ([method.md](method.md), section 8); the last two change one part of it. Bits are stored bits of the quantized linears.',
 ].join('\n');
-const document = existsSync(target) ? readFileSync(target, 'utf8') : introduction;
+
+/** The sections of the other models, then this one's. */
+function withSection(document: string, section: string): string {
+  const sections = document.split(/^(?=## )/m).slice(1);
+  const others = sections.filter((each) => !each.startsWith(`## ${modelName}\n`));
+  return [introduction, ...others.map((each) => each.trimEnd()), section].join('\n\n').concat('\n');
+}
+
+const document = existsSync(target) ? readFileSync(target, 'utf8') : '';
 writeFileSync(target, withSection(document, lines.join('\n')));
 console.log(`written: ${target}`);
