@@ -143,6 +143,8 @@ async function runLocked(
   });
   const earlierMs = state?.elapsedMs ?? 0;
   reporter.enterBlock(resumedBlocks);
+  // Who took it up sees that what was done is kept before the first work of the block is done.
+  if (resumedBlocks > 0) await reporter.advance(0, plainEvent('prepare', 0, 0));
 
   if (!state) {
     const hashes = await streams.embed(reporter);

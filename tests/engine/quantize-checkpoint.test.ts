@@ -10,6 +10,7 @@ import { createFloatEngine } from '../../engine/float/engine.ts';
 import { openModel } from '../../engine/model/open.ts';
 import { createPackageSink } from '../../engine/package/sink.ts';
 import { type QuantizeOptions, type QuantizeResult, quantize } from '../../engine/quantize/pipeline.ts';
+import type { QuantizationProgress } from '../../engine/quantize/progress.ts';
 import { resolveRecipe } from '../../engine/quantize/resolve-recipe.ts';
 import { idWindows, randomWindows, temporaryFolder, tinyModelPath } from './quantize-support.ts';
 
@@ -51,6 +52,7 @@ async function run(settings: Settings = {}): Promise<QuantizeResult> {
       recipe: resolveRecipe(settings.recipe ?? 'gptq-2', settings.set ?? {}, 16, family),
       sink: createPackageSink({ workDirectory, outputDirectory: output }),
       onProgress: (event) => {
+        settings.onProgress?.(event);
         stop ||= settings.stopAfter?.(event.step, event.blockIndex) ?? false;
       },
       control: settings.control ?? { paused: () => false, stopRequested: () => stop },
@@ -77,9 +79,14 @@ describe('checkpoints', () => {
   it('stop keeps the blocks that are done, and the next run goes on there', async () => {
     expect((await failure(stopInBlock1)).code).toBe('stopped');
     expect(readdirSync(folder.path)).toEqual(['out.partial']);
-    const result = await run();
+    const told: QuantizationProgress[] = [];
+    const result = await run({ onProgress: (event) => told.push(event) });
     expect(result.resumedBlocks).toBe(1);
     expect(readdirSync(folder.path)).toEqual(['out']);
+    // Before any work: block 2 of 2, with the share of the first as done.
+    expect(told[0]).toMatchObject({ step: 'prepare', blockIndex: 1, blockCount: 2 });
+    expect(told[0]?.fraction).toBeGreaterThan(0.2);
+    expect(told[0]?.fraction).toBeLessThanOrEqual(told[1]?.fraction ?? 0);
   });
 
   it('pauses between windows and goes on', async () => {
