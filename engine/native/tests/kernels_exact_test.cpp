@@ -321,6 +321,35 @@ void check_exponential_bounds() {
   }
 }
 
+/// Every float16 that is a number, and steps times codes.
+void check_expansions() {
+  Random random;
+  std::vector<std::uint16_t> halves;
+  for (std::uint32_t bits = 0; bits < 65536; ++bits) {
+    if ((bits & 0x7FFF) <= 0x7C00) halves.push_back(static_cast<std::uint16_t>(bits));
+  }
+  halves.resize((halves.size() + 15) / 16 * 16);
+  for (const KernelTable* kernels : dbell::available_kernels()) {
+    Exact<float> expanded(halves.size());
+    kernels->expand_halves(halves.data(), halves.size(), expanded.values);
+    for (std::size_t i = 0; i < halves.size(); ++i) {
+      const float exact = dbell::half_to_float(halves[i]);
+      CHECK(std::memcmp(&exact, &expanded[i], sizeof exact) == 0, "%s: float16 %04x is %g", kernels->name, halves[i],
+            static_cast<double>(expanded[i]));
+    }
+    for (int repeat = 0; repeat < 50; ++repeat) {
+      const std::size_t rows = random.below(40);
+      Exact<std::int8_t> codes(rows * 16);
+      Exact<float> steps(16), out(rows * 16);
+      for (std::size_t i = 0; i < rows * 16; ++i) codes[i] = static_cast<std::int8_t>(random.below(256) - 128);
+      for (std::size_t i = 0; i < 16; ++i) steps[i] = random.uniform();
+      kernels->expand_codes(codes.values, steps.values, rows, out.values);
+      for (std::size_t i = 0; i < rows * 16; ++i)
+        CHECK(out[i] == steps[i % 16] * static_cast<float>(codes[i]), "%s: code %d", kernels->name, codes[i]);
+    }
+  }
+}
+
 void check_choice() {
   // What this machine is known to have, where who runs the test knows it: none may be missing, and none run that it lacks.
   std::string available;
@@ -350,6 +379,7 @@ int main() {
   check_choice();
   check_quantize();
   check_exponentials();
+  check_expansions();
   check_exponential_bounds();
   check_multiply();
   check_tables();

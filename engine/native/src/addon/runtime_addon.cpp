@@ -93,6 +93,14 @@ int bits_of(const Napi::CallbackInfo& info, std::size_t index) {
   return static_cast<int>(bits);
 }
 
+CacheType cache_type_of(const Napi::CallbackInfo& info, std::size_t index) {
+  const std::string name = info[index].IsString() ? info[index].As<Napi::String>().Utf8Value() : "";
+  if (name == "f32") return CacheType::float32;
+  if (name == "f16") return CacheType::float16;
+  if (name == "int8") return CacheType::int8;
+  throw RuntimeError("invalid-input", "the type of the key-value cache is \"" + name + "\"; f32, f16 and int8 are possible");
+}
+
 /// Rows of an array whose rows have `width` elements.
 std::size_t rows_of(std::size_t length, std::size_t width, const char* what) {
   if (length == 0 || length % width != 0) {
@@ -139,7 +147,8 @@ Napi::Value create_session(const Napi::CallbackInfo& info) {
     auto handle = std::make_unique<SessionHandle>();
     handle->model = handle_of<ModelHandle>(info, "model")->model;
     handle->session = std::make_unique<Session>(
-        *handle->model, static_cast<std::size_t>(to_count(info[1], "context length")), bits_of(info, 2));
+        *handle->model, static_cast<std::size_t>(to_count(info[1], "context length")), bits_of(info, 2),
+        cache_type_of(info, 3));
     return Napi::External<SessionHandle>::New(info.Env(), handle.release(),
                                               [](Napi::Env, SessionHandle* data) { delete data; });
   });

@@ -67,6 +67,12 @@ struct KernelTable {
   /// kHighestExponent (exponential.h), 0 below. With v the argument, clamped to them: n = roundTiesToEven(v / ln 2), r =
   /// (v − n·high) − n·low, the polynomial of r by Horner's scheme, times 2^n; every operation is rounded by itself.
   void (*exponentials)(float* x, std::size_t count, float maximum);
+
+  /// `count` float16 values, a multiple of 16, as float32; exact, subnormal numbers and infinities included.
+  void (*expand_halves)(const std::uint16_t* halves, std::size_t count, float* out);
+
+  /// [rows, 16] codes times the step of their column: out[j, i] = steps[i]·float(codes[j, i]), rounded to float32.
+  void (*expand_codes)(const std::int8_t* codes, const float* steps, std::size_t rows, float* out);
 };
 
 const KernelTable& generic_kernels();

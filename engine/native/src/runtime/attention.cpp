@@ -64,7 +64,7 @@ void Session::attend(BlockCache& cache, std::size_t count) {
   const std::size_t tasks = key_heads * tiles;
 
   parallel_for(tasks, multiplications < kParallelMultiplications ? tasks : 1, [&](std::size_t begin, std::size_t end) {
-    static thread_local AlignedBuffer<float> queries, scores, mixed;
+    static thread_local AlignedBuffer<float> queries, scores, mixed, expanded;
     static thread_local std::vector<Softmax> softmax;
     for (std::size_t task = begin; task < end; ++task) {
       const std::size_t head = task / tiles, first_token = task % tiles * tokens_per_task,
@@ -77,6 +77,7 @@ void Session::attend(BlockCache& cache, std::size_t count) {
       queries.reserve(rows * head_size);
       scores.reserve(rows * kPositionsPerSegment);
       mixed.reserve(rows * value_size);
+      expanded.reserve(kPositionsPerSegment * value_size);
       softmax.assign(rows, {});
       for (std::size_t row = 0; row < rows; ++row) {
         const float* query =
@@ -85,10 +86,10 @@ void Session::attend(BlockCache& cache, std::size_t count) {
       }
       for (std::size_t segment = first_segment; segment * kPositionsPerSegment < keys; ++segment) {
         const std::size_t start = segment * kPositionsPerSegment, size = std::min(kPositionsPerSegment, keys - start);
+        const std::size_t tiles_here = padded(size) / kKeysPerTile;
         kernels.multiply(queries.data(), head_size, rows, head_size,
-                         cache.keys[segment].data() + head * kPositionsPerSegment * head_size, kKeysPerTile,
-                         head_size * kKeysPerTile, padded(size) / kKeysPerTile, scores.data(), kPositionsPerSegment,
-                         false);
+                         cache[segment].keys(kernels, head, tiles_here, expanded.data()), kKeysPerTile,
+                         head_size * kKeysPerTile, tiles_here, scores.data(), kPositionsPerSegment, false);
         for (std::size_t row = 0; row < rows; ++row) {
           // Keys [first, last) are seen; those of this segment counted from its start.
           const std::size_t last = first_position + row / group + 1;
@@ -100,8 +101,7 @@ void Session::attend(BlockCache& cache, std::size_t count) {
           for (std::size_t i = 0; i < value_size; ++i) mixed[row * value_size + i] *= factor;
         }
         kernels.multiply(scores.data(), kPositionsPerSegment, rows, size,
-                         cache.values[segment].data() + head * kPositionsPerSegment * value_size, value_size,
-                         kRowsPerGroup, value_size / kRowsPerGroup, mixed.data(), value_size, segment > first_segment);
+                         cache[segment].values(kernels, head, size, expanded.data()), value_size, kRowsPerGroup, value_size / kRowsPerGroup, mixed.data(), value_size, segment > first_segment);
       }
       for (std::size_t row = 0; row < rows; ++row) {
         float* out = workspace_.attention.data() + (first_token + row / group) * stride +

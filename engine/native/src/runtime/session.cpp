@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "common/thread_pool.h"
 #include "runtime/error.h"
@@ -37,8 +36,12 @@ std::size_t Workspace::bytes() const {
   return total;
 }
 
-Session::Session(const Model& model, std::size_t context_length, int activation_bits)
-    : model_(model), context_length_(context_length), activation_bits_(activation_bits), cache_(model.blocks.size()) {
+Session::Session(const Model& model, std::size_t context_length, int activation_bits, CacheType cache_type)
+    : model_(model),
+      context_length_(context_length),
+      activation_bits_(activation_bits),
+      cache_type_(cache_type),
+      cache_(model.blocks.size()) {
   if (context_length == 0 || context_length > model.context_length) {
     throw RuntimeError("invalid-input", "context length is " + std::to_string(context_length) +
                                             "; the model allows 1 to " + std::to_string(model.context_length));
@@ -52,8 +55,7 @@ Session::Session(const Model& model, std::size_t context_length, int activation_
 std::size_t Session::cache_bytes() const {
   std::size_t total = 0;
   for (const BlockCache& cache : cache_) {
-    for (const auto& segment : cache.keys) total += segment.bytes();
-    for (const auto& segment : cache.values) total += segment.bytes();
+    for (const CacheSegment& segment : cache) total += segment.bytes();
   }
   return total;
 }
@@ -69,11 +71,9 @@ void Session::prepare(std::size_t count) {
   }
   try {
     const std::size_t segments = (position_ + count + kPositionsPerSegment - 1) / kPositionsPerSegment;
-    const std::size_t key_values = model_.key_value_head_count * kPositionsPerSegment * model_.head_dimension;
-    const std::size_t value_values = model_.key_value_head_count * kPositionsPerSegment * padded(model_.head_dimension);
     for (BlockCache& cache : cache_) {
-      while (cache.keys.size() < segments) cache.keys.emplace_back(key_values);
-      while (cache.values.size() < segments) cache.values.emplace_back(value_values);
+      while (cache.size() < segments)
+        cache.emplace_back(cache_type_, model_.key_value_head_count, model_.head_dimension);
     }
     const std::size_t query_size = model_.head_count * model_.head_dimension,
                       key_size = model_.key_value_head_count * model_.head_dimension;
@@ -160,26 +160,21 @@ void Session::rotate(float* heads, std::size_t stride, std::size_t head_count, s
 }
 
 void Session::store_keys(const Block& block, BlockCache& cache, std::size_t count) {
-  const std::size_t head_size = model_.head_dimension, heads = model_.key_value_head_count,
-                    value_size = padded(head_size);
+  const std::size_t head_size = model_.head_dimension, heads = model_.key_value_head_count;
   const std::size_t stride = padded(heads * head_size);
-  float *key = workspace_.key.data(), *value = workspace_.value.data();
+  float* key = workspace_.key.data();
+  const float* value = workspace_.value.data();
   if (block.key_norm) {
     for (std::size_t t = 0; t < count; ++t)
       apply_norm(*block.key_norm, key + t * stride, head_size, heads, key + t * stride, head_size);
   }
   rotate(key, stride, heads, count);
   for (std::size_t t = 0; t < count; ++t) {
-    const std::size_t position = position_ + t, segment = position / kPositionsPerSegment,
-                      within = position % kPositionsPerSegment;
-    float* keys = cache.keys[segment].data();
-    float* values = cache.values[segment].data();
+    const std::size_t position = position_ + t;
+    CacheSegment& segment = cache[position / kPositionsPerSegment];
     for (std::size_t head = 0; head < heads; ++head) {
-      float* tile = keys + ((head * kPositionsPerSegment + within) / kKeysPerTile) * head_size * kKeysPerTile +
-                    within % kKeysPerTile;
-      for (std::size_t i = 0; i < head_size; ++i) tile[i * kKeysPerTile] = key[t * stride + head * head_size + i];
-      std::memcpy(values + (head * kPositionsPerSegment + within) * value_size, value + t * stride + head * head_size,
-                  head_size * sizeof(float));
+      const std::size_t at = t * stride + head * head_size;
+      segment.store(*model_.kernels, head, position % kPositionsPerSegment, key + at, value + at);
     }
   }
 }

@@ -3,22 +3,15 @@
 #include <functional>
 #include <vector>
 
+#include "runtime/key_value_cache.h"
 #include "runtime/stage.h"
 
 namespace dbell {
 
 /// Tokens that go through the blocks together.
 constexpr std::size_t kTokensPerChunk = 256;
-/// Positions that the cache grows by; growing copies nothing.
-constexpr std::size_t kPositionsPerSegment = 128;
-/// Keys that stand side by side in a tile of the cache, so that scores are a panel product (kernel_table.h, multiply).
-constexpr std::size_t kKeysPerTile = kRowsPerGroup;
-
 /// Keys and values of one block: segment s holds positions [128 s, 128 (s + 1)).
-struct BlockCache {
-  std::vector<AlignedBuffer<float>> keys;    ///< each [key_value_heads, 8 tiles, head_dimension, 16 keys]
-  std::vector<AlignedBuffer<float>> values;  ///< each [key_value_heads, 128, padded head_dimension]
-};
+using BlockCache = std::vector<CacheSegment>;
 
 /// Buffers of a chunk, [tokens, padded size] each.
 struct Workspace {
@@ -38,7 +31,8 @@ using StageTap = std::function<void(std::size_t stage, const float* x, std::size
 class Session {
  public:
   /// `context_length` at most the model's. The model must outlive the session.
-  Session(const Model& model, std::size_t context_length, int activation_bits);
+  Session(const Model& model, std::size_t context_length, int activation_bits,
+          CacheType cache_type = CacheType::float32);
 
   std::size_t position() const { return position_; }
   std::size_t context_length() const { return context_length_; }
@@ -84,6 +78,7 @@ class Session {
   const Model& model_;
   std::size_t context_length_;
   int activation_bits_;
+  CacheType cache_type_;
   std::size_t position_ = 0;
   std::vector<BlockCache> cache_;
   Workspace workspace_;

@@ -378,11 +378,20 @@ void exponentials(float* x, std::size_t count, float maximum) {
   }
 }
 
+void expand_halves(const std::uint16_t* halves, std::size_t count, float* out) {
+  for (std::size_t j = 0; j < count; ++j) out[j] = half_to_float(halves[j]);
+}
+
+void expand_codes(const std::int8_t* codes, const float* steps, std::size_t rows, float* out) {
+  for (std::size_t j = 0; j < rows * kRowsPerGroup; ++j)
+    out[j] = steps[j % kRowsPerGroup] * static_cast<float>(codes[j]);
+}
+
 }  // namespace
 
 const KernelTable& generic_kernels() {
-  static constexpr KernelTable table = {"generic", grid,     structured,   expand,   expand_table,
-                                        multiply,  table_q8, table_packed, quantize, exponentials};
+  static constexpr KernelTable table = {"generic",    grid,         structured, expand,       expand_table,  multiply,
+                                        table_q8,     table_packed, quantize,   exponentials, expand_halves, expand_codes};
   return table;
 }
 

@@ -255,6 +255,12 @@ DBELL_INLINE void store_low_bytes(std::int8_t* to, Ints value) {
   const std::int32_t bytes = vget_lane_s32(vreinterpret_s32_s8(vmovn_s16(vcombine_s16(words, words))), 0);
   std::memcpy(to, &bytes, sizeof bytes);
 }
+/// Four int8.
+DBELL_INLINE Ints load_codes(const std::int8_t* from) {
+  std::int32_t bytes;
+  std::memcpy(&bytes, from, sizeof bytes);
+  return vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_s32(vdup_n_s32(bytes)))));
+}
 
 }  // namespace
 }  // namespace dbell::DBELL_KERNEL_SET

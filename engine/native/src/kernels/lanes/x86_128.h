@@ -196,6 +196,12 @@ DBELL_INLINE void store_low_bytes(std::int8_t* to, Ints value) {
   const int bytes = _mm_cvtsi128_si32(_mm_packs_epi16(words, words));
   std::memcpy(to, &bytes, sizeof bytes);
 }
+/// Four int8.
+DBELL_INLINE Ints load_codes(const std::int8_t* from) {
+  int bytes;
+  std::memcpy(&bytes, from, sizeof bytes);
+  return _mm_cvtepi8_epi32(_mm_cvtsi32_si128(bytes));
+}
 
 }  // namespace
 }  // namespace dbell::DBELL_KERNEL_SET

@@ -147,6 +147,11 @@ DBELL_INLINE void store_low_bytes(std::int8_t* to, Ints value) {
   _mm_storel_epi64(reinterpret_cast<__m128i*>(to), _mm_packs_epi16(words, words));
 }
 
+/// Eight int8.
+DBELL_INLINE Ints load_codes(const std::int8_t* from) {
+  return _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from)));
+}
+
 DBELL_INLINE void prefetch(const void* at) { _mm_prefetch(static_cast<const char*>(at), _MM_HINT_T0); }
 
 /// kLanes rows × 32 codes to 8 registers: quad q holds columns 4q … 4q + 3 of row i in lane i. A null row is zero.

@@ -17,6 +17,8 @@ void table_packed(const Table&, const TableActivations&, std::size_t, std::size_
 /// In every set but those that call avx2's (vector_functions.cpp).
 float quantize(const float*, const float*, std::size_t, int, std::int8_t*);
 void exponentials(float*, std::size_t, float);
+void expand_halves(const std::uint16_t*, std::size_t, float*);
+void expand_codes(const std::int8_t*, const float*, std::size_t, float*);
 
 /// Codes of three levels in base 3 of one row group and block as bytes, [32 quads, 16 rows, 4 columns], zero behind the
 /// block's last column.

@@ -69,5 +69,21 @@ void exponentials(float* x, std::size_t count, float maximum) {
   }
 }
 
+void expand_halves(const std::uint16_t* halves, std::size_t count, float* out) {
+  for (std::size_t j = 0; j < count; j += kLanes) store_floats(out + j, half_floats(halves + j));
+}
+
+void expand_codes(const std::int8_t* codes, const float* steps, std::size_t rows, float* out) {
+  Floats step[kRegisters];
+  for (int r = 0; r < kRegisters; ++r) step[r] = load_floats(steps + r * kLanes);
+  for (std::size_t row = 0; row < rows; ++row) {
+    const std::size_t first = row * kRowsPerGroup;
+    for (int r = 0; r < kRegisters; ++r) {
+      const std::size_t at = first + static_cast<std::size_t>(r * kLanes);
+      store_floats(out + at, multiply(step[r], to_floats(load_codes(codes + at))));
+    }
+  }
+}
+
 }  // namespace dbell::DBELL_KERNEL_SET
 #endif
