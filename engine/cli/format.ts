@@ -1,4 +1,4 @@
-import type { ActivationScales, StoredTable } from '../contract/common.ts';
+import type { ActivationScales, KeyValueCache, StoredTable } from '../contract/common.ts';
 import { formatBytes, formatCount, significant } from '../contract/number-format.ts';
 
 export {
@@ -26,15 +26,18 @@ export function calibrationMark({ isCalibrationText }: { isCalibrationText?: tru
   return isCalibrationText ? ' (its own calibration text)' : '';
 }
 
-/** Bits of the activations, and where they are rounded what shares a step. Measurements that do not say it were by token. */
+/** Bits of the activations, where they are rounded what shares a step, and the cache of keys and values where it is not float32. Measurements that do not say it were by token. */
 export function formatActivations({
   activationBits,
   activationScales = 'token',
+  keyValueCache,
 }: {
   activationBits: number;
   activationScales?: ActivationScales;
+  keyValueCache?: KeyValueCache;
 }): string {
-  return `activations ${activationBits} bits${activationBits === 16 ? '' : `, rounded by ${activationScales}`}`;
+  const rounding = activationBits === 16 ? '' : `, rounded by ${activationScales}`;
+  return `activations ${activationBits} bits${rounding}${keyValueCache === undefined ? '' : `, cache ${keyValueCache}`}`;
 }
 
 /** A perplexity never stands without the tokens and the context that it was measured with. */

@@ -56,6 +56,12 @@ export function device(text: string): string {
   return text;
 }
 
+export const keyValueCacheOption = [
+  '--kv-cache <type>',
+  'keys and values of a package on the CPU: f32, f16 or int8 (default: f32)',
+  oneOf('f32', 'f16', 'int8'),
+] as const;
+
 export const deviceOption = [
   '--device <device>',
   'what runs a package: cpu, gpu, gpu:N of "dbell devices", or auto: a GPU where there is one (default: cpu)',

@@ -6,6 +6,11 @@ import { limits } from './limits.ts';
 /** Bits of the input of every quantized linear; 16 = not quantized. */
 export const activationBitsSchema = z.union([z.literal(16), z.literal(8), z.literal(6), z.literal(4)]);
 export type ActivationBits = z.infer<typeof activationBitsSchema>;
+/** What keys and values of a packed model are kept as while it runs. */
+export const keyValueCacheSchema = z.enum(['f32', 'f16', 'int8']);
+export type KeyValueCache = z.infer<typeof keyValueCacheSchema>;
+/** Of a result; absent where it is float32, as in all results of older versions. */
+export const usedKeyValueCacheSchema = keyValueCacheSchema.exclude(['f32']).optional();
 
 /**
  * What shares a step where activations are rounded. `token`: all columns of a token, as the papers have it. `block`: each block of 128 columns of a token, so that

@@ -6,9 +6,11 @@ import {
   deviceSchema,
   durationMsSchema,
   identifierSchema,
+  keyValueCacheSchema,
   pathSchema,
   seedSchema,
   threadsSchema,
+  usedKeyValueCacheSchema,
 } from './common.ts';
 import { limits } from './limits.ts';
 
@@ -53,6 +55,8 @@ const generationSettings = {
   sampling: samplingSchema,
   /** May raise, never lower, what a package was made for. Default: the package's own; 16 for a model. */
   activationBits: activationBitsSchema.optional(),
+  /** Of packages on the CPU. Default: f32. */
+  keyValueCache: keyValueCacheSchema.optional(),
   context: contextSchema.optional(),
   device: deviceSchema.default('cpu'),
   threads: threadsSchema.default(0),
@@ -75,6 +79,7 @@ export const generationResultSchema = z.object({
   finishReason: z.enum(['end-of-text', 'stop-text', 'length', 'context', 'stopped']),
   model: pathSchema,
   activationBits: activationBitsSchema,
+  keyValueCache: usedKeyValueCacheSchema,
   kernelPath: z.string(),
   device: z.string(),
   /** Null where only one token was generated. */

@@ -12,12 +12,14 @@ import {
   identifierSchema,
   itemisedBytesSchema,
   jsonObjectSchema,
+  keyValueCacheSchema,
   measuredActivationScalesSchema,
   nameSchema,
   pathSchema,
   sha256Schema,
   textSourceSchema,
   threadsSchema,
+  usedKeyValueCacheSchema,
   windowCountSchema,
 } from './common.ts';
 import { errorPayloadSchema } from './error-payload.ts';
@@ -33,6 +35,8 @@ export const perplexityInputSchema = z.strictObject({
   windows: windowCountSchema.optional(),
   documentSeparator: documentSeparatorSchema.default('default'),
   activationBits: activationBitsSchema.optional(),
+  /** Of packages on the CPU. Default: f32. */
+  keyValueCache: keyValueCacheSchema.optional(),
   device: deviceSchema.default('cpu'),
   threads: threadsSchema.default(0),
   /** Whether the history keeps it. */
@@ -59,6 +63,7 @@ export const perplexityResultSchema = z.object({
   isCalibrationText: calibrationTextMarkSchema,
   separatorId: countSchema.nullable(),
   activationBits: activationBitsSchema,
+  keyValueCache: usedKeyValueCacheSchema,
   activationScales: measuredActivationScalesSchema,
   kernelPath: z.string(),
   device: z.string(),
@@ -83,6 +88,8 @@ export const benchmarkSettingsSchema = z.strictObject({
   generateTokens: z.number().int().min(1).max(limits.generateTokens).default(64),
   repetitions: z.number().int().min(1).max(limits.repetitions).default(5),
   activationBits: activationBitsSchema.optional(),
+  /** Of packages on the CPU. Default: f32. */
+  keyValueCache: keyValueCacheSchema.optional(),
 });
 export type BenchmarkSettings = z.infer<typeof benchmarkSettingsSchema>;
 
@@ -227,6 +234,7 @@ export const benchmarkSubjectSchema = z.object({
   /** Of a package: the kernels that its layers took. */
   layerPaths: z.array(layerPathSchema).optional(),
   activationBits: activationBitsSchema,
+  keyValueCache: usedKeyValueCacheSchema,
   activationScales: measuredActivationScalesSchema,
   stable: z.boolean(),
   /** Why not stable, in words; empty where stable. */

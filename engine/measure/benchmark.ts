@@ -150,6 +150,7 @@ export async function runBenchmark(
       ...(model.layerPaths ? { layerPaths: [...model.layerPaths] } : {}),
       activationBits: model.activationBits,
       ...(model.activationScales && { activationScales: model.activationScales }),
+      ...(model.keyValueCache && { keyValueCache: model.keyValueCache }),
       stable,
       stabilityNotes: notes,
       // Plain data throughout; the type cannot be seen through interfaces.

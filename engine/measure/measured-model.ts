@@ -8,6 +8,7 @@ export interface MeasuredModel
     | 'contextLength'
     | 'activationBits'
     | 'activationScales'
+    | 'keyValueCache'
     | 'kernelPath'
     | 'layerPaths'
     | 'device'

@@ -20,6 +20,8 @@ export interface PerplexityResult {
   activationBits: TextModel['activationBits'];
   /** Absent where activations are not rounded. */
   activationScales?: TextModel['activationScales'];
+  /** Absent where it is float32. */
+  keyValueCache?: TextModel['keyValueCache'];
   kernelPath: string;
   device: string;
   durationMs: number;
@@ -85,6 +87,7 @@ export async function perplexity(
     separatorId: source.separatorId,
     activationBits: model.activationBits,
     ...(model.activationScales && { activationScales: model.activationScales }),
+    ...(model.keyValueCache && { keyValueCache: model.keyValueCache }),
     kernelPath: model.kernelPath,
     device: model.device,
     durationMs: performance.now() - startedAt,

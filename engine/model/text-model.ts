@@ -12,6 +12,8 @@ export interface TextModel {
   readonly contextLength: number;
   /** Bits of the activations that enter quantized linears; 16 means not quantized. */
   readonly activationBits: 16 | 8 | 6 | 4;
+  /** What keys and values are kept as; absent where it is float32. */
+  readonly keyValueCache?: 'f16' | 'int8';
   /** What shares a step of rounded activations; absent where they are not rounded. */
   readonly activationScales?: 'token' | 'block';
   /** What computes: `onnxruntime-cpu`, or the packed runtime's path such as `avx512vnni`, `avx2`, `generic`, `float-avx2`. */

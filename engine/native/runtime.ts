@@ -134,6 +134,7 @@ export interface NativeRuntime {
     model: PackedModelHandle,
     contextLength: number,
     activationBits: number,
+    keyValueCache: 'f32' | 'f16' | 'int8',
   ): PackedSessionHandle;
   packedCloseSession(session: PackedSessionHandle): void;
   packedResetSession(session: PackedSessionHandle): void;

@@ -1,3 +1,4 @@
+import type { KeyValueCache } from '../contract/common.ts';
 import { keyValueBytesRead } from '../model/key-value-bytes.ts';
 import type { BytesReadPerToken } from '../model/text-model.ts';
 import type { PackageSource } from '../package/types.ts';
@@ -7,7 +8,10 @@ import type { PackageSource } from '../package/types.ts';
  * one row, of learned positions one row; norms, biases and projections whole; of the cache what the attention sees. The tensors that are read add up to
  * model.safetensors without its header, where the table is tied and positions are not learned. The result needs the package no more.
  */
-export function packedBytesReadPerToken(source: PackageSource): (depth: number) => BytesReadPerToken {
+export function packedBytesReadPerToken(
+  source: PackageSource,
+  cache: KeyValueCache = 'f32',
+): (depth: number) => BytesReadPerToken {
   const { architecture } = source;
   const { embedding, head } = source;
   const learned = architecture.position.kind === 'learned' ? architecture.position.table : null;
@@ -22,5 +26,5 @@ export function packedBytesReadPerToken(source: PackageSource): (depth: number) 
     embedding: Math.ceil(embedding.storedBytes / embedding.rows),
     others: Math.ceil(others),
   };
-  return (depth) => ({ ...weights, kvCache: keyValueBytesRead(architecture, depth) });
+  return (depth) => ({ ...weights, kvCache: keyValueBytesRead(architecture, depth, cache) });
 }

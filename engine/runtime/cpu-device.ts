@@ -1,13 +1,13 @@
 import { native, type PackedModelHandle, type PackedSessionHandle, runtime } from '../native/runtime.ts';
 import type { PackageSource } from '../package/types.ts';
-import type { ActivationBits, Device, DeviceModel, DeviceSession } from './device.ts';
+import type { Device, DeviceModel, DeviceOptions, DeviceSession } from './device.ts';
 import { describeForNative } from './model-description.ts';
 
 /** The native addon's kernels on the CPU; the package is mapped, never copied. */
 export const cpuDevice: Device = {
   name: 'cpu',
-  async load(source, { activationBits }) {
-    return new CpuModel(source, activationBits);
+  async load(source, options) {
+    return new CpuModel(source, options);
   },
 };
 
@@ -29,20 +29,21 @@ class CpuModel implements DeviceModel {
   readonly tokensPerChunk: number;
   readonly memoryBytes: Readonly<Record<string, number>>;
   readonly #handle: PackedModelHandle;
-  readonly #activationBits: ActivationBits;
+  readonly #options: DeviceOptions;
 
-  constructor(source: PackageSource, activationBits: ActivationBits) {
+  constructor(source: PackageSource, options: DeviceOptions) {
     const opened = native(() => runtime.packedOpen(describeForNative(source)));
     this.#handle = opened.handle;
-    this.#activationBits = activationBits;
-    this.kernelPath = activationBits === 16 ? `float-${opened.kernels}` : opened.kernels;
+    this.#options = options;
+    this.kernelPath = options.activationBits === 16 ? `float-${opened.kernels}` : opened.kernels;
     this.tokensPerChunk = opened.tokensPerChunk;
     this.memoryBytes = { weights: opened.mappedBytes, copied: opened.copiedBytes };
   }
 
   async createSession(contextLength: number): Promise<DeviceSession> {
+    const { activationBits, keyValueCache } = this.#options;
     return new CpuSession(
-      native(() => runtime.packedCreateSession(this.#handle, contextLength, this.#activationBits)),
+      native(() => runtime.packedCreateSession(this.#handle, contextLength, activationBits, keyValueCache)),
     );
   }
 

@@ -1,6 +1,12 @@
+import type { KeyValueCache } from '../contract/common.ts';
 import type { PackageSource } from '../package/types.ts';
 
 export type ActivationBits = 16 | 8 | 6 | 4;
+
+export interface DeviceOptions {
+  activationBits: ActivationBits;
+  keyValueCache: KeyValueCache;
+}
 
 /**
  * Something that runs packed models. The CPU is one; a GPU is another. Text models are built on this alone. Calls may block the thread; a device
@@ -9,7 +15,7 @@ export type ActivationBits = 16 | 8 | 6 | 4;
 export interface Device {
   readonly name: string;
   /** Makes a checked package ready to run. The package may be closed afterwards. Throws DBellError. */
-  load(source: PackageSource, options: { activationBits: ActivationBits }): Promise<DeviceModel>;
+  load(source: PackageSource, options: DeviceOptions): Promise<DeviceModel>;
 }
 
 /** How fast a device moves its own memory, bytes read and written together. */

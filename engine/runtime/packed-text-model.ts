@@ -1,3 +1,4 @@
+import type { KeyValueCache } from '../contract/common.ts';
 import { DBellError } from '../contract/errors.ts';
 import type { LayerPath } from '../contract/measurement.ts';
 import type { TextModel, TextSession } from '../model/text-model.ts';
@@ -14,6 +15,8 @@ export interface PackedTextModelOptions {
   threads: number;
   /** Bits of the activations that enter quantized linears; what the package was made for by default. */
   activationBits?: ActivationBits;
+  /** What keys and values are kept as: float32 by default. Other types are the CPU's. */
+  keyValueCache?: KeyValueCache;
   /** What runs it; the CPU by default. */
   device?: Device;
   /** Checked between chunks of long prompts: aborting makes the call in progress throw DBellError `stopped`. */
@@ -46,11 +49,13 @@ export async function createPackedTextModel(
   try {
     const activationBits = options.activationBits ?? source.activationBits;
     const device = options.device ?? cpuDevice;
-    const model = await device.load(source, { activationBits });
+    const keyValueCache = options.keyValueCache ?? 'f32';
+    const model = await device.load(source, { activationBits, keyValueCache });
     const { vocabularySize, contextLength } = source.architecture;
-    return new PackedTextModel(model, device.name, packedBytesReadPerToken(source), {
+    return new PackedTextModel(model, device.name, packedBytesReadPerToken(source, keyValueCache), {
       activationBits,
       activationScales: activationBits < 16 ? source.activationScales : undefined,
+      keyValueCache: keyValueCache === 'f32' ? undefined : keyValueCache,
       vocabularySize,
       contextLength,
       signal: options.signal ?? null,
@@ -64,6 +69,7 @@ export async function createPackedTextModel(
 interface PackedProperties {
   activationBits: ActivationBits;
   activationScales: TextModel['activationScales'];
+  keyValueCache: TextModel['keyValueCache'];
   vocabularySize: number;
   contextLength: number;
   signal: AbortSignal | null;
@@ -78,6 +84,7 @@ class PackedTextModel implements TextModel {
   readonly measureBandwidth?: TextModel['measureBandwidth'];
   readonly activationBits: ActivationBits;
   readonly activationScales?: TextModel['activationScales'];
+  readonly keyValueCache?: TextModel['keyValueCache'];
   readonly vocabularySize: number;
   readonly contextLength: number;
   readonly layerPaths: readonly LayerPath[];
@@ -103,6 +110,7 @@ class PackedTextModel implements TextModel {
     if (model.measureBandwidth) this.measureBandwidth = () => model.measureBandwidth!();
     this.activationBits = properties.activationBits;
     this.activationScales = properties.activationScales;
+    this.keyValueCache = properties.keyValueCache;
     this.vocabularySize = properties.vocabularySize;
     this.contextLength = properties.contextLength;
   }

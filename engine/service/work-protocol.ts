@@ -255,8 +255,14 @@ export const toWorkProcessSchema = z.discriminatedUnion('type', [
 export type ToWorkProcess = z.infer<typeof toWorkProcessSchema>;
 
 /** What a kept process has loaded: the same for tasks that can go on with the same model. */
-export function loadedModelKey({ model, activationBits, device, threads }: TaskInput<'generate'>): string {
-  return JSON.stringify([model, activationBits ?? null, device, threads]);
+export function loadedModelKey({
+  model,
+  activationBits,
+  keyValueCache,
+  device,
+  threads,
+}: TaskInput<'generate'>): string {
+  return JSON.stringify([model, activationBits ?? null, keyValueCache ?? null, device, threads]);
 }
 
 /** What a task reports while it works. */

@@ -62,6 +62,14 @@ describe('what one token reads of a package', () => {
       expect(read.kvCache).toBe(session.cacheBytes);
       session.close();
       await model.close();
+      for (const keyValueCache of ['f16', 'int8'] as const) {
+        const smaller = await createPackedTextModel(out, { threads: 1, keyValueCache });
+        const other = await smaller.createSession({ contextLength: 256 });
+        await other.feed(ids);
+        expect(smaller.bytesReadPerToken(ids.length - 1)).toEqual({ ...read, kvCache: other.cacheBytes });
+        other.close();
+        await smaller.close();
+      }
     },
   );
 });

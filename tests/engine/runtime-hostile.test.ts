@@ -269,7 +269,10 @@ test('a file that is cut or empty is refused', () => {
 
 test('handles of the wrong kind, and closed ones, are refused', () => {
   const { handle } = open(honest);
-  const session = native(() => runtime.packedCreateSession(handle, 8, 8));
+  const session = native(() => runtime.packedCreateSession(handle, 8, 8, 'f32'));
+  expect(() => native(() => runtime.packedCreateSession(handle, 8, 8, 'f64' as 'f32'))).toThrow(
+    /cache is "f64"; f32, f16 and int8 are possible/,
+  );
   expect(() => native(() => runtime.packedFeed(session, Int32Array.of(1), new Float32Array(3)))).toThrow(
     /logits has 3 elements/,
   );
@@ -285,8 +288,10 @@ test('handles of the wrong kind, and closed ones, are refused', () => {
   expect(() => native(() => runtime.packedFeed(session, Int32Array.of(1), null))).toThrow(
     'the session is closed',
   );
-  expect(() => native(() => runtime.packedCreateSession(handle, 8, 8))).toThrow('the packed model is closed');
-  expect(() => native(() => runtime.packedCreateSession({} as typeof handle, 8, 8))).toThrow(
+  expect(() => native(() => runtime.packedCreateSession(handle, 8, 8, 'f32'))).toThrow(
+    'the packed model is closed',
+  );
+  expect(() => native(() => runtime.packedCreateSession({} as typeof handle, 8, 8, 'f32'))).toThrow(
     'handle is needed',
   );
 });

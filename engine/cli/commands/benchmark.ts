@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
-import type { ActivationBits } from '../../contract/common.ts';
+import type { ActivationBits, KeyValueCache } from '../../contract/common.ts';
 import { sumOfBytes } from '../../contract/itemised-bytes.ts';
 import { limits } from '../../contract/limits.ts';
 import type {
@@ -18,6 +18,7 @@ import { formatBytes, formatDuration, formatSpeed } from '../format.ts';
 import {
   deviceOption,
   filePath,
+  keyValueCacheOption,
   oneOf,
   wholeNumber,
   wholeNumberList,
@@ -41,6 +42,7 @@ interface BenchmarkOptions extends OutputOptions {
   generateTokens?: number;
   repetitions?: number;
   activationBits?: ActivationBits;
+  kvCache?: KeyValueCache;
   remember: boolean;
 }
 
@@ -64,6 +66,7 @@ export const benchmarkCommand: AddCommand = (program, run) => {
         peerList,
       )
       .option('--baseline <model>', 'measure this too, the same way: the model in full precision', filePath)
+      .option(...keyValueCacheOption)
       .option(...deviceOption)
       .option('--threads <count>', '0 = all cores (default: 0)', wholeNumber(0, limits.threads))
       .option('--prompt-tokens <counts>', 'prefill lengths (default: 128,512)', wholeNumberList(1))
@@ -123,6 +126,7 @@ node-llama-cpp, where that is installed.`,
           generateTokens,
           repetitions,
           activationBits: options.activationBits,
+          keyValueCache: options.kvCache,
           remember: options.remember,
         });
         const result = await followJob(jobId, 'benchmark');
@@ -291,6 +295,9 @@ export function describeBenchmark(result: BenchmarkResult): string {
       ({ activationBits, activationScales }) =>
         `${activationBits} bits${activationScales === undefined ? '' : ` by ${activationScales}`}`,
     ),
+    ...(subjects.some(({ keyValueCache }) => keyValueCache !== undefined)
+      ? [row('cache', ({ keyValueCache = 'f32' }) => keyValueCache)]
+      : []),
     row('computed by', ({ kernelPath }) => kernelPath),
     row('verdict', ({ stable }) => (stable ? 'stable' : 'unstable')),
   ];

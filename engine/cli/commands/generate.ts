@@ -1,6 +1,6 @@
 import { createInterface } from 'node:readline/promises';
 import { type Command, Option } from 'commander';
-import type { ActivationBits } from '../../contract/common.ts';
+import type { ActivationBits, KeyValueCache } from '../../contract/common.ts';
 import type { GenerationResult, Sampling } from '../../contract/generation.ts';
 import { limits } from '../../contract/limits.ts';
 import type { AddCommand } from '../command.ts';
@@ -10,6 +10,7 @@ import {
   collectTexts,
   deviceOption,
   filePath,
+  keyValueCacheOption,
   number,
   oneOf,
   wholeNumber,
@@ -29,6 +30,7 @@ interface GenerationOptions extends OutputOptions {
   context?: number;
   stop?: string[];
   activationBits?: ActivationBits;
+  kvCache?: KeyValueCache;
   device?: string;
   threads?: number;
 }
@@ -72,6 +74,7 @@ function withGenerationOptions(command: Command): Command {
       '16, 8, 6 or 4 (default: what a package was made for; 16 for a model)',
       oneOf(16, 8, 6, 4),
     )
+    .option(...keyValueCacheOption)
     .option(...deviceOption)
     .option('--threads <count>', '0 = all cores (default: 0)', wholeNumber(0, limits.threads));
 }
@@ -92,6 +95,7 @@ function settingsOf(model: string, options: GenerationOptions) {
     maximumTokens: options.tokens,
     sampling: samplingOf(options),
     activationBits: options.activationBits,
+    keyValueCache: options.kvCache,
     context: options.context,
     device: options.device,
     threads: options.threads,
@@ -222,7 +226,7 @@ function finish({ output }: CommandSession, result: GenerationResult): void {
       : `, first token after ${formatDuration(result.timeToFirstTokenMs)}`;
   if (output.mode === 'text') {
     output.message(
-      `[${formatCount(result.tokenIds.length)} tokens${speed}${first}; ${result.kernelPath}${result.device === 'cpu' ? '' : ` on ${result.device}`}, activations ${result.activationBits} bits; ${finishWords[result.finishReason]}]`,
+      `[${formatCount(result.tokenIds.length)} tokens${speed}${first}; ${result.kernelPath}${result.device === 'cpu' ? '' : ` on ${result.device}`}, activations ${result.activationBits} bits${result.keyValueCache === undefined ? '' : `, cache ${result.keyValueCache}`}; ${finishWords[result.finishReason]}]`,
     );
   }
   if (result.finishReason === 'stopped') throw new CommandEnd(exitCodes.interrupted);

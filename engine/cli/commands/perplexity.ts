@@ -1,4 +1,4 @@
-import type { TextSource } from '../../contract/common.ts';
+import type { KeyValueCache, TextSource } from '../../contract/common.ts';
 import { limits } from '../../contract/limits.ts';
 import type { PerplexityResult } from '../../contract/measurement.ts';
 import type { AddCommand } from '../command.ts';
@@ -13,6 +13,7 @@ import {
 import {
   deviceOption,
   filePath,
+  keyValueCacheOption,
   oneOf,
   textSource,
   wholeNumber,
@@ -28,6 +29,7 @@ interface PerplexityOptions extends OutputOptions {
   windows?: number;
   documentSeparator?: number | 'none';
   activationBits?: 16 | 8 | 6 | 4;
+  kvCache?: KeyValueCache;
   device?: string;
   threads?: number;
   remember: boolean;
@@ -51,6 +53,7 @@ export const perplexityCommand: AddCommand = (program, run) => {
         '16, 8, 6 or 4 (default: what a package was made for; 16 for a model)',
         oneOf(16, 8, 6, 4),
       )
+      .option(...keyValueCacheOption)
       .option(...deviceOption)
       .option('--threads <count>', '0 = all cores (default: 0)', wholeNumber(0, limits.threads))
       .option('--no-remember', 'leave it out of the history'),
@@ -70,8 +73,17 @@ Examples:
     )
     .action((model: string, options: PerplexityOptions) =>
       run(options, async ({ client, output, followJob }) => {
-        const { text, context, windows, documentSeparator, activationBits, device, threads, remember } =
-          options;
+        const {
+          text,
+          context,
+          windows,
+          documentSeparator,
+          activationBits,
+          kvCache,
+          device,
+          threads,
+          remember,
+        } = options;
         const { jobId } = await client.call('perplexity', {
           model,
           text,
@@ -79,6 +91,7 @@ Examples:
           windows,
           documentSeparator,
           activationBits,
+          keyValueCache: kvCache,
           device,
           threads,
           remember,

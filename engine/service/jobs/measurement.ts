@@ -172,7 +172,7 @@ function baselineSettings(settings: BenchmarkSettings, model: string): Benchmark
     ...settings,
     model,
     activationBits: undefined,
-    device: isPackage(model) ? settings.device : 'cpu',
+    ...(isPackage(model) ? {} : { device: 'cpu', keyValueCache: undefined }),
   };
 }
 

@@ -53,6 +53,7 @@ export const generateTask: TaskFunction<'generate'> = async (input, control) => 
       ...generated,
       model: subject.path,
       activationBits: model.activationBits,
+      ...(model.keyValueCache && { keyValueCache: model.keyValueCache }),
       kernelPath: model.kernelPath,
       device: model.device,
       loadMs: subject.loadMs,

@@ -29,8 +29,8 @@ async function attach(
   } = measured;
   if (perplexity === null) return;
   // What a package says of itself must come out the same on every machine; another device's last bits are its own.
-  if (rest.device !== 'cpu') {
-    const message = `the package keeps perplexities measured on the CPU; that of ${rest.device} is in the history`;
+  if (rest.device !== 'cpu' || rest.keyValueCache !== undefined) {
+    const message = `the package keeps perplexities measured on the CPU with a cache of float32; that ${rest.keyValueCache ? `with a cache of ${rest.keyValueCache}` : `of ${rest.device}`} is in the history`;
     control.report({ type: 'message', level: 'info', message });
     return;
   }

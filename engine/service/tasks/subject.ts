@@ -1,5 +1,5 @@
 import path from 'node:path';
-import type { ActivationBits } from '../../contract/common.ts';
+import type { ActivationBits, KeyValueCache } from '../../contract/common.ts';
 import { DBellError } from '../../contract/errors.ts';
 import type { JobTask } from '../../contract/jobs.ts';
 import { createFloatTextModel } from '../../float/text-model.ts';
@@ -10,7 +10,8 @@ import type { TextModel } from '../../model/text-model.ts';
 import type { Tokenizer } from '../../model/tokenizer.ts';
 import { createTokenizer } from '../../model/tokenizer-huggingface.ts';
 import { openPackage } from '../../package/open.ts';
-import { slowPathWarning } from '../../runtime/cpu-device.ts';
+import { cpuDevice, slowPathWarning } from '../../runtime/cpu-device.ts';
+import type { Device } from '../../runtime/device.ts';
 import { resolveDevice } from '../../runtime/devices.ts';
 import { createPackedTextModel } from '../../runtime/packed-text-model.ts';
 import type { SubjectIdentity } from '../work-protocol.ts';
@@ -47,6 +48,7 @@ export interface Subject {
 interface SubjectOptions {
   threads: number;
   activationBits?: ActivationBits;
+  keyValueCache?: KeyValueCache;
   /** `cpu`, `gpu`, `gpu:N` or `auto`; the CPU by default. */
   device?: string;
 }
@@ -86,22 +88,31 @@ export async function openSubject(
  * Opens a MODEL or PACKAGE as far as its headers and its tokenizer, and finds its device: whether work on it can begin. Nothing is loaded. Throws what
  * `openSubject` would throw for the same reason.
  */
-export async function checkSubject(location: string, device = 'cpu'): Promise<Architecture> {
+export async function checkSubject(
+  location: string,
+  device = 'cpu',
+  keyValueCache: KeyValueCache = 'f32',
+): Promise<Architecture> {
   const isPacked = isPackage(location);
-  if (!isPacked) checkFloatDevice(location, device);
+  if (!isPacked) checkFloatSettings(location, device, keyValueCache);
   const source = isPacked ? await openPackage(location, { checkValues: false }) : await openModel(location);
   try {
     const { architecture, tokenizer } = source;
     createTokenizer(tokenizer, { modelVocabularySize: architecture.vocabularySize });
-    if (isPacked) await resolveDevice(device);
+    if (isPacked) checkCache((await resolveDevice(device)).device, keyValueCache);
     return architecture;
   } finally {
     source.close();
   }
 }
 
-/** A model in full precision has no kernels for another device. */
-function checkFloatDevice(location: string, device: string): void {
+/** A model in full precision has no kernels for another device, and no other cache. */
+function checkFloatSettings(location: string, device: string, keyValueCache: KeyValueCache): void {
+  if (keyValueCache !== 'f32')
+    throw new DBellError(
+      'invalid-input',
+      `${location} is a model in full precision, whose keys and values are float32; a cache of ${keyValueCache} is for packages that dbell quantize made`,
+    );
   if (device !== 'cpu' && device !== 'auto')
     throw new DBellError(
       'invalid-input',
@@ -109,13 +120,21 @@ function checkFloatDevice(location: string, device: string): void {
     );
 }
 
+function checkCache(device: Device, keyValueCache: KeyValueCache): void {
+  if (keyValueCache !== 'f32' && device.name !== cpuDevice.name)
+    throw new DBellError(
+      'invalid-input',
+      `keys and values are kept as float32 on ${device.name}; a cache of ${keyValueCache} is possible on the CPU`,
+    );
+}
+
 async function openFloatSubject(
   location: string,
-  { threads, activationBits, device = 'cpu' }: SubjectOptions,
+  { threads, activationBits, keyValueCache = 'f32', device = 'cpu' }: SubjectOptions,
   control: TaskControl,
   startedAt: number,
 ): Promise<Subject> {
-  checkFloatDevice(location, device);
+  checkFloatSettings(location, device, keyValueCache);
   if (device === 'auto')
     control.report({
       type: 'message',
@@ -139,7 +158,7 @@ async function openFloatSubject(
 
 async function openPackedSubject(
   location: string,
-  { threads, activationBits, device: choice = 'cpu' }: SubjectOptions,
+  { threads, activationBits, keyValueCache = 'f32', device: choice = 'cpu' }: SubjectOptions,
   control: TaskControl,
   startedAt: number,
 ): Promise<Subject> {
@@ -154,7 +173,8 @@ async function openPackedSubject(
     }
     const { device, notes } = await resolveDevice(choice);
     for (const note of notes) control.report({ type: 'message', ...note });
-    const options = { threads: threadCount(threads), activationBits, device };
+    checkCache(device, keyValueCache);
+    const options = { threads: threadCount(threads), activationBits, keyValueCache, device };
     const model = await createPackedTextModel(source, options);
     const slow = slowPathWarning(model.kernelPath);
     if (slow !== null) control.report({ type: 'message', level: 'warning', message: slow });
