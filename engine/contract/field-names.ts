@@ -41,6 +41,7 @@ const settings: Readonly<Record<string, string>> = {
   recipe: 'recipe',
   set: 'changed fields of the recipe',
   activationBits: 'activation bits',
+  keyValueCache: 'cache of keys and values',
   activationScales: 'activation scales',
   embeddingBits: 'embedding bits',
   calibration: 'calibration text',

@@ -1,6 +1,7 @@
 import type { Page } from '@playwright/test';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { softwareAdapterEnvironment } from '../../scripts/acceptance/software-adapter.ts';
+import { bundled } from '../assets.ts';
 import { browserPath } from './browser.ts';
 import { workTimeoutMs } from './pages.ts';
 import { seriousViolations } from './screen-check.ts';
@@ -58,13 +59,24 @@ describe.skipIf(browserPath === null).each([
       await choice.click();
       const names = await page.getByRole('option').allTextContents();
       expect(names[0]).toContain('Processor');
+      // On the processor the cache can be smaller; a GPU has one of float32.
+      const caches = page.getByLabel('Cache of keys and values');
+      expect(await caches.count()).toBe(place === 'benchmark' ? 1 : 0);
       if (isThere) {
         expect(names[1]).toMatch(/SwiftShader.*\(software adapter\)/);
         await page.getByRole('option').nth(1).click();
         await page.getByText('A software adapter computes on the processor').waitFor();
+        expect(await caches.count()).toBe(0);
       } else {
         expect(names).toHaveLength(1);
         await page.keyboard.press('Escape');
+      }
+      if (!isThere && place === 'benchmark') {
+        await page.goto(`${studio.origin}/#/benchmark?model=${encodeURIComponent(bundled.model)}`);
+        await caches.click();
+        await page.getByRole('option', { name: 'int8' }).click();
+        await page.getByRole('button', { name: 'Start' }).click();
+        await page.getByText(/is a model in full precision, whose keys and values are float32/).waitFor();
       }
       expect((await seriousViolations(page)).map(({ id }) => id)).toEqual([]);
       expect(studio.faults()).toEqual([]);

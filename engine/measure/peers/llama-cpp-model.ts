@@ -10,7 +10,7 @@ import {
 } from './llama-cpp-library.ts';
 import { keyValueBytes, type PeerFacts } from './peer.ts';
 
-/** llama.cpp's cache holds fp16. */
+/** llama.cpp's cache holds float16. */
 const cacheElementBytes = 2;
 
 /**
@@ -38,6 +38,7 @@ export async function openLlamaCpp(
     contextLength: shape.contextLength,
     // Inputs of quantized matrices are rounded to 8 bits in blocks (ggml's Q8_0 and Q8_K).
     activationBits: 8,
+    keyValueCache: 'f16',
     kernelPath: `llama.cpp ${type}`,
     device: 'cpu',
     memoryBytes: { file: fileBytes },

@@ -111,6 +111,10 @@ export const measurementStrings = {
     modelBytesTip: 'Without tokenizer, config and card.',
     device: 'Ran on',
     activations: 'Activations',
+    cache: 'Cache of keys and values',
+    cacheHint:
+      'How a package keeps them on the CPU. Smaller ones take less memory and are read faster at long contexts; they round, “dbell perplexity --kv-cache” says how much that costs.',
+    caches: { f32: 'float32', f16: 'float16', int8: 'int8, a step for each position and head' },
     memoryParts: 'Where the memory is',
     stability: 'Repetitions',
     stabilityTip:
