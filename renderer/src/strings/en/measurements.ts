@@ -112,8 +112,7 @@ export const measurementStrings = {
     device: 'Ran on',
     activations: 'Activations',
     cache: 'Cache of keys and values',
-    cacheHint:
-      'How a package keeps them on the CPU. Smaller ones take less memory and are read faster at long contexts; they round, “dbell perplexity --kv-cache” says how much that costs.',
+    cacheHint: 'Of a package. The smaller ones take less memory and time at long contexts, and round.',
     caches: { f32: 'float32', f16: 'float16', int8: 'int8, a step for each position and head' },
     memoryParts: 'Where the memory is',
     stability: 'Repetitions',
