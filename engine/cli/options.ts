@@ -4,6 +4,7 @@ import {
   type CalibrationSource,
   devicePattern,
   identifierSchema,
+  keyValueCacheSchema,
   selfTextDefaults,
   type TextSource,
 } from '../contract/common.ts';
@@ -59,7 +60,7 @@ export function device(text: string): string {
 export const keyValueCacheOption = [
   '--kv-cache <type>',
   'keys and values of a package on the CPU: f32, f16 or int8 (default: f32)',
-  oneOf('f32', 'f16', 'int8'),
+  oneOf(...keyValueCacheSchema.options),
 ] as const;
 
 export const deviceOption = [

@@ -1,3 +1,4 @@
+import type { KeyValueCache } from '../contract/common.ts';
 import { DBellError, type ErrorCode, errorCodes } from '../contract/errors.ts';
 import { loadAddon } from './index.ts';
 
@@ -134,7 +135,7 @@ export interface NativeRuntime {
     model: PackedModelHandle,
     contextLength: number,
     activationBits: number,
-    keyValueCache: 'f32' | 'f16' | 'int8',
+    keyValueCache: KeyValueCache,
   ): PackedSessionHandle;
   packedCloseSession(session: PackedSessionHandle): void;
   packedResetSession(session: PackedSessionHandle): void;

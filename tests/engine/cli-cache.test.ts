@@ -2,19 +2,16 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { openModel } from '../../engine/model/open.ts';
 import { bundled } from '../assets.ts';
 import { onlyJson, runCli } from './cli-run.ts';
-import { finishOptions, writeBlocks } from './package-support.ts';
+import { packTinyModel } from './package-support.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'dbell-cli-cache-'));
 const environment = { DBELL_HOME: path.join(folder, 'home') };
 const packed = path.join(folder, 'packed');
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 beforeAll(async () => {
-  const source = await openModel(bundled.model);
-  await writeBlocks(source, packed, { levels: 16 }).finish(finishOptions(source, { levels: 16 }));
-  source.close();
+  await packTinyModel(bundled.model, packed, { levels: 16 });
 }, 60_000);
 
 const scored = ['--text', 'bundled:stories-validation', '--context', '64', '--windows', '2'];

@@ -312,9 +312,9 @@ export function finishOptions(source: ModelSource, options: PackOptions = {}) {
   };
 }
 
-/** Packs a tiny model; returns the package's path. */
+/** Packs a tiny model by its name, or another by its absolute path; returns the package's path. */
 export async function packTinyModel(model: string, out: string, options: PackOptions = {}): Promise<string> {
-  const source = await openModel(path.join(tinyModels, model));
+  const source = await openModel(path.resolve(tinyModels, model));
   try {
     const sink = writeBlocks(source, out, options);
     return (await sink.finish(finishOptions(source, options))).path;

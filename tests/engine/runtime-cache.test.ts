@@ -3,21 +3,18 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { KeyValueCache } from '../../engine/contract/common.ts';
-import { openModel } from '../../engine/model/open.ts';
 import type { ActivationBits } from '../../engine/runtime/device.ts';
 import { createPackedTextModel } from '../../engine/runtime/packed-text-model.ts';
 import { availableKernels } from '../../engine/runtime/verification.ts';
 import { bundled } from '../assets.ts';
-import { finishOptions, writeBlocks } from './package-support.ts';
+import { packTinyModel } from './package-support.ts';
 import { relativeError } from './runtime-support.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'dbell-cache-'));
 const packed = path.join(folder, 'packed');
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 beforeAll(async () => {
-  const source = await openModel(bundled.model);
-  await writeBlocks(source, packed, { levels: 16 }).finish(finishOptions(source, { levels: 16 }));
-  source.close();
+  await packTinyModel(bundled.model, packed, { levels: 16 });
 }, 60_000);
 afterEach(() => {
   delete process.env.DBELL_FORCE_ISA;

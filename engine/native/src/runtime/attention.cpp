@@ -101,7 +101,8 @@ void Session::attend(BlockCache& cache, std::size_t count) {
           for (std::size_t i = 0; i < value_size; ++i) mixed[row * value_size + i] *= factor;
         }
         kernels.multiply(scores.data(), kPositionsPerSegment, rows, size,
-                         cache[segment].values(kernels, head, size, expanded.data()), value_size, kRowsPerGroup, value_size / kRowsPerGroup, mixed.data(), value_size, segment > first_segment);
+                         cache[segment].values(kernels, head, size, expanded.data()), value_size, kRowsPerGroup,
+                         value_size / kRowsPerGroup, mixed.data(), value_size, segment > first_segment);
       }
       for (std::size_t row = 0; row < rows; ++row) {
         float* out = workspace_.attention.data() + (first_token + row / group) * stride +

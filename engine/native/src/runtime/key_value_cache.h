@@ -46,7 +46,7 @@ class CacheSegment {
   };
 
   void reserve(Store& store, std::size_t count) const;
-  /// Where element i of a head's key stands within its store, for a position.
+  /// Where a position's key of a head begins; its elements stand kKeysPerTile apart.
   std::size_t key_at(std::size_t head, std::size_t position) const {
     return (head * kPositionsPerSegment + position) / kKeysPerTile * head_size_ * kKeysPerTile + position % kKeysPerTile;
   }
