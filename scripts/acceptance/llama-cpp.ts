@@ -11,6 +11,11 @@ import type { LlamaAnswer, LlamaRequest } from './llama-cpp-losses.ts';
  */
 const packages = ['node-llama-cpp@3.22.1', `@node-llama-cpp/${process.platform}-${process.arch}@3.22.1`];
 
+const withBlas = {
+  package: 'llama-cpp-python==0.3.36',
+  options: '-DGGML_BLAS=ON -DGGML_BLAS_VENDOR=OpenBLAS -DLLAVA_BUILD=OFF',
+};
+
 /** Folder with node-llama-cpp; installed into `scratch` once, unless DBELL_LLAMA_CPP names one. */
 export function llamaCppFolder(scratch: string): string {
   const given = process.env.DBELL_LLAMA_CPP;
@@ -25,16 +30,53 @@ export function llamaCppFolder(scratch: string): string {
 }
 
 /** Losses and token ids as llama.cpp computes them from a GGUF file. */
-export async function askLlamaCpp(
-  folder: string,
-  scratch: string,
-  request: LlamaRequest,
-): Promise<LlamaAnswer> {
-  const file = path.join(scratch, 'llama-request.json');
-  writeFileSync(file, JSON.stringify(request));
-  const script = path.join(root, 'scripts', 'acceptance', 'llama-cpp-losses.ts');
-  const { stdout } = await promisify(execFile)(process.execPath, [script, folder, file], {
+export function askLlamaCpp(folder: string, scratch: string, request: LlamaRequest): Promise<LlamaAnswer> {
+  return ask<LlamaAnswer>(process.execPath, ['llama-cpp-losses.ts', folder], scratch, request);
+}
+
+/**
+ * The Python of an environment with llama.cpp built with its BLAS backend, which multiplies packed weights by activations in float32; installed into `scratch` once.
+ * Needs Python with venv, a C++ compiler, CMake and OpenBLAS with its headers (Debian: python3-venv, libopenblas-dev).
+ */
+export async function pythonWithLlamaCpp(scratch: string): Promise<string> {
+  const environment = path.join(scratch, 'llama-cpp-blas');
+  const python = path.join(environment, 'bin', 'python');
+  const isBuilt = path.join(environment, 'built');
+  if (existsSync(isBuilt)) return python;
+  const run = promisify(execFile);
+  await run('python3', ['-m', 'venv', environment]);
+  // From its source, and not what pip keeps of an earlier build: what is ready-made has no BLAS.
+  const fromSource = ['--no-cache-dir', '--no-binary', 'llama-cpp-python'];
+  await run(python, ['-m', 'pip', 'install', ...fromSource, withBlas.package], {
+    env: { ...process.env, CMAKE_ARGS: withBlas.options },
     maxBuffer: 2 ** 28,
   });
-  return JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as LlamaAnswer;
+  writeFileSync(isBuilt, '');
+  return python;
+}
+
+/** Losses as llama.cpp computes them from a GGUF file where nothing rounds the activations. */
+export function askLlamaCppInFloat(
+  python: string,
+  scratch: string,
+  request: LlamaRequest,
+): Promise<Pick<LlamaAnswer, 'losses'>> {
+  return ask<Pick<LlamaAnswer, 'losses'>>(python, ['llama_cpp_losses.py'], scratch, request);
+}
+
+/** What a script beside this one prints as its last line. */
+async function ask<Answer>(
+  program: string,
+  [script = '', ...options]: string[],
+  scratch: string,
+  request: LlamaRequest,
+): Promise<Answer> {
+  const file = path.join(scratch, 'llama-request.json');
+  writeFileSync(file, JSON.stringify(request));
+  const { stdout } = await promisify(execFile)(
+    program,
+    [path.join(root, 'scripts', 'acceptance', script), ...options, file],
+    { maxBuffer: 2 ** 28 },
+  );
+  return JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as Answer;
 }
