@@ -59,7 +59,7 @@ export function device(text: string): string {
 
 export const keyValueCacheOption = [
   '--kv-cache <type>',
-  'keys and values of a package on the CPU: f32, f16 or int8 (default: f32)',
+  'keys and values of a package: f32, f16, or on the CPU int8 (default: f32)',
   oneOf(...keyValueCacheSchema.options),
 ] as const;
 

@@ -9,6 +9,8 @@ export type ActivationBits = z.infer<typeof activationBitsSchema>;
 /** What keys and values of a packed model are kept as while it runs. */
 export const keyValueCacheSchema = z.enum(['f32', 'f16', 'int8']);
 export type KeyValueCache = z.infer<typeof keyValueCacheSchema>;
+/** Those that a GPU has. */
+export const gpuKeyValueCaches = ['f32', 'f16'] as const satisfies readonly KeyValueCache[];
 /** Of a result; absent where it is float32, as in all results of older versions. */
 export const usedKeyValueCacheSchema = keyValueCacheSchema.exclude(['f32']).optional();
 

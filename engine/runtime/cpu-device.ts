@@ -1,3 +1,4 @@
+import { keyValueCacheSchema } from '../contract/common.ts';
 import { native, type PackedModelHandle, type PackedSessionHandle, runtime } from '../native/runtime.ts';
 import type { PackageSource } from '../package/types.ts';
 import type { Device, DeviceModel, DeviceOptions, DeviceSession } from './device.ts';
@@ -6,6 +7,7 @@ import { describeForNative } from './model-description.ts';
 /** The native addon's kernels on the CPU; the package is mapped, never copied. */
 export const cpuDevice: Device = {
   name: 'cpu',
+  keyValueCaches: keyValueCacheSchema.options,
   async load(source, options) {
     return new CpuModel(source, options);
   },

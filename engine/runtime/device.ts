@@ -14,6 +14,8 @@ export interface DeviceOptions {
  */
 export interface Device {
   readonly name: string;
+  /** What it can keep keys and values as. */
+  readonly keyValueCaches: readonly KeyValueCache[];
   /** Makes a checked package ready to run. The package may be closed afterwards. Throws DBellError. */
   load(source: PackageSource, options: DeviceOptions): Promise<DeviceModel>;
 }

@@ -15,7 +15,7 @@ export interface PackedTextModelOptions {
   threads: number;
   /** Bits of the activations that enter quantized linears; what the package was made for by default. */
   activationBits?: ActivationBits;
-  /** What keys and values are kept as: float32 by default. Other types are the CPU's. */
+  /** What keys and values are kept as, one of the device's `keyValueCaches`: float32 by default. */
   keyValueCache?: KeyValueCache;
   /** What runs it; the CPU by default. */
   device?: Device;

@@ -136,7 +136,7 @@ context.close();
 
 async function measureShape(shape: ModelShape, planes: number): Promise<Measured> {
   const source = randomPackage(shape, planes);
-  const model = await GpuModel.load(context, source, 8, () => {});
+  const model = await GpuModel.load(context, source, { activationBits: 8, keyValueCache: 'f32' }, () => {});
   try {
     const { figures, session } = await measureModel(model, shape.vocabularySize, lengths);
     return {

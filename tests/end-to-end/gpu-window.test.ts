@@ -126,9 +126,11 @@ describe.skipIf(!isThere)('in Chromium', () => {
     const source = await openPackage(packed);
     const opened = openGpuPackage(source);
     source.close();
-    await expect(provider.load(0, opened, 8)).rejects.toMatchObject({
-      message: expect.stringMatching(/closed/),
-    });
+    await expect(provider.load(0, opened, { activationBits: 8, keyValueCache: 'f32' })).rejects.toMatchObject(
+      {
+        message: expect.stringMatching(/closed/),
+      },
+    );
   });
 
   test('nothing violates the policy of the page', () => {

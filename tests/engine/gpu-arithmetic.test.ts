@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { SeededRandom } from '../../engine/model/seeded-random.ts';
+import { packing } from '../../engine/native/packing.ts';
 import { fusesMultiply } from '../../engine/runtime/webgpu/arithmetic-check.ts';
 import { type GpuContext, readBack, UniformPages, usage } from '../../engine/runtime/webgpu/context.ts';
 import { coding } from '../../engine/runtime/webgpu/kernels/activations.ts';
@@ -9,6 +10,7 @@ import {
   fusedMultiply,
   rounding,
 } from '../../engine/runtime/webgpu/kernels/arithmetic.ts';
+import { fromHalf, toHalf } from '../../engine/runtime/webgpu/kernels/cache.ts';
 import { chunkFields, kernel } from '../../engine/runtime/webgpu/kernels/kernel.ts';
 import { Program } from '../../engine/runtime/webgpu/program.ts';
 import { openTestContext, testAdapter } from './gpu-support.ts';
@@ -133,6 +135,35 @@ describe.skipIf(adapter === null)('float32 arithmetic of the shaders', () => {
       expect([...got]).toEqual(expected);
     },
   );
+
+  test('every float16 is read exactly, and every float32 is rounded to the nearest', async () => {
+    const all = Array.from({ length: 2 ** 16 }, (_, half) => half);
+    const values = packing.halfsToFloats(Uint16Array.from(all));
+    const read = await evaluate(
+      fromHalf,
+      'from_half(u32(a))',
+      all.map((half) => [half, 0, 0]),
+    );
+    expect(new Uint32Array(read.buffer).filter((_, at) => !Number.isNaN(values[at]))).toEqual(
+      new Uint32Array(values.buffer).filter((_, at) => !Number.isNaN(values[at])),
+    );
+    // Each finite one, the middle between it and the next, and the float32 beside that.
+    const finite = all.slice(0, 0x7c00).map((half) => values[half]!);
+    const cases = finite.flatMap((value, half) => {
+      const middle = fround((value + (finite[half + 1] ?? 65536)) / 2);
+      return [value, beyond(middle, -1), middle, beyond(middle, 1)].flatMap((x) => [x, -x]);
+    });
+    const halfs = await evaluate(
+      toHalf,
+      'f32(to_half(a)) + select(0.0, 65536.0, beyond_half(a))',
+      cases.map((x) => [x, 0, 0]),
+    );
+    const isBeyond = (x: number) => Math.abs(x) >= 65520;
+    const expected = packing.floatsToHalfs(Float32Array.from(cases, (x) => (isBeyond(x) ? 0 : x))).halfs;
+    expect([...halfs]).toEqual(
+      cases.map((x, at) => (isBeyond(x) ? 65536 + 0x7c00 + (x < 0 ? 0x8000 : 0) : expected[at])),
+    );
+  });
 
   test('exponentials are those of the CPU’s definition', async () => {
     const cases = triples(() => [fround(-100 * random.nextDouble() ** 2), 0, 0]);

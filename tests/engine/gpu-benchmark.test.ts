@@ -46,7 +46,7 @@ test.skipIf(adapter === null)(
   async () => {
     const context = await openTestContext(adapter!);
     const source = randomPackage(shape, 2);
-    const model = await GpuModel.load(context, source, 8, () => {});
+    const model = await GpuModel.load(context, source, { activationBits: 8, keyValueCache: 'f32' }, () => {});
     const { figures, session } = await measureModel(model, shape.vocabularySize, lengths);
     for (const speed of [
       figures.decodeTokensPerSecond,

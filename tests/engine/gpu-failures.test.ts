@@ -282,14 +282,12 @@ describe('the command line', () => {
       expect(got.tokenIds).toEqual(expected.tokenIds);
       expect(expected.device).toBe('cpu');
       expect(got.device).toContain(adapters[number]!.name);
-      const cache = await runCli(
-        ['generate', packed, ...prompt, '--device', `gpu:${number}`, '--kv-cache', 'f16'],
-        environment,
-      );
-      expect(cache.exitCode).not.toBe(0);
-      expect(cache.stderr).toMatch(
-        /keys and values are kept as float32 on .*; a cache of f16 is possible on the CPU/,
-      );
+      const withCache = (type: string) =>
+        runCli(['generate', packed, ...prompt, '--device', `gpu:${number}`, '--kv-cache', type], environment);
+      expect(onlyJson(await withCache('f16'))).toMatchObject({ keyValueCache: 'f16', device: got.device });
+      const refused = await withCache('int8');
+      expect(refused.exitCode).not.toBe(0);
+      expect(refused.stderr).toMatch(/has no cache of int8; f32 and f16 are possible there, int8 on the CPU/);
       if (!adapters[number]!.isSoftware) return;
       expect(got.device).toContain('software adapter');
       expect(onDevice.stderr).toContain('times say nothing about a GPU');

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
+import type { KeyValueCache } from '../../engine/contract/common.ts';
 import { openPackage } from '../../engine/package/open.ts';
 import type { PackageSource } from '../../engine/package/types.ts';
 import type { ActivationBits, Device } from '../../engine/runtime/device.ts';
@@ -91,6 +92,52 @@ export function describeGpuModels(isThere: boolean, folder: string, device: () =
       expect(logits.get('block 4')).not.toEqual(logits.get('token 4'));
     });
   });
+
+  describe.skipIf(!isThere)('a cache of float16', () => {
+    // Heads of odd and even sizes, more queries than keys, biases.
+    test.each(['llama-odd-widths', 'qwen3', 'opt-relu'])(
+      '%s: keys and values are rounded as on the CPU, and take half the memory',
+      async (name) => {
+        const source = await openPackage(
+          await packTinyModel(name, path.join(folder, `half-${name}`), { levels: 16, embeddingBits: 8 }),
+        );
+        const ids = Int32Array.from(idsOf(name)).subarray(0, 80);
+        const rounded = await expectAsOnCpu(source, ids, 8, tolerances.exact, device(), 'f16');
+        const exact = await expectAsOnCpu(source, ids, 8, tolerances.exact, device());
+        expect(rounded).not.toEqual(exact);
+        await expectAsOnCpu(source, ids, 16, tolerances.head, device(), 'f16');
+        const bytes = [];
+        for (const keyValueCache of ['f32', 'f16'] as const) {
+          const model = await createPackedTextModel(source, { threads: 1, device: device(), keyValueCache });
+          expect(model.keyValueCache).toBe(keyValueCache === 'f16' ? 'f16' : undefined);
+          bytes.push((await model.createSession()).cacheBytes);
+          await model.close();
+        }
+        expect(bytes[1]! / bytes[0]!).toBe(1 / 2);
+        source.close();
+      },
+    );
+
+    test('a key or value beyond it is an error that says what to do', async () => {
+      writeWideModel(path.join(folder, 'large'), 1e6);
+      const model = path.relative(tinyModels, path.join(folder, 'large'));
+      const packed = await packTinyModel(model, path.join(folder, 'large-packed'), { levels: 16 });
+      for (const on of [undefined, device()])
+        for (const activationBits of [16, 8] as const) {
+          const options = { threads: 1, activationBits, ...(on && { device: on }) };
+          const half = await createPackedTextModel(packed, { ...options, keyValueCache: 'f16' });
+          await expect((await half.createSession()).feed(Int32Array.of(5, 6))).rejects.toMatchObject({
+            code: 'invalid-input',
+            message: expect.stringMatching(/65504.*use a float32 cache/),
+          });
+          await half.close();
+          const full = await createPackedTextModel(packed, options);
+          const logits = await (await full.createSession()).feed(Int32Array.of(5, 6));
+          expect(logits.every(Number.isFinite)).toBe(true);
+          await full.close();
+        }
+    });
+  });
 }
 
 /** Losses of all `ids`, and logits after a long beginning in chunks and then tokens one by one; the device's last ones. */
@@ -100,9 +147,11 @@ async function expectAsOnCpu(
   activationBits: ActivationBits,
   tolerance: { logits: number; loss: number },
   device: Device,
+  keyValueCache: KeyValueCache = 'f32',
 ): Promise<Float32Array> {
-  const cpu = await createPackedTextModel(source, { threads: 1, activationBits });
-  const gpu = await createPackedTextModel(source, { threads: 1, activationBits, device });
+  const options = { threads: 1, activationBits, keyValueCache };
+  const cpu = await createPackedTextModel(source, options);
+  const gpu = await createPackedTextModel(source, { ...options, device });
   const [cpuSession, gpuSession] = [await cpu.createSession(), await gpu.createSession()];
   const expected = await cpuSession.tokenLosses(ids);
   const losses = await gpuSession.tokenLosses(ids);

@@ -1,3 +1,4 @@
+import { gpuKeyValueCaches } from '../../engine/contract/common.ts';
 import type { Device } from '../../engine/runtime/device.ts';
 import { type ContextOptions, GpuContext } from '../../engine/runtime/webgpu/context.ts';
 import { dawnHost } from '../../engine/runtime/webgpu/dawn-host.ts';
@@ -26,7 +27,7 @@ export async function openTestContext(adapter: number, options: ContextOptions =
 export function sharedDevice(context: GpuContext): Device {
   return {
     name: context.label,
-    load: async (source, { activationBits }) =>
-      GpuModel.load(context, openGpuPackage(source), activationBits, () => {}),
+    keyValueCaches: gpuKeyValueCaches,
+    load: async (source, options) => GpuModel.load(context, openGpuPackage(source), options, () => {}),
   };
 }

@@ -8,8 +8,8 @@ const hiddenSize = 200;
 const intermediateSize = 333;
 const vocabularySize = 288;
 
-/** Writes a LLaMA of one block with random weights and odd widths; its tokenizer is that of the tiny models. */
-export function writeWideModel(folder: string): void {
+/** Writes a LLaMA of one block with random weights and odd widths, all weights of its norms `normWeight`; its tokenizer is that of the tiny models. */
+export function writeWideModel(folder: string, normWeight = 1): void {
   const from = path.join(tinyModels, 'llama-odd-widths');
   cpSync(from, folder, { recursive: true });
   const configFile = path.join(folder, 'config.json');
@@ -32,10 +32,10 @@ export function writeWideModel(folder: string): void {
   shapes[`${block}.mlp.down_proj.weight`] = [hiddenSize, intermediateSize];
   for (const norm of [`${block}.input_layernorm`, `${block}.post_attention_layernorm`, 'model.norm'])
     shapes[`${norm}.weight`] = [hiddenSize];
-  writeSafetensors(path.join(folder, 'model.safetensors'), shapes);
+  writeSafetensors(path.join(folder, 'model.safetensors'), shapes, normWeight);
 }
 
-function writeSafetensors(file: string, shapes: Record<string, number[]>): void {
+function writeSafetensors(file: string, shapes: Record<string, number[]>, normWeight: number): void {
   const random = new SeededRandom(5);
   const header: Record<string, unknown> = {};
   const parts: Buffer[] = [];
@@ -43,7 +43,7 @@ function writeSafetensors(file: string, shapes: Record<string, number[]>): void 
   for (const [name, shape] of Object.entries(shapes)) {
     const length = shape.reduce((product, size) => product * size, 1);
     const values = Float32Array.from({ length }, () =>
-      shape.length === 1 ? 1 : 0.1 * signedUniform(random),
+      shape.length === 1 ? normWeight : 0.1 * signedUniform(random),
     );
     header[name] = { dtype: 'F32', shape, data_offsets: [at, at + 4 * length] };
     parts.push(Buffer.from(values.buffer));

@@ -1,4 +1,6 @@
+import type { KeyValueCache } from '../../contract/common.ts';
 import { attentionKernel, rotateKernel, storeKernel } from './kernels/attention.ts';
+import { cacheWidth, cacheWords } from './kernels/cache.ts';
 import { activationKernel, addKernel, copyRowsKernel, lossKernel } from './kernels/elementwise.ts';
 import { isFloatTable } from './kernels/table.ts';
 import type { StepDescription } from './program.ts';
@@ -16,7 +18,7 @@ import {
 } from './steps.ts';
 import type { GpuBlock, GpuLinear, GpuNorm, GpuWeights } from './weights.ts';
 
-/** Keys and values of a block, `[positions, key heads · head size]` each. */
+/** Keys and values of a block, `[positions, words]` each (kernels/cache.ts). */
 export interface BlockCache {
   keys: GPUBuffer;
   values: GPUBuffer;
@@ -46,14 +48,16 @@ export function blockSteps(
   block: GpuBlock,
   scratch: Scratch,
   cache: BlockCache,
-  options: StageOptions,
+  options: StageOptions & { keyValueCache: KeyValueCache },
 ): StepDescription[] {
+  const { keyValueCache } = options;
   const { description, activation } = weights;
   const { hiddenSize, headCount, keyValueHeadCount, headDimension, intermediateSize } = description;
   const { hidden, normed, query, key, value, attention, projected, gate, up, inputs, angles } = scratch;
   const hasPostNorms = description.normPlacement === 'post';
   const half = description.inverseFrequencies?.length ?? 0;
   const keySize = keyValueHeadCount * headDimension;
+  const keyWords = cacheWords(keyValueCache, keySize);
 
   const stage = (x: RowBuffer, ...outputs: [GpuLinear, RowBuffer][]): StepDescription[] => [
     ...inputSteps(outputs[0]![0], x, inputs, options),
@@ -87,18 +91,21 @@ export function blockSteps(
         ]
       : []),
     {
-      one: storeKernel(),
-      parameters: { width: keySize, head_size: headDimension, half, stride: key.stride },
-      buffers: [angles, key.buffer, value.buffer, cache.keys, cache.values],
-      extent: byValue(keySize),
+      one: storeKernel(keyValueCache),
+      parameters: { width: keySize, words: keyWords, head_size: headDimension, half, stride: key.stride },
+      buffers: [
+        ...[angles, key.buffer, value.buffer, cache.keys, cache.values],
+        ...(keyValueCache === 'f16' ? [inputs.status] : []),
+      ],
+      extent: byValue(keyWords),
     },
     {
-      one: attentionKernel(headDimension, options.fusedMultiply),
+      one: attentionKernel(headDimension, options.fusedMultiply, keyValueCache),
       parameters: {
         heads_per_key: headCount / keyValueHeadCount,
         window: description.slidingWindow,
         stride: query.stride,
-        width: keySize,
+        width: cacheWidth(keyValueCache, keySize),
         scale: 1 / Math.sqrt(headDimension),
       },
       buffers: [query.buffer, cache.keys, cache.values, attention.buffer],

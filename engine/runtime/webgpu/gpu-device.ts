@@ -1,3 +1,4 @@
+import { gpuKeyValueCaches } from '../../contract/common.ts';
 import type { Device } from '../device.ts';
 import { adapterLabel, chooseAdapter, type GpuAdapterDescription, type ListedAdapter } from './adapters.ts';
 import { dawnHost } from './dawn-host.ts';
@@ -24,7 +25,8 @@ export async function gpuDevice(
   const adapter = adapters[chosen]!;
   const device: Device = {
     name: adapterLabel(adapter),
-    load: async (source, { activationBits }) => provider.load(chosen, openGpuPackage(source), activationBits),
+    keyValueCaches: gpuKeyValueCaches,
+    load: async (source, options) => provider.load(chosen, openGpuPackage(source), options),
   };
   return { device, adapter };
 }

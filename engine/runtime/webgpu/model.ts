@@ -1,7 +1,13 @@
 import { DBellError } from '../../contract/errors.ts';
 import type { Activation } from '../../model/architecture.ts';
 import type { NativeBlock, NativeModelDescription } from '../../native/runtime.ts';
-import type { ActivationBits, DeviceBandwidth, DeviceModel, DeviceSession } from '../device.ts';
+import type {
+  ActivationBits,
+  DeviceBandwidth,
+  DeviceModel,
+  DeviceOptions,
+  DeviceSession,
+} from '../device.ts';
 import type { GpuContext } from './context.ts';
 import { measureCopyBandwidth } from './copy-bandwidth.ts';
 import type { GpuPackage } from './gpu-package.ts';
@@ -17,7 +23,7 @@ export class GpuModel implements DeviceModel {
   readonly uploadMs: number;
   readonly #context: GpuContext;
   readonly #weights: GpuWeights;
-  readonly #activationBits: ActivationBits;
+  readonly #options: DeviceOptions;
 
   readonly #uploader: WeightUploader;
   readonly #onClose: () => void;
@@ -27,7 +33,7 @@ export class GpuModel implements DeviceModel {
     context: GpuContext,
     uploader: WeightUploader,
     weights: GpuWeights,
-    activationBits: ActivationBits,
+    options: DeviceOptions,
     uploadMs: number,
     onClose: () => void,
   ) {
@@ -35,9 +41,9 @@ export class GpuModel implements DeviceModel {
     this.#weights = weights;
     this.#uploader = uploader;
     this.#onClose = onClose;
-    this.#activationBits = activationBits;
+    this.#options = options;
     this.uploadMs = uploadMs;
-    this.kernelPath = kernelPathOf(context, activationBits);
+    this.kernelPath = kernelPathOf(context, options.activationBits);
     this.memoryBytes = { weights: uploader.bytes };
   }
 
@@ -47,7 +53,7 @@ export class GpuModel implements DeviceModel {
   static async load(
     context: GpuContext,
     source: GpuPackage,
-    activationBits: ActivationBits,
+    options: DeviceOptions,
     onClose: () => void,
   ): Promise<GpuModel> {
     refuseUnsupported(source);
@@ -57,7 +63,7 @@ export class GpuModel implements DeviceModel {
       const weights = await context.checked('the weights', () => upload(uploader, source));
       await context.orLost(context.device.queue.onSubmittedWorkDone());
       const uploadMs = performance.now() - startedAt;
-      const model = new GpuModel(context, uploader, weights, activationBits, uploadMs, onClose);
+      const model = new GpuModel(context, uploader, weights, options, uploadMs, onClose);
       // Compiles every kernel, so that the first token does not pay for it.
       const session = await model.createSession(1);
       session.close();
@@ -73,7 +79,7 @@ export class GpuModel implements DeviceModel {
   }
 
   createSession(contextLength: number): Promise<DeviceSession> {
-    return GpuSession.create(this.#context, this.#weights, contextLength, this.#activationBits);
+    return GpuSession.create(this.#context, this.#weights, contextLength, this.#options);
   }
 
   close(): void {

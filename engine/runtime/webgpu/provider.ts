@@ -1,5 +1,5 @@
 import { DBellError } from '../../contract/errors.ts';
-import type { ActivationBits, DeviceModel } from '../device.ts';
+import type { DeviceModel, DeviceOptions } from '../device.ts';
 import type { GpuAdapterDescription, GpuHost, ListedAdapter } from './adapters.ts';
 import { type ContextOptions, GpuContext, missingLimit } from './context.ts';
 import type { GpuPackage } from './gpu-package.ts';
@@ -12,7 +12,7 @@ export interface GpuProvider {
   /** The same, each opened once to see what its driver says and whether it can run packed models. */
   describeAdapters(): Promise<ListedAdapter[]>;
   /** Opens adapter number `index` anew and uploads a package. Throws DBellError. */
-  load(index: number, source: GpuPackage, activationBits: ActivationBits): Promise<DeviceModel>;
+  load(index: number, source: GpuPackage, options: DeviceOptions): Promise<DeviceModel>;
 }
 
 /**
@@ -50,13 +50,13 @@ export function hostProvider(
         }),
       );
     },
-    async load(index, source, activationBits) {
+    async load(index, source, deviceOptions) {
       const context = await open(index);
       const close = () => {
         if (!options.keepsContexts) context.close();
       };
       try {
-        return await GpuModel.load(context, source, activationBits, close);
+        return await GpuModel.load(context, source, deviceOptions, close);
       } catch (error) {
         close();
         throw error;

@@ -1,9 +1,11 @@
 import { DBellError } from '../../contract/errors.ts';
-import type { ActivationBits, DeviceSession } from '../device.ts';
+import type { DeviceOptions, DeviceSession } from '../device.ts';
 import { fusesMultiply } from './arithmetic-check.ts';
 import { type BlockCache, blockSteps, embeddingSteps, headSteps, lossSteps } from './block-steps.ts';
 import { type GpuContext, readBack, UniformPages } from './context.ts';
 import { clockBytes, clockMs, KernelClock } from './kernel-clock.ts';
+import { cacheWords } from './kernels/cache.ts';
+import { statusWords } from './kernels/kernel.ts';
 import { gpuLimits } from './limits.ts';
 import { Program } from './program.ts';
 import { createScratch, type Scratch } from './scratch.ts';
@@ -15,12 +17,12 @@ interface Programs {
   losses: Program;
 }
 
-/** One sequence: its KV cache (float32) and the buffers of a chunk, with every dispatch bound to them. */
+/** One sequence: its KV cache (float32 or float16) and the buffers of a chunk, with every dispatch bound to them. */
 export class GpuSession implements DeviceSession {
   readonly #context: GpuContext;
   readonly #weights: GpuWeights;
   readonly #contextLength: number;
-  readonly #activationBits: ActivationBits;
+  readonly #options: DeviceOptions;
   readonly #scratch: Scratch;
   readonly #staging: GPUBuffer;
   readonly #clock: KernelClock | null;
@@ -35,14 +37,14 @@ export class GpuSession implements DeviceSession {
     context: GpuContext,
     weights: GpuWeights,
     contextLength: number,
-    activationBits: ActivationBits,
+    options: DeviceOptions,
   ) {
     this.#context = context;
     this.#weights = weights;
     this.#contextLength = contextLength;
-    this.#activationBits = activationBits;
+    this.#options = options;
     this.#uniforms = new UniformPages(context);
-    this.#scratch = createScratch(context, weights, activationBits !== 16);
+    this.#scratch = createScratch(context, weights, options.activationBits !== 16);
     const { logits, logitRows } = this.#scratch;
     this.#clock = KernelClock.create(context);
     this.#staging = context.createStaging(stagingBytes(logits.stride, logitRows));
@@ -53,10 +55,10 @@ export class GpuSession implements DeviceSession {
     context: GpuContext,
     weights: GpuWeights,
     contextLength: number,
-    activationBits: ActivationBits,
+    options: DeviceOptions,
   ): Promise<GpuSession> {
     return context.checked('a session', async () => {
-      const session = new GpuSession(context, weights, contextLength, activationBits);
+      const session = new GpuSession(context, weights, contextLength, options);
       await session.#makeRoom(1);
       return session;
     });
@@ -176,13 +178,20 @@ export class GpuSession implements DeviceSession {
   async #read(words: number, from: GPUBuffer = this.#scratch.logits.buffer): Promise<Float32Array> {
     const { device } = this.#context;
     const encoder = device.createCommandEncoder();
-    encoder.copyBufferToBuffer(this.#scratch.inputs.status, 0, this.#staging, statusAt, 4);
+    encoder.copyBufferToBuffer(this.#scratch.inputs.status, 0, this.#staging, statusAt, 4 * statusCount);
     this.#clock?.copyTo(encoder, this.#staging, 0);
     if (words > 0) encoder.copyBufferToBuffer(from, 0, this.#staging, valuesAt, 4 * words);
     device.queue.submit([encoder.finish()]);
     const bytes = await readBack(this.#context, this.#staging, valuesAt + 4 * words);
     this.#kernelMs = this.#clock ? clockMs(bytes) : null;
-    if (new Uint32Array(bytes, statusAt, 1)[0] !== 0)
+    const status = new Uint32Array(bytes, statusAt, statusCount);
+    // Behind such a key nothing is finite.
+    if (status[statusWords.beyondHalf] !== 0)
+      throw new DBellError(
+        'invalid-input',
+        'a key or value of the attention is larger than 65504, the most that a float16 cache holds; use a float32 cache',
+      );
+    if (status[statusWords.notFinite] !== 0)
       throw new DBellError(
         'invalid-package',
         'an input of a linear is not finite; the package is damaged (--device cpu names the linear)',
@@ -218,7 +227,7 @@ export class GpuSession implements DeviceSession {
       Math.max(needed, 2 * this.#capacity, gpuLimits.firstCachePositions),
     );
     const { keyValueHeadCount, headDimension } = this.#weights.description;
-    const bytesPerPosition = 4 * keyValueHeadCount * headDimension;
+    const bytesPerPosition = 4 * cacheWords(this.#options.keyValueCache, keyValueHeadCount * headDimension);
     const { device } = this.#context;
     const create = () => this.#context.createBuffer('cache', 'the cache', capacity * bytesPerPosition);
     const cache = this.#weights.blocks.map(() => ({ keys: create(), values: create() }));
@@ -247,7 +256,7 @@ export class GpuSession implements DeviceSession {
     const packedDot = context.hasPackedDot;
     const fusedMultiply = await fusesMultiply(context);
     const { activationScales } = weights.description;
-    const options = { activationBits: this.#activationBits, activationScales, packedDot, fusedMultiply };
+    const options = { ...this.#options, activationScales, packedDot, fusedMultiply };
     this.#uniforms.destroy();
     this.#uniforms = new UniformPages(context);
     const build = (steps: Parameters<typeof Program.build>[3]) =>
@@ -267,7 +276,8 @@ export class GpuSession implements DeviceSession {
 
 /** In what is read back: the clock's times, the status, then logits or losses. */
 const statusAt = clockBytes;
-const valuesAt = clockBytes + 4;
+const statusCount = Object.keys(statusWords).length;
+const valuesAt = clockBytes + 4 * statusCount;
 
 function stagingBytes(vocabulary: number, logitRows: number): number {
   return valuesAt + 4 * Math.max(logitRows * vocabulary, gpuLimits.tokensPerChunk);

@@ -10,7 +10,7 @@ import type { TextModel } from '../../model/text-model.ts';
 import type { Tokenizer } from '../../model/tokenizer.ts';
 import { createTokenizer } from '../../model/tokenizer-huggingface.ts';
 import { openPackage } from '../../package/open.ts';
-import { cpuDevice, slowPathWarning } from '../../runtime/cpu-device.ts';
+import { slowPathWarning } from '../../runtime/cpu-device.ts';
 import type { Device } from '../../runtime/device.ts';
 import { resolveDevice } from '../../runtime/devices.ts';
 import { createPackedTextModel } from '../../runtime/packed-text-model.ts';
@@ -121,10 +121,10 @@ function checkFloatSettings(location: string, device: string, keyValueCache: Key
 }
 
 function checkCache(device: Device, keyValueCache: KeyValueCache): void {
-  if (keyValueCache !== 'f32' && device.name !== cpuDevice.name)
+  if (!device.keyValueCaches.includes(keyValueCache))
     throw new DBellError(
       'invalid-input',
-      `keys and values are kept as float32 on ${device.name}; a cache of ${keyValueCache} is possible on the CPU`,
+      `${device.name} has no cache of ${keyValueCache}; ${device.keyValueCaches.join(' and ')} are possible there, ${keyValueCache} on the CPU`,
     );
 }
 

@@ -1,7 +1,16 @@
 import type { ActivationScales } from '../../../quantize/recipe.ts';
 import { gpuLimits } from '../limits.ts';
 import { division } from './arithmetic.ts';
-import { type Access, dot4, type Kernel, kernel, type Rows, reductions, valueOfRow } from './kernel.ts';
+import {
+  type Access,
+  dot4,
+  type Kernel,
+  kernel,
+  type Rows,
+  reductions,
+  statusWords,
+  valueOfRow,
+} from './kernel.ts';
 
 // Inputs of the packed linears and of a quantized head: x̂ as four int8 a word, [rows, groups · words of a group], and beside it for each row the sums of its groups
 // (i32) and behind them its scale s, or of each group its own (f32 by its bits): [rows, groups + 1] or [rows, groups + groups] words.
@@ -86,14 +95,14 @@ fn value_of(row: u32, column: u32) -> f32 {
 const scaleOfLargest = `
   largest_bits = reduce_bits(local.x, largest_bits);
   if (largest_bits >= 0x7f800000u) {
-    if (local.x == 0u) { status[0] = 1u; }
+    if (local.x == 0u) { status[${statusWords.notFinite}] = 1u; }
     largest_bits = 0u;
   }
   var scale = quotient(bitcast<f32>(largest_bits), p.limit);
   if (scale == 0.0) { scale = 1.0; }`;
 
 /**
- * x̂ = round(c·x / s) to nearest, ties to even, within ±limit; s = max|c·x| / limit, 1 where that is 0 (docs/format.md section 6). Word 0 of `status` becomes 1 where
+ * x̂ = round(c·x / s) to nearest, ties to even, within ±limit; s = max|c·x| / limit, 1 where that is 0 (docs/format.md section 6). Word `statusWords.notFinite` of `status` becomes 1 where
  * a value is not finite.
  */
 export function quantizeKernel(options: { columnScale: boolean; rows: Rows; packedDot: boolean }): Kernel {

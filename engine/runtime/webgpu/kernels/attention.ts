@@ -1,6 +1,8 @@
+import type { KeyValueCache } from '../../../contract/common.ts';
 import { gpuLimits } from '../limits.ts';
 import { division, exponential, fusedMultiply, rounding } from './arithmetic.ts';
-import { type Kernel, kernel, reductions, unrolled, valueOfRow } from './kernel.ts';
+import { cacheElement, cacheReads, toHalf } from './cache.ts';
+import { type Kernel, kernel, reductions, statusWords, unrolled, valueOfRow } from './kernel.ts';
 
 const size = gpuLimits.workgroupSize;
 
@@ -27,35 +29,61 @@ export function rotateKernel(): Kernel {
   });
 }
 
-/** Keys, rotated, and values of the chunk to the cache, `[positions, width]`. */
-export function storeKernel(): Kernel {
+/** `rotated_key(token, index)`: value `index` of a token's keys after the rotary embedding. Needs `rounding`. */
+const rotatedKey = `
+fn rotated_key(token: u32, index: u32) -> f32 {
+  let at = token * p.stride + index;
+  let dimension = index % p.head_size;
+  if (dimension < p.half) {
+    let angle = angles[token * p.half + dimension];
+    return rounded(key[at] * angle.x) - rounded(key[at + p.half] * angle.y);
+  }
+  if (dimension < 2u * p.half) {
+    let angle = angles[token * p.half + dimension - p.half];
+    return rounded(key[at] * angle.x) + rounded(key[at - p.half] * angle.y);
+  }
+  return key[at];
+}`;
+
+/** Keys, rotated, and values of the chunk to the cache, `[positions, words]`: a thread a word. Word `statusWords.beyondHalf` of `status` becomes 1 where float16 is too small for one. */
+export function storeKernel(cache: KeyValueCache): Kernel {
+  const isHalf = cache === 'f16';
+  const element = cacheElement(cache);
   return kernel({
-    key: 'store',
-    parameters: ['width: u32', 'head_size: u32', 'half: u32', 'stride: u32'],
+    key: `store ${cache}`,
+    parameters: ['width: u32', 'words: u32', 'head_size: u32', 'half: u32', 'stride: u32'],
     buffers: [
       ['angles', 'read', 'vec2f'],
       ['key', 'read', 'f32'],
       ['value', 'read', 'f32'],
-      ['keys', 'write', 'f32'],
-      ['values', 'write', 'f32'],
+      ['keys', 'write', element],
+      ['values', 'write', element],
+      ...(isHalf ? ([['status', 'write', 'u32']] as const) : []),
     ],
     workgroup: [size],
-    declarations: rounding,
-    body: `${valueOfRow(size, 'p.width')}
+    declarations: `${rounding}${rotatedKey}${isHalf ? toHalf : ''}`,
+    body: `${valueOfRow(size, 'p.words')}
   let token = workgroup.y;
-  let at = token * p.stride + index;
-  let dimension = index % p.head_size;
-  var rotated = key[at];
-  if (dimension < p.half) {
-    let angle = angles[token * p.half + dimension];
-    rotated = rounded(rotated * angle.x) - rounded(key[at + p.half] * angle.y);
-  } else if (dimension < 2u * p.half) {
-    let angle = angles[token * p.half + dimension - p.half];
-    rotated = rounded(rotated * angle.x) + rounded(key[at - p.half] * angle.y);
+  let target_at = (chunk.position + token) * p.words + index;
+${
+  isHalf
+    ? `  var both_keys = 0u;
+  var both_values = 0u;
+  for (var side = 0u; side < 2u; side += 1u) {
+    let one = 2u * index + side;
+    if (one < p.width) {
+      let rotated = rotated_key(token, one);
+      let own_value = value[token * p.stride + one];
+      both_keys |= to_half(rotated) << (16u * side);
+      both_values |= to_half(own_value) << (16u * side);
+      if (beyond_half(rotated) || beyond_half(own_value)) { status[${statusWords.beyondHalf}] = 1u; }
+    }
   }
-  let target_at = (chunk.position + token) * p.width + index;
-  keys[target_at] = rotated;
-  values[target_at] = value[at];`,
+  keys[target_at] = both_keys;
+  values[target_at] = both_values;`
+    : `  keys[target_at] = rotated_key(token, index);
+  values[target_at] = value[token * p.stride + index];`
+}`,
   });
 }
 
@@ -67,16 +95,16 @@ const keysPerTile = 2 * size;
  * running maximum (online softmax, arXiv 1805.02867), in the CPU's order (engine/native/src/runtime/attention.cpp): a token's result does not depend on how the tokens before
  * it came, and has the CPU's bits.
  */
-export function attentionKernel(headSize: number, hasFusedMultiply: boolean): Kernel {
+export function attentionKernel(headSize: number, hasFusedMultiply: boolean, cache: KeyValueCache): Kernel {
   const perThread = Math.ceil(headSize / size);
   const each = (text: (k: number) => string) => unrolled(perThread, text);
   return kernel({
-    key: `attention ${headSize}${hasFusedMultiply ? '' : ' unfused'}`,
+    key: `attention ${headSize} ${cache}${hasFusedMultiply ? '' : ' unfused'}`,
     parameters: ['heads_per_key: u32', 'window: u32', 'stride: u32', 'width: u32', 'scale: f32'],
     buffers: [
       ['query', 'read', 'f32'],
-      ['keys', 'read', 'f32'],
-      ['values', 'read', 'f32'],
+      ['keys', 'read', cacheElement(cache)],
+      ['values', 'read', cacheElement(cache)],
       ['out', 'write', 'f32'],
     ],
     workgroup: [size],
@@ -84,11 +112,7 @@ export function attentionKernel(headSize: number, hasFusedMultiply: boolean): Ke
 const unseen = -3.4e38;
 var<workgroup> scaled_query: array<f32, ${headSize}>;
 var<workgroup> shares: array<f32, ${keysPerTile}>;
-fn score_of(key_at: u32) -> f32 {
-  var score = 0.0;
-  for (var i = 0u; i < ${headSize}u; i += 1u) { score = fused(scaled_query[i], keys[key_at + i], score); }
-  return score;
-}`,
+${cacheReads(cache, headSize)}`,
     body: `
   let head = workgroup.x;
   let token = workgroup.y;
@@ -110,8 +134,8 @@ fn score_of(key_at: u32) -> f32 {
     let sees_second = second >= lowest && second <= position;
     var first_score = unseen;
     var second_score = unseen;
-    if (sees_first) { first_score = score_of(first * p.width + key_at); }
-    if (sees_second) { second_score = score_of(second * p.width + key_at); }
+    if (sees_first) { first_score = key_score(first * p.width + key_at); }
+    if (sees_second) { second_score = key_score(second * p.width + key_at); }
     let next_maximum = max(maximum, reduce_max(lane, max(first_score, second_score)));
     let first_share = select(0.0, exponential(first_score - next_maximum), sees_first);
     let second_share = select(0.0, exponential(second_score - next_maximum), sees_second);
@@ -124,7 +148,7 @@ fn score_of(key_at: u32) -> f32 {
     ${each(
       (k) => `if (lane + ${k * size}u < ${headSize}u) {
       var sum = rounded(mixed${k} * factor);
-      for (var j = 0u; j < count; j += 1u) { sum = fused(shares[j], values[(tile + j) * p.width + key_at + lane + ${k * size}u], sum); }
+      for (var j = 0u; j < count; j += 1u) { sum = fused(shares[j], cached_value((tile + j) * p.width + key_at + lane + ${k * size}u), sum); }
       mixed${k} = sum;
     }`,
     )}

@@ -19,6 +19,9 @@ export type Access = 'read' | 'write';
 /** The state of a chunk, written before each submission. `uniform` of binding 0. `zero` is 0, which compilers cannot know (arithmetic.ts). */
 export const chunkFields = ['tokens', 'position', 'head_first', 'head_rows', 'zero'] as const;
 
+/** Words of the buffer `status`, which kernels set to 1: an input of a linear is not finite; a key or value is beyond a float16 cache. */
+export const statusWords = { notFinite: 0, beyondHalf: 1 } as const;
+
 /** Which rows a kernel works on: the tokens of the chunk, or those of them that enter the head. */
 export type Rows = 'tokens' | 'head_rows';
 

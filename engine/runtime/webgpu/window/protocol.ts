@@ -1,5 +1,5 @@
 import type { ErrorPayload } from '../../../contract/error-payload.ts';
-import type { ActivationBits, DeviceBandwidth } from '../../device.ts';
+import type { DeviceBandwidth, DeviceOptions } from '../../device.ts';
 import type { GpuAdapterDescription, ListedAdapter } from '../adapters.ts';
 import type { GpuPackage } from '../gpu-package.ts';
 
@@ -21,7 +21,7 @@ export interface WindowCalls {
   'list-adapters': { input: null; result: GpuAdapterDescription[] };
   'describe-adapters': { input: null; result: ListedAdapter[] };
   load: {
-    input: { adapter: number; package: SentPackage; activationBits: ActivationBits };
+    input: { adapter: number; package: SentPackage; options: DeviceOptions };
     result: {
       model: number;
       kernelPath: string;

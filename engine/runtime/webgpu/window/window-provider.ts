@@ -7,7 +7,7 @@ import {
 } from '../../../contract/error-payload.ts';
 import { DBellError } from '../../../contract/errors.ts';
 import type { Port } from '../../../contract/port.ts';
-import type { ActivationBits, DeviceModel, DeviceSession } from '../../device.ts';
+import type { DeviceModel, DeviceOptions, DeviceSession } from '../../device.ts';
 import type { GpuPackage } from '../gpu-package.ts';
 import type { GpuProvider } from '../provider.ts';
 import type { SentPackage, SessionState, ToWindow, WindowCalls } from './protocol.ts';
@@ -158,8 +158,7 @@ export function windowProvider(connect: () => Promise<Port>): GpuProvider {
   return {
     listAdapters: async () => (await connected()).call('list-adapters', null),
     describeAdapters: async () => (await connected()).call('describe-adapters', null),
-    load: async (index, source, activationBits) =>
-      loadInWindow(await connected(), index, source, activationBits),
+    load: async (index, source, options) => loadInWindow(await connected(), index, source, options),
   };
 }
 
@@ -167,11 +166,11 @@ async function loadInWindow(
   connection: WindowConnection,
   index: number,
   source: GpuPackage,
-  activationBits: ActivationBits,
+  options: DeviceOptions,
 ): Promise<DeviceModel> {
   const { model, ...facts } = await connection.call(
     'load',
-    { adapter: index, package: sentPackage(source), activationBits },
+    { adapter: index, package: sentPackage(source), options },
     source,
   );
   const { vocabularySize } = source.description;

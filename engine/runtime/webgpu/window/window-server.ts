@@ -39,8 +39,8 @@ export function serveWindow(port: Port, host: GpuHost, more: Record<string, Wind
   const handlers: Handlers = {
     'list-adapters': () => provider.listAdapters(),
     'describe-adapters': () => provider.describeAdapters(),
-    async load({ adapter, package: sent, activationBits }, tools) {
-      const model = await provider.load(adapter, tools.open(sent), activationBits);
+    async load({ adapter, package: sent, options }, tools) {
+      const model = await provider.load(adapter, tools.open(sent), options);
       const { kernelPath, tokensPerChunk, memoryBytes, uploadMs = 0 } = model;
       const { vocabularySize } = sent.description;
       return {
