@@ -39,6 +39,11 @@ const sections: [prefix: string, heading: string, introduction: string][] = [
     'Packages beside full precision on held-out stories: what the studio recommends by.',
   ],
   [
+    'runtime/',
+    'The packed runtime on the CPU',
+    'Memory, time and what smaller caches of keys and values cost; speeds beside other programs are in [performance.md](performance.md).',
+  ],
+  [
     'gpu/',
     'WebGPU beside the CPU',
     'On an adapter that computes on the processor: greedy ids, perplexity and device memory of the same packages.',
@@ -72,6 +77,9 @@ function rows(id: string, result: ItemResult): string[] {
 }
 
 const results = Object.entries(readResults());
+const homeless = results.filter(([id]) => !sections.some(([prefix]) => id.startsWith(prefix)));
+if (homeless.length > 0)
+  throw new Error(`no section of docs/measurements.md has ${homeless.map(([id]) => id).join(', ')}`);
 const machines = [...new Set(results.map(([, result]) => result.machine))];
 const lines = [
   '# Measurements',

@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import os from 'node:os';
 import path from 'node:path';
+import { keyValueCacheSchema } from '../../../engine/contract/common.ts';
 import { openPackage } from '../../../engine/package/open.ts';
 import { createPackedTextModel } from '../../../engine/runtime/packed-text-model.ts';
 import { collectGarbage } from '../../collect-garbage.ts';
@@ -23,6 +24,8 @@ const recipe = 'grid-8';
 const scored = { windows: 12, rounds: 3 } as const;
 const run = { promptTokens: 512, generatedTokens: 32 } as const;
 
+const cacheRun = { recipe: 'grid-16', depth: 2000, generatedTokens: 16, rounds: 3, windows: 4 } as const;
+
 const setting = (scratch: string) => ({ ...smollmSetting(scratch), recipe, activationBits: 16 });
 
 export const runtimeItems: Item[] = [
@@ -43,6 +46,11 @@ export const runtimeItems: Item[] = [
     id: 'runtime/perplexity-time',
     title: `SmolLM2, ${recipe} at A8: time of WikiText-2's perplexity against the full-precision engine's, in turns`,
     run: ({ scratch, log }) => perplexityTime(scratch, log),
+  },
+  {
+    id: 'runtime/cache-types',
+    title: `SmolLM2, ${cacheRun.recipe} at A8: what keys and values as float16 and int8 cost and save`,
+    run: ({ scratch, log }) => cacheTypes(scratch, log),
   },
 ];
 
@@ -136,4 +144,57 @@ async function perplexityTime(scratch: string, log: (message: string) => void): 
       limits.shareOfFullPrecisionTime,
     ),
   ];
+}
+
+/** Perplexity with each cache, and speed at a long context, measured in turns. */
+async function cacheTypes(scratch: string, log: (message: string) => void): Promise<Figure[]> {
+  const { out, figures } = await packageOf({ ...setting(scratch), recipe: cacheRun.recipe });
+  const home = path.join(scratch, 'home');
+  const { evaluation } = smollmSetting(scratch);
+  const { depth, generatedTokens, rounds, windows } = cacheRun;
+  const types = keyValueCacheSchema.options;
+  const perplexities: number[] = [];
+  for (const type of types) {
+    const scored = await dbell(
+      [
+        ...['perplexity', out, '--activation-bits', '8', '--kv-cache', type, '--no-remember'],
+        ...evaluationArguments({ ...evaluation, windows }),
+      ],
+      { home },
+    );
+    perplexities.push(numberAt(scored, 'perplexity'));
+    log(`${type}: perplexity ${perplexities.at(-1)}`);
+  }
+  const speeds: Record<string, number[]> = {};
+  const cacheBytes: Record<string, number> = {};
+  for (let round = 1; round <= rounds; round++)
+    for (const type of types) {
+      const measured = await dbell(
+        [
+          ...['benchmark', out, '--activation-bits', '8', '--kv-cache', type, '--no-remember'],
+          ...['--prompt-tokens', '128', '--depths', String(depth), '--repetitions', '1'],
+          ...['--generate-tokens', String(generatedTokens)],
+        ],
+        { home },
+      );
+      const speed = numberAt(measured.decodeTokensPerSecond as Record<string, unknown>, String(depth));
+      log(`round ${round}, ${type}: ${speed} tokens/s`);
+      speeds[type] = [...(speeds[type] ?? []), speed];
+      cacheBytes[type] = numberAt(measured.memoryBytes as Record<string, unknown>, 'kvCache');
+    }
+  for (const [index, type] of types.entries()) {
+    const ratios = speeds[type]!.map((speed, round) => speed / speeds.f32![round]!).sort((a, b) => a - b);
+    figures.push(
+      {
+        name: `${type}: perplexity (${windows} × ${evaluation.context} tokens)`,
+        measured: perplexities[index]!,
+      },
+      { name: `${type}: cache, bytes`, measured: cacheBytes[type]! },
+      {
+        name: `${type}: decode after ${depth} tokens over that with float32, median of ${rounds} rounds`,
+        measured: ratios[Math.floor(rounds / 2)]!,
+      },
+    );
+  }
+  return figures;
 }
