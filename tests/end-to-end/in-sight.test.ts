@@ -24,12 +24,23 @@ describe.skipIf(browserPath === null)('what is needed is in sight:', () => {
       await runs.row('gptq-4').click();
       await page.getByRole('button', { name: 'More' }).click();
       await page.getByRole('menuitem', { name: 'Export the package as GGUF…' }).click();
-      await page.getByRole('dialog').getByRole('button', { name: 'Choose' }).click();
+      // A whole path in the place of a name is one.
+      const dialog = page.getByRole('dialog');
+      await dialog.getByLabel('Name').fill(path.join(studio.home, 'given.gguf'));
+      await dialog.getByText(path.join(studio.home, 'given.gguf'), { exact: true }).waitFor();
+      await dialog.getByRole('button', { name: 'Choose' }).click();
       await new PlaygroundPage(page).open();
       // The history knows a package that is not there any more.
       const notices = page.getByRole('region', { name: 'Messages' });
-      await notices.getByText(/^gptq-4\.gguf was not written: .*\/packages\/gptq-4/).waitFor();
+      await notices.getByText(/^given\.gguf was not written: .*\/packages\/gptq-4/).waitFor();
       expect(await notices.getByText(/being written/).count()).toBe(0);
+      // Nor does it hide the button that leads on.
+      await page.setViewportSize(smallest);
+      await page.goto(`${studio.origin}/#/new/model`);
+      const next = page.getByRole('button', { name: 'Continue' });
+      await next.waitFor();
+      const [message, button] = [(await notices.boundingBox())!, (await next.boundingBox())!];
+      expect(message.y + message.height).toBeLessThanOrEqual(button.y);
       await page.close();
     },
     workTimeoutMs,

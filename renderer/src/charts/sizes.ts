@@ -58,16 +58,19 @@ export function sizeChart(name: string, items: { name: string; bytes: number }[]
           (plot) => {
             const { ctx } = plot;
             ctx.save();
-            ctx.fillStyle = colours.axis;
             ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
             ctx.textBaseline = 'middle';
             ctx.textAlign = 'left';
             for (const [index, item] of sorted.entries()) {
-              ctx.fillText(
-                bytes(item.bytes),
-                plot.valToPos(item.bytes, 'y', true) + 6 * devicePixelRatio,
-                plot.valToPos(index, 'x', true),
-              );
+              const text = bytes(item.bytes);
+              const { width } = ctx.measureText(text);
+              const gap = 6 * devicePixelRatio;
+              const left = plot.valToPos(item.bytes, 'y', true) + gap;
+              const y = plot.valToPos(index, 'x', true);
+              const fits = left + width <= ctx.canvas.width;
+              // Where there is no room beside the bar it stands on its end.
+              ctx.fillStyle = fits ? colours.axis : colours.surface;
+              ctx.fillText(text, fits ? left : left - 2 * gap - width, y);
             }
             ctx.restore();
           },

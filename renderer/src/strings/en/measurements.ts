@@ -112,8 +112,9 @@ export const measurementStrings = {
     device: 'Ran on',
     activations: 'Activations',
     cache: 'Cache of keys and values',
-    cacheHint: 'Of a package. The smaller ones take less memory and time at long contexts, and round.',
-    caches: { f32: 'float32', f16: 'float16', int8: 'int8, a step for each position and head' },
+    cacheHint:
+      'Of a package. float16 takes half the memory of float32, int8 (with a step for each position and head) a quarter. Both round a little.',
+    caches: { f32: 'float32', f16: 'float16', int8: 'int8' },
     memoryParts: 'Where the memory is',
     stability: 'Repetitions',
     stabilityTip:
