@@ -31,7 +31,7 @@ export function llamaCppFolder(scratch: string): string {
 
 /** Losses and token ids as llama.cpp computes them from a GGUF file. */
 export function askLlamaCpp(folder: string, scratch: string, request: LlamaRequest): Promise<LlamaAnswer> {
-  return ask<LlamaAnswer>(process.execPath, ['llama-cpp-losses.ts', folder], scratch, request);
+  return ask<LlamaAnswer>(process.execPath, 'llama-cpp-losses.ts', [folder], scratch, request);
 }
 
 /**
@@ -61,13 +61,14 @@ export function askLlamaCppInFloat(
   scratch: string,
   request: LlamaRequest,
 ): Promise<Pick<LlamaAnswer, 'losses'>> {
-  return ask<Pick<LlamaAnswer, 'losses'>>(python, ['llama_cpp_losses.py'], scratch, request);
+  return ask<Pick<LlamaAnswer, 'losses'>>(python, 'llama_cpp_losses.py', [], scratch, request);
 }
 
-/** What a script beside this one prints as its last line. */
+/** What a script beside this one, given options and the request's file, prints as its last line. */
 async function ask<Answer>(
   program: string,
-  [script = '', ...options]: string[],
+  script: string,
+  options: string[],
   scratch: string,
   request: LlamaRequest,
 ): Promise<Answer> {

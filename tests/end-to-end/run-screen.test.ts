@@ -31,9 +31,8 @@ describe.skipIf(browserPath === null)('the screen of a run', () => {
       const before = await run.watchedTasks();
       await page.reload();
       // A page that loads beside a benchmark takes its time on two cores.
-      await expect
-        .poll(() => run.tasks(), { timeout: workTimeoutMs })
-        .toEqual(['done: Quantize', 'done: Verify', 'Benchmark']);
+      await page.getByRole('list', { name: 'Tasks' }).waitFor();
+      await expect.poll(() => run.tasks()).toEqual(['done: Quantize', 'done: Verify', 'Benchmark']);
       await run.watchTasks();
       await wizard.waitForResult();
       for (const tasks of [...before, ...(await run.watchedTasks())]) {

@@ -21,7 +21,6 @@ import {
   packTinyModel,
   randomLinear,
   signedUniform,
-  tinyModels,
 } from './package-support.ts';
 import { relativeError } from './runtime-support.ts';
 import { writeWideModel } from './wide-model.ts';
@@ -93,7 +92,7 @@ export function describeGpuLinears(
     const random = new SeededRandom(11);
 
     beforeAll(async () => {
-      const model = kind.small ? 'llama-odd-widths' : path.relative(tinyModels, path.join(folder, 'wide'));
+      const model = kind.small ? 'llama-odd-widths' : path.join(folder, 'wide');
       const out = await packTinyModel(model, path.join(folder, kind.label.replaceAll(/\W+/g, '-')), {
         activationScales: kind.activationScales,
         edit(block) {

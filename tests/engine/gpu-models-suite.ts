@@ -73,8 +73,8 @@ export function describeGpuModels(isThere: boolean, folder: string, device: () =
 
   describe.skipIf(!isThere)('rounded activations of rows of several blocks', () => {
     test('have one step a token or one a token and block, as the package says', async () => {
-      writeWideModel(path.join(folder, 'wide'));
-      const model = path.relative(tinyModels, path.join(folder, 'wide'));
+      const model = path.join(folder, 'wide');
+      writeWideModel(model);
       const ids = Int32Array.from(idsOf('llama-odd-widths')).subarray(0, 80);
       const logits = new Map<string, Float32Array>();
       for (const activationScales of ['token', 'block'] as const) {
@@ -119,8 +119,8 @@ export function describeGpuModels(isThere: boolean, folder: string, device: () =
     );
 
     test('a key or value beyond it is an error that says what to do', async () => {
-      writeWideModel(path.join(folder, 'large'), 1e6);
-      const model = path.relative(tinyModels, path.join(folder, 'large'));
+      const model = path.join(folder, 'large');
+      writeWideModel(model, 1e6);
       const packed = await packTinyModel(model, path.join(folder, 'large-packed'), { levels: 16 });
       for (const on of [undefined, device()])
         for (const activationBits of [16, 8] as const) {

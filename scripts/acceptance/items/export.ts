@@ -59,7 +59,9 @@ async function measureExport(setting: ExportSetting, scratch: string): Promise<F
     }
     await packed.close();
     const requestOf = ({ out }: Record<string, unknown>) => ({
-      ...{ gguf: String(out), windows: pieces, text: probe },
+      gguf: String(out),
+      windows: pieces,
+      text: probe,
     });
     const llamaCpp = llamaCppFolder(scratch);
     const answer = await askLlamaCpp(llamaCpp, scratch, requestOf(exported));

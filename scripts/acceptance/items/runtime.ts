@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import os from 'node:os';
 import path from 'node:path';
 import { keyValueCacheSchema } from '../../../engine/contract/common.ts';
+import { median } from '../../../engine/measure/statistics.ts';
 import { openPackage } from '../../../engine/package/open.ts';
 import { createPackedTextModel } from '../../../engine/runtime/packed-text-model.ts';
 import { collectGarbage } from '../../collect-garbage.ts';
@@ -134,13 +135,11 @@ async function perplexityTime(scratch: string, log: (message: string) => void): 
       { name: `round ${round}: full precision, seconds`, measured: full },
     );
   }
-  shares.sort((a, b) => a - b);
-  const median = shares[Math.floor(shares.length / 2)]!;
   return [
     ...figures,
     atMost(
       `median share of the full-precision time (${scored.windows} × ${evaluation.context} tokens)`,
-      median,
+      median(shares),
       limits.shareOfFullPrecisionTime,
     ),
   ];
@@ -183,7 +182,6 @@ async function cacheTypes(scratch: string, log: (message: string) => void): Prom
       cacheBytes[type] = numberAt(measured.memoryBytes as Record<string, unknown>, 'kvCache');
     }
   for (const [index, type] of types.entries()) {
-    const ratios = speeds[type]!.map((speed, round) => speed / speeds.f32![round]!).sort((a, b) => a - b);
     figures.push(
       {
         name: `${type}: perplexity (${windows} × ${evaluation.context} tokens)`,
@@ -192,7 +190,7 @@ async function cacheTypes(scratch: string, log: (message: string) => void): Prom
       { name: `${type}: cache, bytes`, measured: cacheBytes[type]! },
       {
         name: `${type}: decode after ${depth} tokens over that with float32, median of ${rounds} rounds`,
-        measured: ratios[Math.floor(rounds / 2)]!,
+        measured: median(speeds[type]!.map((speed, round) => speed / speeds.f32![round]!)),
       },
     );
   }

@@ -112,7 +112,12 @@ export function attentionKernel(headSize: number, hasFusedMultiply: boolean, cac
 const unseen = -3.4e38;
 var<workgroup> scaled_query: array<f32, ${headSize}>;
 var<workgroup> shares: array<f32, ${keysPerTile}>;
-${cacheReads(cache, headSize)}`,
+${cacheReads(cache)}
+fn score_of(key_at: u32) -> f32 {
+  var score = 0.0;
+  for (var i = 0u; i < ${headSize}u; i += 1u) { score = fused(scaled_query[i], cached_key(key_at + i), score); }
+  return score;
+}`,
     body: `
   let head = workgroup.x;
   let token = workgroup.y;
@@ -134,8 +139,8 @@ ${cacheReads(cache, headSize)}`,
     let sees_second = second >= lowest && second <= position;
     var first_score = unseen;
     var second_score = unseen;
-    if (sees_first) { first_score = key_score(first * p.width + key_at); }
-    if (sees_second) { second_score = key_score(second * p.width + key_at); }
+    if (sees_first) { first_score = score_of(first * p.width + key_at); }
+    if (sees_second) { second_score = score_of(second * p.width + key_at); }
     let next_maximum = max(maximum, reduce_max(lane, max(first_score, second_score)));
     let first_share = select(0.0, exponential(first_score - next_maximum), sees_first);
     let second_share = select(0.0, exponential(second_score - next_maximum), sees_second);

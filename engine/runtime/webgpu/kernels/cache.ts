@@ -54,27 +54,13 @@ fn from_half(half: u32) -> f32 {
   return bitcast<f32>(bits | ((half & 0x8000u) << 16u));
 }`;
 
-/**
- * `key_score(at)`: sum of scaled_query[i] · key value at + i, ascending, of a head of `headSize` values that begins at value `at` of the buffer `keys`; `cached_value(at)` of the
- * buffer `values`. Needs `fused` and `scaled_query`.
- */
-export function cacheReads(cache: KeyValueCache, headSize: number): string {
-  if (cache !== 'f16')
-    return `
-fn key_score(at: u32) -> f32 {
-  var score = 0.0;
-  for (var i = 0u; i < ${headSize}u; i += 1u) { score = fused(scaled_query[i], keys[at + i], score); }
-  return score;
-}
-fn cached_value(at: u32) -> f32 { return values[at]; }`;
-  return `${fromHalf}
-fn key_score(at: u32) -> f32 {
-  var score = 0.0;
-  for (var i = 0u; i < ${headSize}u; i += 1u) {
-    let key_at = at + i;
-    score = fused(scaled_query[i], from_half((keys[key_at / 2u] >> (16u * (key_at % 2u))) & 0xffffu), score);
-  }
-  return score;
-}
-fn cached_value(at: u32) -> f32 { return from_half((values[at / 2u] >> (16u * (at % 2u))) & 0xffffu); }`;
+/** `cached_key(at)` and `cached_value(at)`: value `at` of the buffers `keys` and `values`. */
+export function cacheReads(cache: KeyValueCache): string {
+  const read = (name: string, buffer: string) =>
+    cache === 'f16'
+      ? `
+fn ${name}(at: u32) -> f32 { return from_half((${buffer}[at / 2u] >> (16u * (at % 2u))) & 0xffffu); }`
+      : `
+fn ${name}(at: u32) -> f32 { return ${buffer}[at]; }`;
+  return `${cache === 'f16' ? fromHalf : ''}${read('cached_key', 'keys')}${read('cached_value', 'values')}`;
 }
