@@ -176,15 +176,21 @@ struct TilePlace {
   const std::uint8_t* codes;
 };
 
+/// Quads of codes of so many planes whose products fit a Partial together.
+inline std::size_t quads_per_sum(int planes) {
+  static_assert(kProductsPerSum == 0 || (quads_that_fit(3) >= kQuadsPerBlock && quads_that_fit(7) >= kQuadsPerBlock / 2 &&
+                                         quads_that_fit(15) >= kQuadsPerBlock / 4),
+                "sums fit");
+  return kProductsPerSum == 0 || planes <= 2 ? kQuadsPerBlock : planes == 3 ? kQuadsPerBlock / 2 : kQuadsPerBlock / 4;
+}
+
 /// `registers` registers of codes times `count` tokens from `token` on, for one block.
 template <int count, int registers>
 inline void multiply_block(const PackedLinear& linear, const QuantizedActivations& activations, const TilePlace& tile,
                            std::size_t block, std::size_t token, float* accumulators, std::int32_t* integers) {
   const std::int8_t* x = activations.values + (block * activations.tokens + token) * kColumnsPerBlock;
   const std::size_t quads = 8 * lines_of_block(linear, block);
-  // Two planes of a whole block fit every Partial, four planes of one line do.
-  const std::size_t chunk = kProductsPerSum == 0 || linear.plane_count <= 2 ? kQuadsPerBlock : 8;
-  static_assert(kProductsPerSum == 0 || (quads_that_fit(3) >= kQuadsPerBlock && quads_that_fit(15) >= 8), "sums fit");
+  const std::size_t chunk = quads_per_sum(linear.plane_count);
   Ints totals[count][registers];
   unroll<count>([&](auto t) DBELL_INLINE_LAMBDA {
     unroll<registers>([&](auto r) DBELL_INLINE_LAMBDA { totals[t][r] = zero_ints(); });
@@ -208,6 +214,7 @@ inline void multiply_block(const PackedLinear& linear, const QuantizedActivation
             const auto values = load_quads<4>(x + t * kColumnsPerBlock + 4 * quad);
             unroll<registers>([&](auto r) DBELL_INLINE_LAMBDA {
               sums[t][r] = add_products<i>(sums[t][r], code[r], values);
+              DBELL_ADD_IN_ORDER(sums[t][r]);
             });
           });
         });
@@ -220,14 +227,26 @@ inline void multiply_block(const PackedLinear& linear, const QuantizedActivation
       });
     }
   }
-  unroll<count>([&](auto t) DBELL_INLINE_LAMBDA {
-    unroll<registers>([&](auto r) DBELL_INLINE_LAMBDA {
+  unroll<registers>([&](auto r) DBELL_INLINE_LAMBDA {
+    const std::size_t group = tile.group + r / kRegisters, part = tile.part + r % kRegisters;
+    const BlockScale by = load_block_scale(linear, group, part, block);
+    unroll<count>([&](auto t) DBELL_INLINE_LAMBDA {
+      const std::size_t at = block * activations.tokens + token + t;
+      const Ints integer = block_integers(linear, totals[t][r], activations.block_sums[at]);
       float* accumulator = accumulators + t * kTileGroups * kRowsPerGroup + r * kLanes;
       const Floats before = block == 0 ? zero_floats() : load_floats(accumulator);
-      store_floats(accumulator, add_block(linear, tile.group + r / kRegisters, tile.part + r % kRegisters, block,
-                                          totals[t][r], activations, token + t, before, integers));
+      store_floats(accumulator, add_scaled(linear, by, integer, activations, at, before));
+      totals[t][r] = integer;
     });
   });
+  if (integers) {
+    unroll<registers>([&](auto r) DBELL_INLINE_LAMBDA {
+      unroll<count>([&](auto t) DBELL_INLINE_LAMBDA {
+        hand_out_block(linear, tile.group + r / kRegisters, tile.part + r % kRegisters, block, token + t, totals[t][r],
+                       integers);
+      });
+    });
+  }
 }
 
 /// Many tokens: a block's codes are unpacked once for up to kTokensPerPass tokens. `groups` adjacent row groups.
