@@ -1,6 +1,5 @@
 import { type GpuContext, UniformPages, usage } from '../../engine/runtime/webgpu/context.ts';
 import { chunkFields } from '../../engine/runtime/webgpu/kernels/kernel.ts';
-import { gpuLimits } from '../../engine/runtime/webgpu/limits.ts';
 import { Program } from '../../engine/runtime/webgpu/program.ts';
 import { createInputs, paddedWidth } from '../../engine/runtime/webgpu/scratch.ts';
 import { linearSteps } from '../../engine/runtime/webgpu/steps.ts';
@@ -32,9 +31,9 @@ export async function measureWeightKernel(
   try {
     return await context.checked('a kernel by itself', async () => {
       const chunk = create('chunk', chunkFields.length, usage.uniform);
-      const inputs = createInputs(create, gpuLimits.tokensPerChunk, { columns, gathered: 0, integer: true });
+      const inputs = createInputs(create, 1, { columns, gathered: 0, integer: true });
       const stride = paddedWidth(rows);
-      const y = { buffer: create('y', gpuLimits.tokensPerChunk * stride), stride };
+      const y = { buffer: create('y', stride), stride };
       const steps = [];
       for (let copy = 0; copy < copies; copy++)
         steps.push(

@@ -170,7 +170,7 @@ describe.skipIf(adapter === null)('what goes wrong on a device is said', () => {
     const context = await openTestContext(adapter!);
     const broken = {
       key: 'broken',
-      wgsl: 'fn main() { no }',
+      wgsl: () => 'fn main() { no }',
       buffers: [],
       parameters: [],
       floatParameters: [],

@@ -31,10 +31,10 @@ export type GpuCheck = Pick<
   'maskedSums' | 'residualSums' | 'linearForward' | 'quantizeActivations'
 >;
 
-/** With the packed dot product, on the plain path, and with weights cut into several buffers. */
+/** With the packed dot product, on the plain path (there with subgroups), and with weights cut into several buffers. */
 export const checkOptions = {
   dot: {},
-  plain: { packedDot: false },
+  plain: { packedDot: false, smallestSubgroup: 4 },
   cut: { maximumWeightBytes: 6500 },
 } as const;
 export type CheckWay = keyof typeof checkOptions;
@@ -126,6 +126,9 @@ export function describeGpuLinears(
           [1, null],
           [13, null],
           [2, -127],
+          // Tiles through workgroup memory, the last one not full.
+          [37, null],
+          [33, 127],
         ] as const) {
           const values = Int8Array.from(
             { length: tokens * linear.inFeatures },
@@ -164,6 +167,9 @@ export function describeGpuLinears(
           [5, 4],
           [1, 16],
           [11, 16],
+          [37, 8],
+          [19, 4],
+          [37, 16],
         ] as const) {
           const { name, inFeatures, columnScale } = linear;
           const x = Float32Array.from({ length: tokens * inFeatures }, () => signedUniform(random));

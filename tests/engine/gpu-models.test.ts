@@ -20,7 +20,8 @@ let device: Device;
 
 beforeAll(async () => {
   if (adapter === null) return;
-  context = await openTestContext(adapter);
+  // Several chunks, and subgroups of the four threads that SwiftShader's have; the page of the end-to-end tests and the acceptance go without both.
+  context = await openTestContext(adapter, { mostTokensPerChunk: 64, smallestSubgroup: 4 });
   device = sharedDevice(context);
 });
 afterAll(() => {

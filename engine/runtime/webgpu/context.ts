@@ -31,6 +31,12 @@ export class GpuContext {
   /** Computes on the processor. */
   readonly isSoftware: boolean;
   readonly hasPackedDot: boolean;
+  /** Threads that may reduce together by subgroup operations, in every subgroup of the adapter; 0 where there are none, or too few to gain anything. */
+  readonly offeredSubgroupWidth: number;
+  /** What kernels are compiled for: 0, or what is offered once it has been tried (subgroup-check.ts). */
+  subgroupWidth = 0;
+  /** What chunks are held to besides what suits the model. */
+  readonly mostTokensPerChunk: number;
   /** The adapter tells when kernels began and ended. */
   readonly hasTimestamps: boolean;
   /** Largest buffer that can be bound whole. */
@@ -53,6 +59,8 @@ export class GpuContext {
     this.isSoftware = adapter.description.isSoftware;
     this.hasTimestamps = device.features.has('timestamp-query');
     this.hasPackedDot = adapter.hasPackedDot && options.packedDot !== false;
+    this.offeredSubgroupWidth = subgroupWidth(adapter.adapter.info, device, options.smallestSubgroup);
+    this.mostTokensPerChunk = options.mostTokensPerChunk ?? Number.POSITIVE_INFINITY;
     this.maximumBindingBytes = Math.min(
       device.limits.maxStorageBufferBindingSize,
       device.limits.maxBufferSize,
@@ -83,7 +91,7 @@ export class GpuContext {
     const requiredLimits: Record<string, number> = {};
     for (const name of ['maxStorageBufferBindingSize', 'maxBufferSize'] as const)
       requiredLimits[name] = adapter.adapter.limits[name];
-    const requiredFeatures = (['timestamp-query'] as const).filter((name) =>
+    const requiredFeatures = (['timestamp-query', 'subgroups'] as const).filter((name) =>
       adapter.adapter.features.has(name),
     );
     let device: GPUDevice;
@@ -193,7 +201,10 @@ export class GpuContext {
 
   async #create(kernel: Kernel): Promise<Pipeline> {
     const layout = this.#layoutOf(kernel);
-    const module = this.device.createShaderModule({ label: kernel.key, code: kernel.wgsl });
+    const module = this.device.createShaderModule({
+      label: kernel.key,
+      code: kernel.wgsl(this.subgroupWidth),
+    });
     try {
       const pipeline = await this.orLost(
         this.device.createComputePipelineAsync({
@@ -241,6 +252,19 @@ export class GpuContext {
   }
 }
 
+/** Threads of the adapter's smallest subgroup, where there are as many as it takes. */
+function subgroupWidth(
+  { subgroupMinSize = 0 }: GPUAdapterInfo,
+  device: GPUDevice,
+  smallest: number = gpuLimits.smallestSubgroup,
+): number {
+  const isUsable =
+    device.features.has('subgroups') &&
+    subgroupMinSize >= smallest &&
+    Number.isInteger(Math.log2(subgroupMinSize));
+  return isUsable ? subgroupMinSize : 0;
+}
+
 /** Dawn's messages go on with what it was doing, and where in its source. */
 function firstLine({ message }: { message: string }): string {
   return message.split('\n', 1)[0] ?? message;
@@ -271,6 +295,10 @@ export interface ContextOptions {
   maximumWeightBytes?: number;
   /** For tests: false takes the plain path where the adapter has the packed dot product. */
   packedDot?: boolean;
+  /** For tests: subgroups from so many threads on are taken; Infinity takes none. */
+  smallestSubgroup?: number;
+  /** For tests: shorter chunks, so that short texts have several. */
+  mostTokensPerChunk?: number;
   /** For tests: limits that the adapter is to be thought to have. */
   limits?: Record<string, number>;
 }

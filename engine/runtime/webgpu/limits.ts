@@ -1,10 +1,16 @@
 /** Sizes that the WebGPU runtime works with, each with its reason. */
 export const gpuLimits = {
-  /** Tokens that go through the blocks together: enough to read weights once for many tokens, few enough that scratch stays small. */
-  tokensPerChunk: 64,
+  /** Tokens that go through the blocks together, the most first: many read weights once and keep every unit of a large device busy; what a model takes is told by the two limits below. */
+  tokensPerChunk: [512, 256, 128, 64],
+  /** Bytes of the rows of a chunk. */
+  chunkBytes: 64 * 2 ** 20,
+  /** Multiplications and additions of a chunk: a submission that keeps a small device busy for more than a second or two is taken for a hang by its driver. */
+  chunkOperations: 1.5e12,
   /** Tokens that one thread of a linear's kernel carries when a chunk has more than one: their sums stay in registers. */
   tokensPerTile: 8,
-  /** The same for the structured layout, which has seven sums a token. */
+  /** From so many tokens on a linear takes tiles of 64 rows and 32 tokens through workgroup memory: with fewer most of a tile would be empty. */
+  rowsOfLinearTile: 16,
+  /** Tokens of a thread for the structured layout, which has seven sums a token. */
   tokensPerStructuredTile: 4,
   /** Largest share of a workgroup's threads that walk the blocks of a row side by side. */
   maximumSlices: 8,
@@ -12,6 +18,8 @@ export const gpuLimits = {
   slicesOfStructuredTile: 2,
   /** Threads of a workgroup of everything but linears: a multiple of every adapter's subgroup size. */
   workgroupSize: 64,
+  /** Subgroups of fewer threads are left alone: what is left of a reduction would be longer than the barriers that they save. */
+  smallestSubgroup: 8,
   /** Every adapter has so many workgroups in a dimension (WebGPU's default limit). */
   workgroupsPerDimension: 65535,
   /** Logits held at once; rows of a window are passed through the head in so many bytes. */

@@ -12,13 +12,14 @@ import type { GpuContext } from './context.ts';
 import { measureCopyBandwidth } from './copy-bandwidth.ts';
 import type { GpuPackage } from './gpu-package.ts';
 import { gpuLimits } from './limits.ts';
+import { tokensPerChunk } from './scratch.ts';
 import { GpuSession } from './session.ts';
 import { type GpuBlock, type GpuWeights, WeightUploader } from './weights.ts';
 
 /** A packed model on a device. */
 export class GpuModel implements DeviceModel {
   readonly kernelPath: string;
-  readonly tokensPerChunk = gpuLimits.tokensPerChunk;
+  readonly tokensPerChunk: number;
   readonly memoryBytes: Readonly<Record<string, number>>;
   readonly uploadMs: number;
   readonly #context: GpuContext;
@@ -43,6 +44,7 @@ export class GpuModel implements DeviceModel {
     this.#onClose = onClose;
     this.#options = options;
     this.uploadMs = uploadMs;
+    this.tokensPerChunk = Math.min(tokensPerChunk(weights.description), context.mostTokensPerChunk);
     this.kernelPath = kernelPathOf(context, options.activationBits);
     this.memoryBytes = { weights: uploader.bytes };
   }
@@ -79,7 +81,8 @@ export class GpuModel implements DeviceModel {
   }
 
   createSession(contextLength: number): Promise<DeviceSession> {
-    return GpuSession.create(this.#context, this.#weights, contextLength, this.#options);
+    const { tokensPerChunk } = this;
+    return GpuSession.create(this.#context, this.#weights, contextLength, this.#options, tokensPerChunk);
   }
 
   close(): void {

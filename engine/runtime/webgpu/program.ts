@@ -4,25 +4,40 @@ import type { Kernel } from './kernels/kernel.ts';
 /** Counts of workgroups. */
 export type Extent = [x: number, y: number, z: number];
 
+/** A kernel that takes several rows together. */
+export interface TiledKernel {
+  kernel: Kernel;
+  /** Rows that it is for, at least. */
+  fromRows: number;
+  /** Rows of its tile. */
+  tile: number;
+  /** Workgroups, where they are not those of the step. */
+  extent?: (tiles: number) => Extent;
+}
+
 /** One dispatch, described before its pipeline and bind group exist. */
 export interface StepDescription {
-  /** For a single row, and for more; they differ in the tokens that a thread carries. */
+  /** Takes each row by itself. */
   one: Kernel;
-  many?: Kernel;
-  /** Tokens of a tile of `many`. */
-  tile?: number;
+  /** Others for more rows, with the same parameters and buffers, by rising `fromRows`. */
+  tiled?: readonly TiledKernel[];
   parameters: Readonly<Record<string, number>>;
   buffers: readonly GPUBuffer[];
-  /** Workgroups for `tiles` tiles of tokens. */
+  /** Workgroups for `tiles` tiles of rows. */
+  extent: (tiles: number) => Extent;
+}
+
+interface Way {
+  pipeline: GPUComputePipeline;
+  fromRows: number;
+  tile: number;
   extent: (tiles: number) => Extent;
 }
 
 interface Step {
-  one: GPUComputePipeline;
-  many: GPUComputePipeline;
-  tile: number;
+  /** By falling `fromRows`, down to 1. */
+  ways: Way[];
   bindGroup: GPUBindGroup;
-  extent: (tiles: number) => Extent;
 }
 
 /** Dispatches that follow one another; built once, encoded for every chunk. */
@@ -40,24 +55,29 @@ export class Program {
     uniforms: UniformPages,
     descriptions: readonly StepDescription[],
   ): Promise<Program> {
-    await context.prepare(descriptions.flatMap(({ one, many }) => (many ? [one, many] : [one])));
+    await context.prepare(
+      descriptions.flatMap(({ one, tiled = [] }) => [one, ...tiled.map(({ kernel }) => kernel)]),
+    );
     return new Program(
-      descriptions.map(({ one, many = one, tile = 1, parameters, buffers, extent }) => {
-        const { pipeline, layout } = context.pipeline(one);
+      descriptions.map(({ one, tiled = [], parameters, buffers, extent }) => {
+        const { layout } = context.pipeline(one);
         const bindings = [
           { buffer: chunk },
           uniforms.add(one, parameters),
           ...buffers.map((buffer) => ({ buffer })),
         ];
+        const kernels: TiledKernel[] = [{ kernel: one, fromRows: 1, tile: 1 }, ...tiled];
         return {
-          one: pipeline,
-          many: context.pipeline(many).pipeline,
-          tile,
+          ways: kernels.reverse().map((way) => ({
+            pipeline: context.pipeline(way.kernel).pipeline,
+            fromRows: way.fromRows,
+            tile: way.tile,
+            extent: way.extent ?? extent,
+          })),
           bindGroup: context.device.createBindGroup({
             layout,
             entries: bindings.map((resource, binding) => ({ binding, resource })),
           }),
-          extent,
         };
       }),
     );
@@ -65,10 +85,11 @@ export class Program {
 
   /** Adds the dispatches for `rows` rows to a pass. */
   encode(pass: GPUComputePassEncoder, rows: number): void {
-    for (const { one, many, tile, bindGroup, extent } of this.#steps) {
-      pass.setPipeline(rows === 1 ? one : many);
+    for (const { ways, bindGroup } of this.#steps) {
+      const { pipeline, tile, extent } = ways.find(({ fromRows }) => rows >= fromRows)!;
+      pass.setPipeline(pipeline);
       pass.setBindGroup(0, bindGroup);
-      pass.dispatchWorkgroups(...extent(rows === 1 ? 1 : Math.ceil(rows / tile)));
+      pass.dispatchWorkgroups(...extent(Math.ceil(rows / tile)));
     }
   }
 }

@@ -1,3 +1,4 @@
+import type { NativeModelDescription } from '../../native/runtime.ts';
 import { type GpuContext, usage } from './context.ts';
 import { chunkFields } from './kernels/kernel.ts';
 import { gpuLimits } from './limits.ts';
@@ -26,6 +27,8 @@ export interface Scratch {
   embedded: RowBuffer;
   headRows: RowBuffer;
   logits: RowBuffer;
+  /** Tokens of a chunk. */
+  tokens: number;
   /** Rows that `logits` has room for. */
   logitRows: number;
   inputs: InputBuffers;
@@ -54,11 +57,29 @@ export function createInputs(
   };
 }
 
-export function createScratch(context: GpuContext, weights: GpuWeights, integer: boolean): Scratch {
+/** Tokens of a model's chunks: the most whose rows and whose work keep to the limits, and at least the fewest of the list. */
+export function tokensPerChunk(description: NativeModelDescription): number {
+  const { hiddenSize, headCount, keyValueHeadCount, headDimension, intermediateSize, blocks } = description;
+  const attention = headCount * headDimension;
+  const keys = keyValueHeadCount * headDimension;
+  // hidden, normed, projected; query and attention; key and value; gate and up; the padded input.
+  const rowValues =
+    3 * hiddenSize + 2 * attention + 2 * keys + 2 * intermediateSize + Math.max(hiddenSize, intermediateSize);
+  const weights = blocks.length * (2 * hiddenSize * (attention + keys) + 3 * hiddenSize * intermediateSize);
+  const fits = (tokens: number) =>
+    4 * rowValues * tokens <= gpuLimits.chunkBytes && 2 * weights * tokens <= gpuLimits.chunkOperations;
+  return gpuLimits.tokensPerChunk.find(fits) ?? gpuLimits.tokensPerChunk.at(-1)!;
+}
+
+/** Buffers for chunks of `tokens` tokens, with activations rounded to integers or not. Throws DBellError `out-of-memory`. */
+export function createScratch(
+  context: GpuContext,
+  weights: GpuWeights,
+  { tokens, integer }: { tokens: number; integer: boolean },
+): Scratch {
   const { description, blocks } = weights;
   const { hiddenSize, headCount, keyValueHeadCount, headDimension, intermediateSize } = description;
   const { embeddingSize, vocabularySize, inverseFrequencies } = description;
-  const tokens = gpuLimits.tokensPerChunk;
   const buffers: GPUBuffer[] = [];
   const create = (label: string, words: number, extraUsage = 0): GPUBuffer => {
     const buffer = context.createBuffer('scratch', label, 4 * words, extraUsage);
@@ -74,6 +95,7 @@ export function createScratch(context: GpuContext, weights: GpuWeights, integer:
   const isGated = blocks.some(({ gate }) => gate !== null);
   const logitRows = Math.max(1, Math.min(tokens, Math.floor(gpuLimits.logitBytes / (4 * vocabularySize))));
   const scratch: Omit<Scratch, 'bytes' | 'destroy'> = {
+    tokens,
     chunk: create('chunk', chunkFields.length, usage.uniform),
     ids: create('ids', tokens),
     targets: create('targets', tokens),

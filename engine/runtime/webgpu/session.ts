@@ -9,6 +9,7 @@ import { statusWords } from './kernels/kernel.ts';
 import { gpuLimits } from './limits.ts';
 import { Program } from './program.ts';
 import { createScratch, type Scratch } from './scratch.ts';
+import { trySubgroups } from './subgroup-check.ts';
 import type { GpuWeights } from './weights.ts';
 
 interface Programs {
@@ -38,16 +39,19 @@ export class GpuSession implements DeviceSession {
     weights: GpuWeights,
     contextLength: number,
     options: DeviceOptions,
+    tokensPerChunk: number,
   ) {
     this.#context = context;
     this.#weights = weights;
     this.#contextLength = contextLength;
     this.#options = options;
     this.#uniforms = new UniformPages(context);
-    this.#scratch = createScratch(context, weights, options.activationBits !== 16);
-    const { logits, logitRows } = this.#scratch;
+    this.#scratch = createScratch(context, weights, {
+      tokens: tokensPerChunk,
+      integer: options.activationBits !== 16,
+    });
     this.#clock = KernelClock.create(context);
-    this.#staging = context.createStaging(stagingBytes(logits.stride, logitRows));
+    this.#staging = context.createStaging(stagingBytes(this.#scratch));
   }
 
   /** Throws DBellError `out-of-memory`, `device-lost`. */
@@ -56,9 +60,10 @@ export class GpuSession implements DeviceSession {
     weights: GpuWeights,
     contextLength: number,
     options: DeviceOptions,
+    tokensPerChunk: number,
   ): Promise<GpuSession> {
     return context.checked('a session', async () => {
-      const session = new GpuSession(context, weights, contextLength, options);
+      const session = new GpuSession(context, weights, contextLength, options, tokensPerChunk);
       await session.#makeRoom(1);
       return session;
     });
@@ -254,6 +259,7 @@ export class GpuSession implements DeviceSession {
     const weights = this.#weights;
     const scratch = this.#scratch;
     const packedDot = context.hasPackedDot;
+    await trySubgroups(context);
     const fusedMultiply = await fusesMultiply(context);
     const { activationScales } = weights.description;
     const options = { ...this.#options, activationScales, packedDot, fusedMultiply };
@@ -279,8 +285,8 @@ const statusAt = clockBytes;
 const statusCount = Object.keys(statusWords).length;
 const valuesAt = clockBytes + 4 * statusCount;
 
-function stagingBytes(vocabulary: number, logitRows: number): number {
-  return valuesAt + 4 * Math.max(logitRows * vocabulary, gpuLimits.tokensPerChunk);
+function stagingBytes({ logits, logitRows, tokens }: Scratch): number {
+  return valuesAt + 4 * Math.max(logitRows * logits.stride, tokens);
 }
 
 function takeFinite(values: Float32Array, target: Float32Array): void {

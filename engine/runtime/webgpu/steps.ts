@@ -6,12 +6,13 @@ import {
   quantizeBlocksKernel,
   quantizeKernel,
 } from './kernels/activations.ts';
-import type { Rows } from './kernels/kernel.ts';
+import type { Kernel, Rows } from './kernels/kernel.ts';
 import { gridKernel, type LinearVariant, structuredKernel } from './kernels/linear.ts';
+import { gridTileKernel, hasLinearTile, linearTile } from './kernels/linear-tile.ts';
 import { normKernel } from './kernels/norm.ts';
 import { lookupKernel, productKernel, rowsOfProduct } from './kernels/table.ts';
 import { gpuLimits } from './limits.ts';
-import type { Extent, StepDescription } from './program.ts';
+import type { Extent, StepDescription, TiledKernel } from './program.ts';
 import type { GpuLinear, GpuNorm, GpuTable } from './weights.ts';
 
 // Dispatches of the parts that a model is made of.
@@ -145,7 +146,6 @@ function productSteps(
   y: RowBuffer,
   options: StageOptions & { accumulate: boolean; integers: GPUBuffer | null },
 ): StepDescription[] {
-  const tile = linear.layout === 'grid' ? gpuLimits.tokensPerTile : gpuLimits.tokensPerStructuredTile;
   const variant: LinearVariant = {
     path: options.activationBits === 16 ? 'float' : 'integer',
     tokensPerTile: 1,
@@ -154,28 +154,10 @@ function productSteps(
     accumulate: options.accumulate,
     record: options.integers !== null,
   };
-  const make = (tokensPerTile: number) =>
-    linear.layout === 'grid'
-      ? gridKernel({
-          ...variant,
-          tokensPerTile,
-          codes: linear.codes,
-          offsets: linear.hasOffsets,
-          rowScale: linear.hasRowScale,
-          activationScales: options.activationScales,
-        })
-      : structuredKernel({
-          ...variant,
-          tokensPerTile,
-          slices: Math.min(
-            variant.slices,
-            tokensPerTile > 1 ? gpuLimits.slicesOfStructuredTile : variant.slices,
-          ),
-        });
+  const kernels =
+    linear.layout === 'grid' ? gridKernels(linear, variant, options) : structuredKernels(variant);
   return linear.parts.map((part) => ({
-    one: make(1),
-    many: make(tile),
-    tile,
+    ...kernels,
     parameters: {
       columns: linear.inFeatures,
       blocks: linear.blocks,
@@ -188,10 +170,57 @@ function productSteps(
       first_row: part.firstRow,
       stride: y.stride,
       row_scale_at: 16 * linear.rowGroups,
+      row_groups: part.rowGroups,
     },
     buffers: [...x, part.buffer, linear.vectors, y.buffer, ...(options.integers ? [options.integers] : [])],
-    extent: (tiles) => [part.rowGroups, tiles, 1],
+    extent: (tiles): Extent => [part.rowGroups, tiles, 1],
+    tiled: kernels.tiled.map((way) => ({
+      ...way,
+      extent: (tiles): Extent => [Math.ceil(part.rowGroups / way.rowGroups), tiles, 1],
+    })),
   }));
+}
+
+/** Kernels of a linear; a tile has so many row groups. */
+interface LinearKernels {
+  one: Kernel;
+  tiled: (Omit<TiledKernel, 'extent'> & { rowGroups: number })[];
+}
+
+function gridKernels(
+  linear: GpuLinear,
+  variant: LinearVariant,
+  { activationScales }: StageOptions,
+): LinearKernels {
+  const { codes, hasOffsets: offsets, hasRowScale: rowScale } = linear;
+  const make = (tokensPerTile: number) =>
+    gridKernel({ ...variant, tokensPerTile, codes, offsets, rowScale, activationScales });
+  const few = gpuLimits.tokensPerTile;
+  const tiled: LinearKernels['tiled'] = [{ kernel: make(few), fromRows: 2, tile: few, rowGroups: 1 }];
+  if (hasLinearTile({ path: variant.path, codes }))
+    tiled.push({
+      kernel: gridTileKernel({ ...variant, codes, offsets, rowScale, activationScales }),
+      fromRows: gpuLimits.rowsOfLinearTile,
+      tile: linearTile.tokens,
+      rowGroups: linearTile.rowGroups,
+    });
+  return { one: make(1), tiled };
+}
+
+function structuredKernels(variant: LinearVariant): LinearKernels {
+  const tile = gpuLimits.tokensPerStructuredTile;
+  const slices = Math.min(variant.slices, gpuLimits.slicesOfStructuredTile);
+  return {
+    one: structuredKernel(variant),
+    tiled: [
+      {
+        kernel: structuredKernel({ ...variant, tokensPerTile: tile, slices }),
+        fromRows: 2,
+        tile,
+        rowGroups: 1,
+      },
+    ],
+  };
 }
 
 /** A norm of `parts` stretches of each row, in place or to `out`. */
@@ -272,8 +301,7 @@ export function tableSteps(
     const workgroups = Math.ceil(part.rows / rowsOfProduct(table.type));
     return {
       one: make(1),
-      many: make(gpuLimits.tokensPerTile),
-      tile: gpuLimits.tokensPerTile,
+      tiled: [{ kernel: make(gpuLimits.tokensPerTile), fromRows: 2, tile: gpuLimits.tokensPerTile }],
       parameters: {
         columns: table.columns,
         groups: table.groups,

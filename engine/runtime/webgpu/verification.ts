@@ -6,15 +6,18 @@ import { type GpuContext, readBack, UniformPages, usage } from './context.ts';
 import type { GpuPackage } from './gpu-package.ts';
 import { scalesOfRow } from './kernels/activations.ts';
 import { chunkFields } from './kernels/kernel.ts';
-import { gpuLimits } from './limits.ts';
 import { Program, type StepDescription } from './program.ts';
 import { createInputs, paddedWidth } from './scratch.ts';
 import { type InputBuffers, inputSteps, linearSteps, type StageOptions } from './steps.ts';
+import { trySubgroups } from './subgroup-check.ts';
 import { type GpuLinear, WeightUploader } from './weights.ts';
+
+/** Tokens of a check. */
+const mostTokens = 64;
 
 /**
  * Single steps of the WebGPU runtime on a package: the same kernels as inference, with what they computed on the way. The counterpart of `RuntimeVerification`; at most
- * a chunk of tokens. Throws DBellError.
+ * 64 tokens. Throws DBellError.
  */
 export class GpuVerification {
   readonly #context: GpuContext;
@@ -130,14 +133,17 @@ export class GpuVerification {
     activationBits: ActivationBits,
     action: (run: Run) => Promise<T>,
   ): Promise<T> {
-    if (!Number.isInteger(tokens) || tokens < 1 || tokens > gpuLimits.tokensPerChunk)
+    if (!Number.isInteger(tokens) || tokens < 1 || tokens > mostTokens)
       throw new DBellError(
         'invalid-input',
-        `${tokens} tokens; 1 to ${gpuLimits.tokensPerChunk} are possible, of ${linear.inFeatures} values each`,
+        `${tokens} tokens; 1 to ${mostTokens} are possible, of ${linear.inFeatures} values each`,
       );
     const run = new Run(this.#context, linear, tokens, activationBits);
     try {
-      return await this.#context.checked(linear.name, () => action(run));
+      return await this.#context.checked(linear.name, async () => {
+        await trySubgroups(this.#context);
+        return action(run);
+      });
     } finally {
       run.destroy();
     }
@@ -160,7 +166,7 @@ class Run {
     this.#tokens = tokens;
     this.#uniforms = new UniformPages(context);
     const stride = paddedWidth(linear.outFeatures);
-    const rows = gpuLimits.tokensPerChunk;
+    const rows = mostTokens;
     this.x = this.create(rows * linear.inFeatures);
     this.y = { buffer: this.create(rows * stride), stride };
     this.inputs = createInputs((_, words) => this.create(words), rows, {

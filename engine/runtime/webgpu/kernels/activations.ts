@@ -1,16 +1,7 @@
 import type { ActivationScales } from '../../../quantize/recipe.ts';
 import { gpuLimits } from '../limits.ts';
 import { division } from './arithmetic.ts';
-import {
-  type Access,
-  dot4,
-  type Kernel,
-  kernel,
-  type Rows,
-  reductions,
-  statusWords,
-  valueOfRow,
-} from './kernel.ts';
+import { type Access, dot4, type Kernel, kernel, type Rows, statusWords, valueOfRow } from './kernel.ts';
 
 // Inputs of the packed linears and of a quantized head: x̂ as four int8 a word, [rows, groups · words of a group], and beside it for each row the sums of its groups
 // (i32) and behind them its scale s, or of each group its own (f32 by its bits): [rows, groups + 1] or [rows, groups + groups] words.
@@ -85,8 +76,8 @@ function quantizeBuffers(columnScale: boolean): (readonly [string, Access, strin
   ];
 }
 
-const quantizeHelpers = (columnScale: boolean, packedDot: boolean, threads: number): string =>
-  `${dot4(packedDot)}${reductions(threads)}${division}${coding}
+const quantizeHelpers = (columnScale: boolean, packedDot: boolean): string =>
+  `${dot4(packedDot)}${division}${coding}
 fn value_of(row: u32, column: u32) -> f32 {
   return ${columnScale ? 'column_scales[column] * ' : ''}x[row * p.stride + column];
 }`;
@@ -112,7 +103,8 @@ export function quantizeKernel(options: { columnScale: boolean; rows: Rows; pack
     parameters: ['columns: u32', 'groups: u32', 'words: u32', 'stride: u32', 'limit: f32'],
     buffers: quantizeBuffers(columnScale),
     workgroup: [size],
-    declarations: quantizeHelpers(columnScale, packedDot, size),
+    reduces: true,
+    declarations: quantizeHelpers(columnScale, packedDot),
     body: `
   let row = workgroup.x;
   if (row >= chunk.${rows}) { return; }
@@ -140,7 +132,8 @@ export function quantizeBlocksKernel(options: { columnScale: boolean; packedDot:
     parameters: ['columns: u32', 'groups: u32', 'stride: u32', 'limit: f32'],
     buffers: quantizeBuffers(columnScale),
     workgroup: [wordsPerBlock],
-    declarations: quantizeHelpers(columnScale, packedDot, wordsPerBlock),
+    reduces: true,
+    declarations: quantizeHelpers(columnScale, packedDot),
     body: `
   let row = workgroup.x;
   let group = workgroup.y;

@@ -2,7 +2,7 @@ import type { KeyValueCache } from '../../../contract/common.ts';
 import { gpuLimits } from '../limits.ts';
 import { division, exponential, fusedMultiply, rounding } from './arithmetic.ts';
 import { cacheElement, cacheReads, toHalf } from './cache.ts';
-import { type Kernel, kernel, reductions, statusWords, unrolled, valueOfRow } from './kernel.ts';
+import { type Kernel, kernel, statusWords, unrolled, valueOfRow } from './kernel.ts';
 
 const size = gpuLimits.workgroupSize;
 
@@ -108,7 +108,8 @@ export function attentionKernel(headSize: number, hasFusedMultiply: boolean, cac
       ['out', 'write', 'f32'],
     ],
     workgroup: [size],
-    declarations: `${reductions(size)}${rounding}${division}${exponential}${fusedMultiply(hasFusedMultiply)}
+    reduces: true,
+    declarations: `${rounding}${division}${exponential}${fusedMultiply(hasFusedMultiply)}
 const unseen = -3.4e38;
 var<workgroup> scaled_query: array<f32, ${headSize}>;
 var<workgroup> shares: array<f32, ${keysPerTile}>;

@@ -1,7 +1,7 @@
 import type { Activation } from '../../../model/architecture.ts';
 import { gpuLimits } from '../limits.ts';
 import { division, exponential, rounding } from './arithmetic.ts';
-import { type Kernel, kernel, reductions, valueOfRow } from './kernel.ts';
+import { type Kernel, kernel, valueOfRow } from './kernel.ts';
 
 const size = gpuLimits.workgroupSize;
 
@@ -78,7 +78,8 @@ export function lossKernel(): Kernel {
       ['losses', 'write', 'f32'],
     ],
     workgroup: [size],
-    declarations: `${reductions(size)}${rounding}${exponential}`,
+    reduces: true,
+    declarations: `${rounding}${exponential}`,
     body: `
   let row = workgroup.x;
   if (row >= chunk.head_rows) { return; }

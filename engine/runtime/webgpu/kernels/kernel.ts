@@ -1,3 +1,5 @@
+import { reductionBuiltins, reductionExtensions, reductionStart, reductions } from './reductions.ts';
+
 /**
  * A compute kernel as text. Every kernel has the chunk's state at binding 0, its own parameters (numbers of four bytes) at binding 1 and
  * storage buffers behind them.
@@ -5,7 +7,8 @@
 export interface Kernel {
   /** Names the kernel and everything it was made with; kernels of one key have one text. */
   readonly key: string;
-  readonly wgsl: string;
+  /** Its text, for a device whose threads reduce in subgroups of so many (reductions.ts), or through memory alone where that is 0. */
+  wgsl(subgroupWidth: number): string;
   /** Access of the storage buffers, in order. */
   readonly buffers: readonly Access[];
   /** Names of the parameters, in order. */
@@ -32,27 +35,31 @@ interface KernelText {
   /** Storage buffers: name, access, element type. */
   buffers: readonly (readonly [name: string, access: Access, type: string])[];
   workgroup: readonly [x: number, y?: number];
+  /** Declares `reduce_sum`, `reduce_max` and `reduce_bits` over the threads of the workgroup, all in its first dimension. */
+  reduces?: boolean;
   /** Functions and workgroup variables. */
   declarations?: string;
   /** Body of `main`, which has `workgroup` (vec3u) and `local` (vec3u). */
   body: string;
 }
 
-export function kernel({ key, parameters, buffers, workgroup, declarations = '', body }: KernelText): Kernel {
+export function kernel(text: KernelText): Kernel {
+  const { key, parameters, buffers, workgroup, reduces = false, declarations = '', body } = text;
   const storage = buffers.map(
     ([name, access, type], index) =>
       `@group(0) @binding(${index + 2}) var<storage, ${access === 'read' ? 'read' : 'read_write'}> ${name}: array<${type}>;`,
   );
-  const wgsl = `
+  const wgsl = (subgroupWidth: number) => `${reduces ? reductionExtensions(subgroupWidth) : ''}
 struct Chunk { ${chunkFields.map((field) => `${field}: u32`).join(', ')} }
 struct Parameters { ${parameters.join(', ')} }
 @group(0) @binding(0) var<uniform> chunk: Chunk;
 @group(0) @binding(1) var<uniform> p: Parameters;
 ${storage.join('\n')}
+${reduces ? reductions(workgroup[0], subgroupWidth) : ''}
 ${declarations}
 @compute @workgroup_size(${workgroup[0]}, ${workgroup[1] ?? 1})
-fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) local: vec3u) {
-${body}
+fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) local: vec3u${reduces ? reductionBuiltins(subgroupWidth) : ''}) {
+${reduces ? reductionStart(subgroupWidth) : ''}${body}
 }
 `;
   const split = parameters.map((parameter) => parameter.split(': ') as [string, string]);
@@ -90,25 +97,3 @@ fn half(at: u32, index: u32) -> f32 { return unpack2x16float(weights[at + index 
 /** `unsigned4(a)`: the four bytes of a u32 as numbers 0 … 255. */
 export const unsignedBytes = `
 fn unsigned4(a: u32) -> vec4f { return vec4f((vec4u(a) >> vec4u(0, 8, 16, 24)) & vec4u(255)); }`;
-
-/** `reduce_sum`, `reduce_max` and `reduce_bits` over the threads of a workgroup of `size`, a power of two; every thread gets the result. */
-export function reductions(size: number): string {
-  const tree = (name: string, type: string, lanes: string, join: string) => `
-fn ${name}(lane: u32, value: ${type}) -> ${type} {
-  ${lanes}[lane] = value;
-  workgroupBarrier();
-  for (var width = ${size / 2}u; width > 0u; width /= 2u) {
-    if (lane < width) { ${lanes}[lane] = ${join}; }
-    workgroupBarrier();
-  }
-  let result = ${lanes}[0];
-  workgroupBarrier();
-  return result;
-}`;
-  return `
-var<workgroup> float_lanes: array<f32, ${size}>;
-var<workgroup> bit_lanes: array<u32, ${size}>;
-${tree('reduce_sum', 'f32', 'float_lanes', 'float_lanes[lane] + float_lanes[lane + width]')}
-${tree('reduce_max', 'f32', 'float_lanes', 'max(float_lanes[lane], float_lanes[lane + width])')}
-${tree('reduce_bits', 'u32', 'bit_lanes', 'max(bit_lanes[lane], bit_lanes[lane + width])')}`;
-}

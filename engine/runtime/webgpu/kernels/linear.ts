@@ -2,10 +2,10 @@ import type { ActivationScales } from '../../../quantize/recipe.ts';
 import { sideOf } from './activations.ts';
 import { rounding } from './arithmetic.ts';
 import { type Access, dot4, halfValues, type Kernel, kernel, unrolled, unsignedBytes } from './kernel.ts';
+import { base3Helpers, eachCode, type GridCodes } from './linear-codes.ts';
 
-// Packed linears. A workgroup computes a row group of 16 rows for a tile of tokens: thread (row, slice) walks every `slices`-th block of 128 columns, whose integer part
-// it has whole and exact; on the integer path the blocks are added in order, so that y has the CPU's bits, on the float path the slices' sums. Codes are read as they are stored: the four bytes of a row in a line, or in a strip of base 3,
-// are one word.
+// Packed linears for one token or few (linear-tile.ts has those for many). A workgroup computes a row group of 16 rows for a tile of tokens: thread (row, slice) walks every `slices`-th block of 128 columns, whose integer part
+// it has whole and exact; on the integer path the blocks are added in order, so that y has the CPU's bits, on the float path the slices' sums.
 
 export interface LinearVariant {
   /** int8 activations, or float ones (16 bits). */
@@ -20,14 +20,15 @@ export interface LinearVariant {
 }
 
 export interface GridVariant extends LinearVariant {
-  codes: { kind: 'planes'; planes: number } | { kind: 'base-3' };
+  codes: GridCodes;
   offsets: boolean;
   rowScale: boolean;
   /** One s for each token, or for each token and block of 128 columns; of no account on the float path. */
   activationScales: ActivationScales;
 }
 
-const parameters = [
+/** Of every kernel of a linear. */
+export const linearParameters = [
   'columns: u32',
   'blocks: u32',
   'lines: u32',
@@ -42,11 +43,17 @@ const parameters = [
   'first_row: u32',
   /** Of y, and rows of all parts. */
   'stride: u32',
-  /** Integers of a row and block. */
+  /** Value of the vectors at which the row scale begins. */
   'row_scale_at: u32',
+  /** Of this part. */
+  'row_groups: u32',
 ] as const;
 
-function buffersOf({ path, record }: LinearVariant): (readonly [string, Access, string])[] {
+/** Storage buffers of every kernel of a linear: they differ by path alone. */
+export function linearBuffers({
+  path,
+  record,
+}: Pick<LinearVariant, 'path' | 'record'>): (readonly [string, Access, string])[] {
   return [
     ...(path === 'integer'
       ? ([
@@ -59,69 +66,6 @@ function buffersOf({ path, record }: LinearVariant): (readonly [string, Access, 
     ['y', 'write', 'f32'],
     ...(record ? ([['integers', 'write', 'i32']] as const) : []),
   ];
-}
-
-/** Digit by digit, four codes of base 3 at once: 16-bit lanes hold v ≤ 242, of which ⌊171 v / 512⌋ is the third. */
-const base3Helpers = `
-fn third(pair: u32) -> u32 { return ((pair * 171u) >> 9u) & 0x007f007fu; }
-fn byte_at(position: u32) -> u32 { return (weights[position / 4u] >> (8u * (position % 4u))) & 255u; }
-fn digit_of(value: u32, digit: u32) -> u32 {
-  var rest = value;
-  for (var i = 0u; i < digit; i += 1u) { rest /= 3u; }
-  return rest % 3u;
-}`;
-
-/** Code that hands `take(word of the block)` the codes of four adjacent columns in `code` (lower seven bits) and, of eight planes, the eighth bits in `high`. */
-function eachCode(codes: GridVariant['codes'], take: string): string {
-  if (codes.kind === 'base-3')
-    return `
-    let left_of_block = min(128u, p.columns - 128u * block);
-    let block_byte = group * 16u * p.row_bytes + 416u * block;
-    for (var strip = 0u; 20u * strip < left_of_block; strip += 1u) {
-      let left = left_of_block - 20u * strip;
-      let strip_byte = block_byte + 64u * strip;
-      if (left > 15u) {
-        let word_of_row = weights[strip_byte / 4u + row];
-        var low = word_of_row & 0x00ff00ffu;
-        var upper = (word_of_row >> 8u) & 0x00ff00ffu;
-        for (var digit = 0u; 4u * digit < min(left, 20u); digit += 1u) {
-          let low_rest = third(low);
-          let upper_rest = third(upper);
-          let code = (low - 3u * low_rest) | ((upper - 3u * upper_rest) << 8u);
-          low = low_rest;
-          upper = upper_rest;
-          let word = 5u * strip + digit;
-          ${take}
-        }
-      } else {
-        let per_row = (left + 4u) / 5u;
-        for (var first_column = 0u; first_column < left; first_column += 4u) {
-          var code = 0u;
-          for (var j = 0u; j < 4u; j += 1u) {
-            let column = first_column + j;
-            if (column < left) {
-              let value = byte_at(strip_byte + per_row * row + column % per_row);
-              code |= digit_of(value, column / per_row) << (8u * j);
-            }
-          }
-          let word = 5u * strip + first_column / 4u;
-          ${take}
-        }
-      }
-    }`;
-  const { planes } = codes;
-  const low = Math.min(planes, 7);
-  return `
-    for (var line = 4u * block; line < min(4u * block + 4u, p.lines); line += 1u) {
-      let first_word = ((group * p.lines + line) * ${planes}u) * 16u + row;
-      ${unrolled(planes, (plane) => `let plane${plane} = weights[first_word + ${16 * plane}u];`)}
-      for (var bit = 0u; bit < 8u; bit += 1u) {
-        let code = ${Array.from({ length: low }, (_, plane) => `(((plane${plane} >> bit) & 0x01010101u) << ${plane}u)`).join(' | ')};
-        ${planes > 7 ? 'let high = (plane7 >> bit) & 0x01010101u;' : ''}
-        let word = 8u * (line - 4u * block) + bit;
-        ${take}
-      }
-    }`;
 }
 
 /** Four activations of token `t` of the tile: of `word` of the block. */
@@ -301,8 +245,8 @@ export function gridKernel(variant: GridVariant): Kernel {
   const scaled = path === 'integer' ? `${halfScale} * total` : 'total';
   return kernel({
     key: `grid ${codes.kind === 'planes' ? codes.planes : 'base-3'}${offsets ? ' offsets' : ''}${rowScale ? ' row-scale' : ''}${byBlock ? ' block-scales' : ''} ${keyOf(variant)}`,
-    parameters,
-    buffers: buffersOf(variant),
+    parameters: linearParameters,
+    buffers: linearBuffers(variant),
     workgroup: [16, slices],
     declarations: `${dot4(packedDot)}${halfValues}${unsignedBytes}
 ${codes.kind === 'base-3' ? base3Helpers : ''}
@@ -390,8 +334,8 @@ export function structuredKernel(variant: LinearVariant): Kernel {
   const value = path === 'integer' ? `${tokenScale} * total` : 'total';
   return kernel({
     key: `structured ${keyOf(variant)}`,
-    parameters,
-    buffers: buffersOf(variant),
+    parameters: linearParameters,
+    buffers: linearBuffers(variant),
     workgroup: [16, slices],
     declarations: `${dot4(packedDot)}${halfValues}
 ${rounding}${workgroupSums(variant, sum)}`,

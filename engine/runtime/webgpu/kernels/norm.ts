@@ -1,6 +1,6 @@
 import { gpuLimits } from '../limits.ts';
 import { division, rounding } from './arithmetic.ts';
-import { type Kernel, kernel, type Rows, reductions } from './kernel.ts';
+import { type Kernel, kernel, type Rows } from './kernel.ts';
 
 const size = gpuLimits.workgroupSize;
 
@@ -27,7 +27,8 @@ export function normKernel({ inPlace, rows }: { inPlace: boolean; rows: Rows }):
       ['out', 'write', 'f32'],
     ],
     workgroup: [size],
-    declarations: `${reductions(size)}${rounding}${division}`,
+    reduces: true,
+    declarations: `${rounding}${division}`,
     body: `
   let row = workgroup.y;
   if (row >= chunk.${rows}) { return; }

@@ -1,0 +1,61 @@
+import type { GpuContext } from './context.ts';
+import { kernel } from './kernels/kernel.ts';
+import { gpuLimits } from './limits.ts';
+import { dispatchOnce } from './single-dispatch.ts';
+
+const threads = gpuLimits.workgroupSize;
+/** Numbers whose sum depends on the order in which they are added. */
+const values = Float32Array.from({ length: threads }, (_, lane) => 1 / (3 * lane + 1));
+const largestLane = threads - 7;
+
+const check = kernel({
+  key: 'subgroups',
+  parameters: ['largest_lane: u32'],
+  buffers: [
+    ['values', 'read', 'f32'],
+    ['out', 'write', 'f32'],
+  ],
+  workgroup: [threads],
+  reduces: true,
+  body: `
+  let value = values[local.x];
+  let sum = reduce_sum(local.x, value);
+  let bits = reduce_bits(local.x, select(local.x, 0u, local.x > p.largest_lane));
+  let maximum = reduce_max(local.x, -value);
+  out[3u * local.x] = sum;
+  out[3u * local.x + 1u] = f32(bits);
+  out[3u * local.x + 2u] = maximum;`,
+});
+
+/** What every thread must get: sum, bits, maximum. */
+function expected(): number[] {
+  let sums = [...values];
+  while (sums.length > 1) {
+    const half = sums.length / 2;
+    sums = sums.slice(0, half).map((value, lane) => Math.fround(value + sums[lane + half]!));
+  }
+  return [sums[0]!, largestLane, -values.at(-1)!];
+}
+
+const attempts = new WeakMap<GpuContext, Promise<void>>();
+
+/**
+ * Has kernels reduce by subgroup operations where the device offers them and they give what workgroup memory gives; tried once on each device, before its kernels are
+ * compiled. WGSL promises neither which threads a subgroup has nor that all its places are taken. Throws DBellError `device-lost`.
+ */
+export function trySubgroups(context: GpuContext): Promise<void> {
+  let attempt = attempts.get(context);
+  if (!attempt) {
+    attempt = tryOnce(context);
+    attempts.set(context, attempt);
+  }
+  return attempt;
+}
+
+async function tryOnce(context: GpuContext): Promise<void> {
+  if (context.offeredSubgroupWidth === 0) return;
+  context.subgroupWidth = context.offeredSubgroupWidth;
+  const results = await dispatchOnce(context, check, { largest_lane: largestLane }, values, 3 * threads);
+  const wanted = expected();
+  if (!results.every((result, index) => result === wanted[index % 3])) context.subgroupWidth = 0;
+}
