@@ -1,7 +1,8 @@
 import type { JsonObject } from '../contract/common.ts';
 import { DBellError } from '../contract/errors.ts';
 import type { BenchmarkSubject, MemoryBandwidth } from '../contract/measurement.ts';
-import { greedyToken } from '../model/sampling.ts';
+import { nextToken, predict } from '../model/next-token.ts';
+import { createSampler } from '../model/sampling.ts';
 import { SeededRandom } from '../model/seeded-random.ts';
 import { bandwidthShares } from './bandwidth-share.ts';
 import { machineConditions, momentaryConditions } from './conditions.ts';
@@ -33,6 +34,7 @@ const warmUp = { decodeTokens: 8, rounds: 2 };
 /** Tokens of the short measurement in front of each, where others are measured between. */
 const warmEachTokens = { prompt: 16, decode: 4 };
 const promptSeed = 20240501;
+const greedy = createSampler({ kind: 'greedy' });
 
 interface Measurements {
   /** Of the first prefill after loading. */
@@ -285,15 +287,10 @@ async function timePrefill(
 ): Promise<{ prefillMs: number; firstTokenMs: number }> {
   await session.reset();
   const startedAt = performance.now();
-  const predicted = await session.feed(ids);
+  const choose = await predict(session, ids, greedy);
   const prefillMs = performance.now() - startedAt;
-  nextToken(predicted);
+  await choose();
   return { prefillMs, firstTokenMs: performance.now() - startedAt };
-}
-
-/** Where a program chooses itself, it has done so within `feed`. */
-function nextToken(predicted: Float32Array | number): number {
-  return typeof predicted === 'number' ? predicted : greedyToken(predicted);
 }
 
 async function timeDecode(session: MeasuredSession, first: Int32Array, count: number): Promise<number[]> {
@@ -312,7 +309,7 @@ async function decodeTokens(
   let next = first;
   for (let token = 0; token < count; token++) {
     const startedAt = performance.now();
-    next = Int32Array.of(nextToken(await session.feed(next)));
+    next = Int32Array.of(await nextToken(session, next, greedy));
     latencies.push(performance.now() - startedAt);
     if (session.kernelMs != null) kernels.push(session.kernelMs);
   }

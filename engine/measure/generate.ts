@@ -1,5 +1,6 @@
 import { DBellError } from '../contract/errors.ts';
 import type { GenerationResult, Sampling, TokenChoice } from '../contract/generation.ts';
+import { nextToken } from '../model/next-token.ts';
 import { createSampler } from '../model/sampling.ts';
 import type { TextModel } from '../model/text-model.ts';
 import { type LikelyToken, likelyTokens } from '../model/token-probabilities.ts';
@@ -79,7 +80,6 @@ export async function generate(
   let finishReason: Generation['finishReason'] = 'length';
   let isStopText = false;
   try {
-    let logits: Float32Array | null = null;
     let next = Int32Array.from(promptIds);
     while (tokenIds.length < options.maximumTokens) {
       await options.border?.();
@@ -91,8 +91,9 @@ export async function generate(
         finishReason = 'context';
         break;
       }
-      logits = await session.feed(next);
-      const id = sampler(logits);
+      // Probabilities take all logits.
+      const logits = alternatives > 0 ? await session.feed(next) : null;
+      const id = logits ? sampler(logits) : await nextToken(session, next, sampler);
       lastTokenAt = performance.now();
       explainedBeforeLastMs = explainingMs;
       firstTokenAt ??= lastTokenAt;
@@ -102,7 +103,7 @@ export async function generate(
       }
       tokenIds.push(id);
       unreported.push(id);
-      if (alternatives > 0) {
+      if (logits) {
         choices.push(explained(tokenizer, logits, id, alternatives));
         explainingMs += performance.now() - lastTokenAt;
       }

@@ -1,3 +1,4 @@
+import type { PredictingSession } from '../model/next-token.ts';
 import type { TextModel } from '../model/text-model.ts';
 
 /** What the benchmark needs of a model; our own are `TextModel`s, other programs' are wrapped. */
@@ -21,13 +22,11 @@ export interface MeasuredModel
   close(): Promise<void>;
 }
 
-/** One sequence. */
-export interface MeasuredSession {
+/** One sequence. Gives the logits after the last token fed, or the most probable next token itself where a program gives no logits away. */
+export interface MeasuredSession extends PredictingSession {
   readonly cacheBytes: number;
   /** Of the last `feed`, by the device's own clock. */
   readonly kernelMs?: number | null;
-  /** Appends tokens; gives the logits after the last one, or the most probable next token itself where a program gives no logits away. */
-  feed(ids: Int32Array): Promise<Float32Array | number>;
   /** Empties the cache. */
   reset(): void | Promise<void>;
   close(): void | Promise<void>;

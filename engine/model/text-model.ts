@@ -1,3 +1,5 @@
+import type { TopLogits, TopRequest } from './top-logits.ts';
+
 export type BytesReadPerToken = Readonly<
   Record<'linears' | 'head' | 'embedding' | 'others' | 'kvCache', number>
 >;
@@ -49,6 +51,11 @@ export interface TextSession {
    * when the tokens do not fit the context length, naming both.
    */
   feed(ids: Int32Array): Promise<Float32Array>;
+  /**
+   * The same with the highest logits only, where they come from a device with memory of its own: reading all of them takes longer than what it takes to find these there
+   * (next-token.ts). Throws DBellError `invalid-input` beyond `topLimits` too.
+   */
+  feedTop?(ids: Int32Array, request: TopRequest): Promise<TopLogits>;
   /**
    * Natural-log losses of ids[1…] given what stands before each, `[ids.length − 1]`, in one pass on an empty cache.
    */

@@ -1,4 +1,5 @@
 import type { KeyValueCache } from '../contract/common.ts';
+import type { TopLogits, TopRequest } from '../model/top-logits.ts';
 import type { PackageSource } from '../package/types.ts';
 
 export type ActivationBits = 16 | 8 | 6 | 4;
@@ -51,6 +52,8 @@ export interface DeviceSession {
   readonly kernelMs?: number | null;
   /** Appends 1 … tokensPerChunk ids; with `logits` `[vocabularySize]` fills it after the last one. */
   feed(ids: Int32Array, logits: Float32Array | null): Promise<void>;
+  /** Of a device with memory of its own: appends as many ids; the highest logits after the last one. Throws DBellError `invalid-input` beyond `topLimits`. */
+  feedTop?(ids: Int32Array, request: TopRequest): Promise<TopLogits>;
   /** Appends as many ids; natural-log losses of targets[i] after ids[0 … i]. */
   losses(ids: Int32Array, targets: Int32Array): Promise<Float32Array>;
   /**

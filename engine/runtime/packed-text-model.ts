@@ -2,6 +2,7 @@ import type { KeyValueCache } from '../contract/common.ts';
 import { DBellError } from '../contract/errors.ts';
 import type { LayerPath } from '../contract/measurement.ts';
 import type { TextModel, TextSession } from '../model/text-model.ts';
+import type { TopLogits, TopRequest } from '../model/top-logits.ts';
 import { threads } from '../native/index.ts';
 import { openPackage } from '../package/open.ts';
 import type { PackageSource } from '../package/types.ts';
@@ -159,6 +160,7 @@ class PackedTextSession implements TextSession {
   readonly #properties: PackedProperties;
   readonly #onClose: () => void;
   readonly #logits: Float32Array;
+  readonly feedTop?: TextSession['feedTop'];
   #kernelMs: number | null = null;
   #isClosed = false;
 
@@ -175,6 +177,9 @@ class PackedTextSession implements TextSession {
     this.#properties = properties;
     this.#onClose = onClose;
     this.#logits = new Float32Array(properties.vocabularySize);
+    if (session.feedTop)
+      this.feedTop = (ids: Int32Array, request: TopRequest): Promise<TopLogits> =>
+        this.#feedChunks(ids, (last) => session.feedTop!(last, request));
   }
 
   get position(): number {
@@ -194,20 +199,31 @@ class PackedTextSession implements TextSession {
   }
 
   async feed(ids: Int32Array): Promise<Float32Array> {
+    await this.#feedChunks(ids, (last) => this.#session.feed(last, this.#logits));
+    return this.#logits;
+  }
+
+  /** Appends ids in chunks; `feedLast` appends the last one and gives what follows from it. */
+  async #feedChunks<T>(ids: Int32Array, feedLast: (chunk: Int32Array) => Promise<T>): Promise<T> {
     if (ids.length === 0)
       throw new DBellError('invalid-input', 'at least one token is needed to predict the next one');
     this.#checkIds(ids);
     this.#checkRoom(ids.length);
     let kernelMs: number | null = 0;
-    for (let begin = 0; begin < ids.length; begin += this.#tokensPerChunk) {
-      if (begin > 0) await this.#pause();
-      const end = Math.min(begin + this.#tokensPerChunk, ids.length);
-      await this.#session.feed(ids.subarray(begin, end), end === ids.length ? this.#logits : null);
+    const addKernelMs = () => {
       const chunkMs = this.#session.kernelMs ?? null;
       kernelMs = kernelMs === null || chunkMs === null ? null : kernelMs + chunkMs;
+    };
+    let begin = 0;
+    for (; begin + this.#tokensPerChunk < ids.length; begin += this.#tokensPerChunk) {
+      await this.#session.feed(ids.subarray(begin, begin + this.#tokensPerChunk), null);
+      addKernelMs();
+      await this.#pause();
     }
+    const result = await feedLast(ids.subarray(begin));
+    addKernelMs();
     this.#kernelMs = kernelMs;
-    return this.#logits;
+    return result;
   }
 
   async tokenLosses(ids: Int32Array): Promise<Float32Array> {

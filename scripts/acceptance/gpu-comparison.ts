@@ -1,5 +1,6 @@
 import type { TokenWindows } from '../../engine/calibration/windows.ts';
-import { greedyToken } from '../../engine/model/sampling.ts';
+import { nextToken } from '../../engine/model/next-token.ts';
+import { createSampler } from '../../engine/model/sampling.ts';
 import type { TextModel } from '../../engine/model/text-model.ts';
 import type { ActivationBits, Device } from '../../engine/runtime/device.ts';
 import { createPackedTextModel } from '../../engine/runtime/packed-text-model.ts';
@@ -42,10 +43,11 @@ export async function greedyIds(
 ): Promise<number[]> {
   const model: TextModel = await createPackedTextModel(packagePath, { threads: 0, activationBits, device });
   const session = await model.createSession({ contextLength: prompt.length + count });
+  const sampler = createSampler({ kind: 'greedy' });
   const ids: number[] = [];
   let next = prompt;
   while (ids.length < count) {
-    ids.push(greedyToken(await session.feed(next)));
+    ids.push(await nextToken(session, next, sampler));
     next = Int32Array.of(ids.at(-1)!);
   }
   await model.close();

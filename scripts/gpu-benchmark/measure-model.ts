@@ -1,5 +1,6 @@
 import { median } from '../../engine/measure/statistics.ts';
-import { greedyToken } from '../../engine/model/sampling.ts';
+import { nextToken, type PredictingSession } from '../../engine/model/next-token.ts';
+import { createSampler } from '../../engine/model/sampling.ts';
 import type { DeviceModel, DeviceSession } from '../../engine/runtime/device.ts';
 
 export interface Lengths {
@@ -25,7 +26,8 @@ export async function measureModel(
 ): Promise<{ figures: ModelFigures; session: { cacheBytes: number; scratchBytes: number } }> {
   const { prefill, firstToken, decode, repetitions } = lengths;
   const session = await model.createSession(Math.max(prefill, firstToken + decode));
-  const logits = new Float32Array(vocabularySize);
+  const predicting = predictingSession(session, model.tokensPerChunk, vocabularySize);
+  const greedy = createSampler({ kind: 'greedy' });
   const ids = (count: number) =>
     Int32Array.from({ length: count }, (_, index) => (index * 7919 + 11) % vocabularySize);
   const prefills: number[] = [];
@@ -34,15 +36,15 @@ export async function measureModel(
   const kernels: number[] = [];
   for (let repetition = 0; repetition <= repetitions; repetition++) {
     const isCounted = repetition > 0;
-    const prefillMs = await timed(() => feed(session, ids(prefill), model.tokensPerChunk, logits));
+    const prefillMs = await timed(() => nextToken(predicting, ids(prefill), greedy));
     session.reset();
+    let next = 0;
     const firstMs = await timed(async () => {
-      await feed(session, ids(firstToken), model.tokensPerChunk, logits);
-      greedyToken(logits);
+      next = await nextToken(predicting, ids(firstToken), greedy);
     });
     const decodeMs = await timed(async () => {
       for (let token = 0; token < decode; token++) {
-        await session.feed(Int32Array.of(greedyToken(logits)), logits);
+        next = await nextToken(predicting, Int32Array.of(next), greedy);
         if (isCounted && session.kernelMs != null) kernels.push(session.kernelMs);
       }
     });
@@ -65,11 +67,28 @@ export async function measureModel(
   };
 }
 
-async function feed(session: DeviceSession, ids: Int32Array, chunk: number, logits: Float32Array) {
-  for (let begin = 0; begin < ids.length; begin += chunk) {
-    const end = Math.min(begin + chunk, ids.length);
-    await session.feed(ids.subarray(begin, end), end === ids.length ? logits : null);
-  }
+/** Feeds ids in chunks. */
+function predictingSession(
+  session: DeviceSession,
+  tokensPerChunk: number,
+  vocabularySize: number,
+): PredictingSession {
+  const logits = new Float32Array(vocabularySize);
+  const feedAllButLast = async (ids: Int32Array): Promise<Int32Array> => {
+    let begin = 0;
+    for (; begin + tokensPerChunk < ids.length; begin += tokensPerChunk)
+      await session.feed(ids.subarray(begin, begin + tokensPerChunk), null);
+    return ids.subarray(begin);
+  };
+  return {
+    async feed(ids) {
+      await session.feed(await feedAllButLast(ids), logits);
+      return logits;
+    },
+    ...(session.feedTop && {
+      feedTop: async (ids, request) => session.feedTop!(await feedAllButLast(ids), request),
+    }),
+  };
 }
 
 export async function timed(action: () => Promise<unknown>): Promise<number> {

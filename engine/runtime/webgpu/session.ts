@@ -1,4 +1,5 @@
 import { DBellError } from '../../contract/errors.ts';
+import type { TopLogits, TopRequest } from '../../model/top-logits.ts';
 import type { DeviceOptions, DeviceSession } from '../device.ts';
 import { fusesMultiply } from './arithmetic-check.ts';
 import { type BlockCache, blockSteps, embeddingSteps, headSteps, lossSteps } from './block-steps.ts';
@@ -10,11 +11,13 @@ import { gpuLimits } from './limits.ts';
 import { Program } from './program.ts';
 import { createScratch, type Scratch } from './scratch.ts';
 import { trySubgroups } from './subgroup-check.ts';
+import { TopSelection } from './top-selection.ts';
 import type { GpuWeights } from './weights.ts';
 
 interface Programs {
   blocks: Program;
   head: Program;
+  top: Program;
   losses: Program;
 }
 
@@ -25,6 +28,7 @@ export class GpuSession implements DeviceSession {
   readonly #contextLength: number;
   readonly #options: DeviceOptions;
   readonly #scratch: Scratch;
+  readonly #top: TopSelection;
   readonly #staging: GPUBuffer;
   readonly #clock: KernelClock | null;
   #kernelMs: number | null = null;
@@ -50,6 +54,8 @@ export class GpuSession implements DeviceSession {
       tokens: tokensPerChunk,
       integer: options.activationBits !== 16,
     });
+    const { logits } = this.#scratch;
+    this.#top = new TopSelection(context, logits.buffer, logits.stride);
     this.#clock = KernelClock.create(context);
     this.#staging = context.createStaging(stagingBytes(this.#scratch));
   }
@@ -78,7 +84,8 @@ export class GpuSession implements DeviceSession {
   }
 
   get scratchBytes(): number {
-    return this.#scratch.bytes + this.#staging.size + this.#uniforms.bytes + (this.#clock?.bytes ?? 0);
+    const sizes = [this.#scratch.bytes, this.#top.bytes, this.#staging.size, this.#uniforms.bytes];
+    return sizes.reduce((sum, bytes) => sum + bytes, this.#clock?.bytes ?? 0);
   }
 
   get kernelMs(): number | null {
@@ -90,6 +97,23 @@ export class GpuSession implements DeviceSession {
     const values = await this.#read(logits ? logits.length : 0);
     this.#position += ids.length;
     if (logits) takeFinite(values, logits);
+  }
+
+  async feedTop(ids: Int32Array, request: TopRequest): Promise<TopLogits> {
+    this.#top.write(request);
+    await this.#run(ids, ids.length - 1, 1, true);
+    const words = await this.#read(this.#top.resultWords(request), this.#top.result);
+    this.#position += ids.length;
+    const found = this.#top.decode(words, request);
+    const all = async () => {
+      const logits = new Float32Array(this.#weights.description.vocabularySize);
+      takeFinite(await this.#read(logits.length), logits);
+      return logits;
+    };
+    if (found) return { ...found, all };
+    // Names it.
+    await all();
+    throw new DBellError('internal', 'the device took a logit for one that is not finite');
   }
 
   async losses(ids: Int32Array, targets: Int32Array): Promise<Float32Array> {
@@ -137,12 +161,13 @@ export class GpuSession implements DeviceSession {
     this.#programs = null;
     this.#uniforms.destroy();
     this.#scratch.destroy();
+    this.#top.destroy();
     this.#context.destroyBuffer('scratch', this.#staging);
     this.#clock?.destroy();
   }
 
-  /** Submits a chunk through the blocks, and `headRows` of its rows through the head. */
-  async #run(ids: Int32Array, headFirst: number, headRows: number): Promise<void> {
+  /** Submits a chunk through the blocks, and `headRows` of its rows through the head; the first one's highest logits are found where `withTop`. */
+  async #run(ids: Int32Array, headFirst: number, headRows: number, withTop = false): Promise<void> {
     await this.#context.checked('a chunk of tokens', async () => {
       await this.#makeRoom(ids.length);
       const { device } = this.#context;
@@ -156,6 +181,7 @@ export class GpuSession implements DeviceSession {
       const pass = encoder.beginComputePass(this.#clock?.passDescriptor);
       programs.blocks.encode(pass, ids.length);
       if (headRows > 0) programs.head.encode(pass, headRows);
+      if (withTop) programs.top.encode(pass, 1);
       pass.end();
       this.#clock?.resolve(encoder);
       device.queue.submit([encoder.finish()]);
@@ -275,6 +301,7 @@ export class GpuSession implements DeviceSession {
         ),
       ]),
       head: await build(headSteps(weights, scratch, packedDot)),
+      top: await build(this.#top.steps),
       losses: await build(lossSteps(scratch, weights.description.vocabularySize)),
     };
   }

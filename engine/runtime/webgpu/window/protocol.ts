@@ -1,4 +1,5 @@
 import type { ErrorPayload } from '../../../contract/error-payload.ts';
+import type { TopLogits, TopRequest } from '../../../model/top-logits.ts';
 import type { DeviceBandwidth, DeviceOptions } from '../../device.ts';
 import type { GpuAdapterDescription, ListedAdapter } from '../adapters.ts';
 import type { GpuPackage } from '../gpu-package.ts';
@@ -38,6 +39,12 @@ export interface WindowCalls {
     input: { session: number; ids: Int32Array; wantsLogits: boolean };
     result: { logits: Float32Array | null; state: SessionState };
   };
+  'feed-top': {
+    input: { session: number; ids: Int32Array; request: TopRequest };
+    result: { top: Omit<TopLogits, 'all'>; state: SessionState };
+  };
+  /** All logits behind the last `feed-top`. */
+  'all-logits': { input: { session: number }; result: Float32Array };
   losses: {
     input: { session: number; ids: Int32Array; targets: Int32Array };
     result: { losses: Float32Array; state: SessionState };

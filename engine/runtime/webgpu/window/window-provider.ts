@@ -7,6 +7,7 @@ import {
 } from '../../../contract/error-payload.ts';
 import { DBellError } from '../../../contract/errors.ts';
 import type { Port } from '../../../contract/port.ts';
+import type { TopLogits, TopRequest } from '../../../model/top-logits.ts';
 import type { DeviceModel, DeviceOptions, DeviceSession } from '../../device.ts';
 import type { GpuPackage } from '../gpu-package.ts';
 import type { GpuProvider } from '../provider.ts';
@@ -26,6 +27,7 @@ const fromWindowSchema = z.union([
 ]);
 
 const floats = z.instanceof(Float32Array);
+const wholeNumbers = z.instanceof(Int32Array);
 const itemised = z.record(z.string(), z.number().nonnegative());
 const state = z.object({
   position: id,
@@ -47,6 +49,11 @@ const results: { [N in keyof WindowCalls]: z.ZodType<WindowCalls[N]['result']> }
   }),
   'create-session': z.object({ session: id, state }),
   feed: z.object({ logits: floats.nullable(), state }),
+  'feed-top': z.object({
+    top: z.object({ ids: wholeNumbers, logits: floats, totalWeight: z.number().positive() }),
+    state,
+  }),
+  'all-logits': floats,
   losses: z.object({ losses: floats, state }),
   'chunk-logits': floats,
   'measure-bandwidth': z.object({ bytesPerSecond: z.number().positive(), bufferBytes: id, passes: id }),
@@ -224,6 +231,27 @@ class WindowSession implements DeviceSession {
     });
     this.#state = result.state;
     if (logits) fill(logits, result.logits);
+  }
+
+  async feedTop(ids: Int32Array, request: TopRequest): Promise<TopLogits> {
+    const session = this.#session;
+    const { top, state } = await this.#connection.call('feed-top', { session, ids: ids.slice(), request });
+    this.#state = state;
+    const vocabularySize = this.#vocabularySize;
+    const count = Math.min(request.count, vocabularySize);
+    if (top.ids.length !== count || top.logits.length !== count)
+      throw new DBellError(
+        'internal',
+        `the window answered with ${top.ids.length} of ${count} highest logits`,
+      );
+    const bad = top.ids.find((id) => id < 0 || id >= vocabularySize);
+    if (bad !== undefined) throw new DBellError('internal', `the window answered with token id ${bad}`);
+    const all = async () => {
+      const logits = new Float32Array(vocabularySize);
+      fill(logits, await this.#connection.call('all-logits', { session }));
+      return logits;
+    };
+    return { ...top, all };
   }
 
   async losses(ids: Int32Array, targets: Int32Array): Promise<Float32Array> {

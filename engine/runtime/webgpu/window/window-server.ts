@@ -1,5 +1,6 @@
 import { DBellError } from '../../../contract/errors.ts';
 import type { Port } from '../../../contract/port.ts';
+import type { TopLogits } from '../../../model/top-logits.ts';
 import type { NativeRange } from '../../../native/runtime.ts';
 import type { DeviceModel, DeviceSession } from '../../device.ts';
 import type { GpuHost } from '../adapters.ts';
@@ -13,6 +14,13 @@ export interface CallTools {
 }
 export type WindowHandler = (input: never, tools: CallTools) => Promise<unknown>;
 
+interface ServedSession {
+  session: DeviceSession;
+  vocabularySize: number;
+  /** What the last `feed-top` found. */
+  top: TopLogits | null;
+}
+
 type Handlers = {
   [N in keyof WindowCalls]: (
     input: WindowCalls[N]['input'],
@@ -25,7 +33,7 @@ type Handlers = {
  */
 export function serveWindow(port: Port, host: GpuHost, more: Record<string, WindowHandler> = {}): void {
   const models = new Map<number, { model: DeviceModel; vocabularySize: number }>();
-  const sessions = new Map<number, { session: DeviceSession; vocabularySize: number }>();
+  const sessions = new Map<number, ServedSession>();
   const reads = new Map<number, PromiseWithResolvers<Uint8Array>>();
   let lastId = 0;
   const send = (message: FromWindow) => port.send(message);
@@ -54,13 +62,27 @@ export function serveWindow(port: Port, host: GpuHost, more: Record<string, Wind
     async 'create-session'({ model, contextLength }) {
       const { model: loaded, vocabularySize } = of(models, model);
       const session = await loaded.createSession(contextLength);
-      return { session: keep(sessions, { session, vocabularySize }), state: stateOf(session) };
+      const served: ServedSession = { session, vocabularySize, top: null };
+      return { session: keep(sessions, served), state: stateOf(session) };
     },
     async feed({ session: id, ids, wantsLogits }) {
       const { session, vocabularySize } = of(sessions, id);
       const logits = wantsLogits ? new Float32Array(vocabularySize) : null;
       await session.feed(ids, logits);
       return { logits, state: stateOf(session) };
+    },
+    async 'feed-top'({ session: id, ids, request }) {
+      const served = of(sessions, id);
+      const top = await served.session.feedTop?.(ids, request);
+      if (!top) throw new DBellError('internal', 'this device tells no highest logits');
+      served.top = top;
+      const { logits, totalWeight } = top;
+      return { top: { ids: top.ids, logits, totalWeight }, state: stateOf(served.session) };
+    },
+    async 'all-logits'({ session: id }) {
+      const { top } = of(sessions, id);
+      if (!top) throw new DBellError('internal', 'no highest logits were asked for before all of them');
+      return top.all();
     },
     async losses({ session: id, ids, targets }) {
       const { session } = of(sessions, id);
