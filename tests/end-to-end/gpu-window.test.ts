@@ -23,6 +23,7 @@ import {
   type GpuCheck,
 } from '../engine/gpu-linears-suite.ts';
 import { describeGpuModels, greedy } from '../engine/gpu-models-suite.ts';
+import { describeGpuTop } from '../engine/gpu-top-suite.ts';
 import { packTinyModel } from '../engine/package-support.ts';
 import { browserPath } from './browser.ts';
 import { type GpuWindow, openGpuWindow } from './gpu-window-support.ts';
@@ -66,6 +67,7 @@ async function openCheck(way: CheckWay, source: PackageSource): Promise<GpuCheck
 
 describeGpuLinears(isThere, openCheck);
 describeGpuModels(isThere, folder, () => device);
+describeGpuTop(isThere, folder, () => device);
 
 const stories = asset('models/stories260k/hf');
 const text = asset('data/tinystories-sample/tinystories_sample.txt');
