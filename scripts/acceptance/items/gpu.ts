@@ -14,11 +14,11 @@ import { packageOf } from './agreement.ts';
 const gpuLimits = { perplexityDifference: 0.002, beyondWeightsAndCacheBytes: 128 * 2 ** 20 } as const;
 
 /**
- * Models, the windows that their perplexity takes on an adapter that computes on the processor, and tokens chosen greedily. One window of 512 tokens takes SwiftShader about a
+ * Models, the windows that their perplexity takes on an adapter that computes on the processor, and tokens chosen greedily. A window of 512 tokens takes SwiftShader about a
  * minute; at 8 activation bits every token's logits have the CPU's bits anyway.
  */
 const compared: Readonly<Record<string, { windows: number; greedyTokens: number }>> = {
-  'stories260k-hf': { windows: 12, greedyTokens: 48 },
+  'stories260k-hf': { windows: 4, greedyTokens: 48 },
   'dbell-stories-7m': { windows: 1, greedyTokens: 24 },
 };
 const promptTokens = 12;
