@@ -128,7 +128,6 @@ export function describeGpuLinears(
           [2, -127],
           // Tiles through workgroup memory, the last one not full.
           [37, null],
-          [33, 127],
         ] as const) {
           const values = Int8Array.from(
             { length: tokens * linear.inFeatures },
@@ -168,7 +167,6 @@ export function describeGpuLinears(
           [1, 16],
           [11, 16],
           [37, 8],
-          [19, 4],
           [37, 16],
         ] as const) {
           const { name, inFeatures, columnScale } = linear;
