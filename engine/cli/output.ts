@@ -35,6 +35,8 @@ export interface NetworkFlags {
 export class Output {
   readonly streams: Streams;
   readonly mode: 'text' | 'json' | 'events';
+  /** What was streamed last did not end its line. */
+  #isWithinLine = false;
 
   constructor(streams: Streams, options: OutputOptions) {
     this.streams = streams;
@@ -66,6 +68,7 @@ export class Output {
     if (this.mode !== 'text') return;
     const { stdout } = this.streams;
     stdout.write(stdout.isTTY ? withoutTerminalControls(text) : text);
+    if (text !== '') this.#isWithinLine = !text.endsWith('\n');
   }
 
   /** A line for people, beside the result; a terminal gets it broken between words, a file as it is. */
@@ -75,7 +78,10 @@ export class Output {
     const { columns } = stderr;
     const fits = !stderr.isTTY || !columns || shown.split('\n').every((part) => part.length <= columns);
     const broken = fits ? shown : shown.replaceAll(/.+/g, (part) => wrap(part, columns));
-    stderr.write(`${broken}\n`);
+    // On a terminal both streams share the line.
+    const begin = this.#isWithinLine && stderr.isTTY && this.streams.stdout.isTTY ? '\n' : '';
+    this.#isWithinLine = false;
+    stderr.write(`${begin}${broken}\n`);
   }
 
   /** Whether colours may be used on standard error (https://no-color.org). */

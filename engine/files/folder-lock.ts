@@ -105,6 +105,12 @@ function createExclusively(candidate: string, lockPath: string): boolean {
   }
 }
 
+/** Whether a process that runs holds the folder's lock, or one of another machine, of which that cannot be told. */
+export function isFolderLocked(folder: string): boolean {
+  const owner = readOwner(path.join(folder, lockFileName));
+  return owner !== null && (owner.host !== hostname() || isAlive(owner));
+}
+
 function refuseWhereHeld(lockPath: string, owner: Owner | null, advice: string): void {
   if (!owner) return;
   if (owner.host !== hostname()) {

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import type { KnownPackage } from '../contract/packages.ts';
+import { isFolderLocked } from '../files/folder-lock.ts';
 import type { History } from '../history/history.ts';
 import { serviceLimits } from './limits.ts';
 import { outputOf, partialSuffix, readRunFile, runFileName, workFolderOf } from './run-file.ts';
@@ -29,7 +30,7 @@ export function findPackages(packagesFolder: string, history: History | null): P
     .slice(0, serviceLimits.listedPackages);
 }
 
-/** Quantizations that can be taken up: outputs of the history's runs that did not end well, and work folders in the folder for packages. */
+/** Quantizations that can be taken up: outputs of the history's runs that did not end well, and work folders in the folder for packages. Not those that a process works on, such as a command's. */
 export function findUnfinished(packagesFolder: string, history: History | null) {
   const outputs = new Set<string>();
   for (const output of history?.unfinishedOutputs(serviceLimits.listedPackages) ?? []) outputs.add(output);
@@ -38,7 +39,8 @@ export function findUnfinished(packagesFolder: string, history: History | null) 
   }
   return [...outputs]
     .flatMap((output) => {
-      const run = readUnfinished(workFolderOf(output));
+      const workFolder = workFolderOf(output);
+      const run = isFolderLocked(workFolder) ? null : readUnfinished(workFolder);
       return run === null ? [] : [{ path: output, ...run }];
     })
     .sort((a, b) => (a.updatedAt < b.updatedAt ? 1 : -1));

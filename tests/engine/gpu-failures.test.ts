@@ -182,6 +182,18 @@ describe.skipIf(adapter === null)('what goes wrong on a device is said', () => {
     context.close();
   });
 
+  test('a model whose session cannot be made leaves nothing on the device', async () => {
+    const context = await openTestContext(adapter!);
+    context.device.createComputePipelineAsync = () => Promise.reject(new Error('the driver fails'));
+    for (let attempt = 0; attempt < 2; attempt++) {
+      await expect(
+        createPackedTextModel(packed, { threads: 1, device: sharedDevice(context) }),
+      ).rejects.toMatchObject({ code: 'internal', message: expect.stringContaining('the driver fails') });
+      expect(context.memoryBytes).toEqual({ weights: 0, cache: 0, scratch: 0 });
+    }
+    context.close();
+  });
+
   test('a package that contradicts itself, by the same checks as on the CPU', async () => {
     const out = await packTinyModel('llama-plain', path.join(folder, 'contradiction'), {
       edit(block) {

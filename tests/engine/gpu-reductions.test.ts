@@ -83,3 +83,15 @@ test.skipIf(adapter === null)(
     context.close();
   },
 );
+
+test.skipIf(adapter === null)('a driver that fails at subgroups is asked for none', async () => {
+  const context = await openTestContext(adapter!, { smallestSubgroup: 4 });
+  const create = context.device.createComputePipelineAsync.bind(context.device);
+  context.device.createComputePipelineAsync = (descriptor) =>
+    descriptor.label === 'subgroups' ? Promise.reject(new Error('the driver fails')) : create(descriptor);
+  await trySubgroups(context);
+  expect(context.subgroupWidth).toBe(0);
+  const values = Float32Array.from({ length: 64 }, (_, lane) => lane);
+  expect((await dispatchOnce(context, reduction(64), { unused: 0 }, values, 256))[0]).toBe(2016);
+  context.close();
+});

@@ -13,6 +13,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Client, createClient } from '../../engine/contract/client.ts';
 import { quantizeInputSchema } from '../../engine/contract/quantization.ts';
+import { lockFolder } from '../../engine/files/folder-lock.ts';
 import { childProcessHost } from '../../engine/service/process-host.ts';
 import { createRunFile } from '../../engine/service/run-file.ts';
 import { createService, type Service } from '../../engine/service/service.ts';
@@ -208,6 +209,11 @@ test('a stopped run is offered until it is taken up', async () => {
   open();
   const { runs } = await client.call('runs.unfinished', {});
   expect(runs).toMatchObject([{ path: out, runId, model: bundled.model, recipe: 'dbellquant' }]);
+  // While a process works there, such as a command's, there is nothing to take up.
+  const lock = await lockFolder(`${out}.partial`);
+  expect(await client.call('runs.unfinished', {})).toEqual({ runs: [] });
+  lock.release();
+  expect((await client.call('runs.unfinished', {})).runs).toHaveLength(1);
   // Taken up, it is the same work.
   const resumed = await client.call('resume', { path: out });
   expect((await client.call('jobs.get', { jobId: resumed.jobId })).job).toMatchObject(planned);

@@ -45,3 +45,18 @@ test('what is said is broken between words where a terminal ends, and left whole
   file.output.message(line);
   expect(file.told()).toBe(`${line}\n`);
 });
+
+test('a message beside text that is being written begins a line of its own on a terminal, and leaves files alone', () => {
+  const terminal = outputOf(true, 80);
+  terminal.output.stream('a fox named');
+  terminal.output.message('Stopping');
+  terminal.output.message('stopped');
+  expect(terminal.told()).toBe('\nStopping\nstopped\n');
+  terminal.output.stream('a whole line\n');
+  terminal.output.message('Stopping');
+  expect(terminal.told()).toBe('Stopping\n');
+  const file = outputOf(false);
+  file.output.stream('a fox named');
+  file.output.message('Stopping');
+  expect(file.told()).toBe('Stopping\n');
+});

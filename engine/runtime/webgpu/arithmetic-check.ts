@@ -1,3 +1,4 @@
+import { askOnce } from './ask-once.ts';
 import type { GpuContext } from './context.ts';
 import { kernel } from './kernels/kernel.ts';
 import { dispatchOnce } from './single-dispatch.ts';
@@ -17,19 +18,8 @@ const check = kernel({
   body: 'out[0] = fma(values[p.factor_at], values[p.factor_at], values[p.addend_at]);',
 });
 
-const answers = new WeakMap<GpuContext, Promise<boolean>>();
-
 /** Whether the device's fma rounds once, as the CPU's does and WGSL lets it do; asked of each device once. Throws DBellError `device-lost`. */
-export function fusesMultiply(context: GpuContext): Promise<boolean> {
-  let answer = answers.get(context);
-  if (!answer) {
-    answer = ask(context);
-    answers.set(context, answer);
-  }
-  return answer;
-}
-
-async function ask(context: GpuContext): Promise<boolean> {
+export const fusesMultiply = askOnce(async (context: GpuContext): Promise<boolean> => {
   const values = Float32Array.of(factor, addend);
   return (await dispatchOnce(context, check, { factor_at: 0, addend_at: 1 }, values, 1))[0] === 2 ** -24;
-}
+});

@@ -6,6 +6,8 @@ export const gpuLimits = {
   chunkBytes: 64 * 2 ** 20,
   /** Multiplications and additions of a chunk: a submission that keeps a small device busy for more than a second or two is taken for a hang by its driver. */
   chunkOperations: 1.5e12,
+  /** Positions whose attention counts in that: of a model with a longer context most sequences stay shorter. */
+  attendedPositions: 8192,
   /** Tokens that one thread of a linear's kernel carries when a chunk has more than one: their sums stay in registers. */
   tokensPerTile: 8,
   /** From so many tokens on a linear takes tiles of 64 rows and 32 tokens through workgroup memory: with fewer most of a tile would be empty. */

@@ -57,17 +57,27 @@ export function createInputs(
   };
 }
 
-/** Tokens of a model's chunks: the most whose rows and whose work keep to the limits, and at least the fewest of the list. */
+/**
+ * Tokens of a model's chunks: the most whose rows and whose work keep to the limits, and at least the fewest of the list. The work of attention is that of a full context, up to
+ * `gpuLimits.attendedPositions`.
+ */
 export function tokensPerChunk(description: NativeModelDescription): number {
   const { hiddenSize, headCount, keyValueHeadCount, headDimension, intermediateSize, blocks } = description;
+  const positions = Math.min(description.contextLength, gpuLimits.attendedPositions);
   const attention = headCount * headDimension;
   const keys = keyValueHeadCount * headDimension;
   // hidden, normed, projected; query and attention; key and value; gate and up; the padded input.
   const rowValues =
-    3 * hiddenSize + 2 * attention + 2 * keys + 2 * intermediateSize + Math.max(hiddenSize, intermediateSize);
-  const weights = blocks.length * (2 * hiddenSize * (attention + keys) + 3 * hiddenSize * intermediateSize);
+    3 * hiddenSize +
+    2 * attention +
+    2 * keys +
+    2 * intermediateSize +
+    Math.max(hiddenSize, attention, intermediateSize);
+  const perToken =
+    2 * hiddenSize * (attention + keys) + 3 * hiddenSize * intermediateSize + 2 * attention * positions;
   const fits = (tokens: number) =>
-    4 * rowValues * tokens <= gpuLimits.chunkBytes && 2 * weights * tokens <= gpuLimits.chunkOperations;
+    4 * rowValues * tokens <= gpuLimits.chunkBytes &&
+    2 * blocks.length * perToken * tokens <= gpuLimits.chunkOperations;
   return gpuLimits.tokensPerChunk.find(fits) ?? gpuLimits.tokensPerChunk.at(-1)!;
 }
 

@@ -68,11 +68,18 @@ export class GpuSession implements DeviceSession {
     options: DeviceOptions,
     tokensPerChunk: number,
   ): Promise<GpuSession> {
-    return context.checked('a session', async () => {
-      const session = new GpuSession(context, weights, contextLength, options, tokensPerChunk);
-      await session.#makeRoom(1);
-      return session;
-    });
+    let session: GpuSession | null = null;
+    try {
+      return await context.checked('a session', async () => {
+        session = new GpuSession(context, weights, contextLength, options, tokensPerChunk);
+        await session.#makeRoom(1);
+        return session;
+      });
+    } catch (error) {
+      // What the device found wrong shows when all is made.
+      (session as GpuSession | null)?.close();
+      throw error;
+    }
   }
 
   get position(): number {

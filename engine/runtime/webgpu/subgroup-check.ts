@@ -1,3 +1,4 @@
+import { askOnce } from './ask-once.ts';
 import type { GpuContext } from './context.ts';
 import { kernel } from './kernels/kernel.ts';
 import { gpuLimits } from './limits.ts';
@@ -37,25 +38,25 @@ function expected(): number[] {
   return [sums[0]!, largestLane, -values.at(-1)!];
 }
 
-const attempts = new WeakMap<GpuContext, Promise<void>>();
-
 /**
  * Has kernels reduce by subgroup operations where the device offers them and they give what workgroup memory gives; tried once on each device, before its kernels are
- * compiled. WGSL promises neither which threads a subgroup has nor that all its places are taken. Throws DBellError `device-lost`.
+ * compiled. WGSL promises neither which threads a subgroup has nor that all its places are taken, and a driver may fail to compile them. Throws DBellError `device-lost`.
  */
-export function trySubgroups(context: GpuContext): Promise<void> {
-  let attempt = attempts.get(context);
-  if (!attempt) {
-    attempt = tryOnce(context);
-    attempts.set(context, attempt);
-  }
-  return attempt;
-}
-
-async function tryOnce(context: GpuContext): Promise<void> {
+export const trySubgroups = askOnce(async (context: GpuContext): Promise<void> => {
   if (context.offeredSubgroupWidth === 0) return;
   context.subgroupWidth = context.offeredSubgroupWidth;
-  const results = await dispatchOnce(context, check, { largest_lane: largestLane }, values, 3 * threads);
-  const wanted = expected();
-  if (!results.every((result, index) => result === wanted[index % 3])) context.subgroupWidth = 0;
+  if (!(await reducesRightly(context))) context.subgroupWidth = 0;
+});
+
+async function reducesRightly(context: GpuContext): Promise<boolean> {
+  try {
+    const results = await context.checked('subgroups', () =>
+      dispatchOnce(context, check, { largest_lane: largestLane }, values, 3 * threads),
+    );
+    const wanted = expected();
+    return results.every((result, index) => result === wanted[index % 3]);
+  } catch (error) {
+    if (context.isLost) throw error;
+    return false;
+  }
 }

@@ -4,7 +4,7 @@ import { unrolled } from './kernel.ts';
 
 export type GridCodes = { kind: 'planes'; planes: number } | { kind: 'base-3' };
 
-/** Which lines or strips of a block a thread takes: from `first` on every `step`-th. */
+/** Which strips of a block of base 3 a thread takes: from `first` on every `step`-th. */
 export interface Walk {
   first: string;
   step: string;
@@ -63,7 +63,7 @@ export function eachCode(codes: GridCodes, take: string, walk: Walk = wholeBlock
   const { planes } = codes;
   const low = Math.min(planes, 7);
   return `
-    for (var line = 4u * block + ${walk.first}; line < min(4u * block + 4u, p.lines); line += ${walk.step}) {
+    for (var line = 4u * block; line < min(4u * block + 4u, p.lines); line += 1u) {
       let first_word = ((group * p.lines + line) * ${planes}u) * 16u + row;
       ${unrolled(planes, (plane) => `let plane${plane} = weights[first_word + ${16 * plane}u];`)}
       for (var bit = 0u; bit < 8u; bit += 1u) {
