@@ -105,6 +105,13 @@ export function startTask<K extends TaskKind>(
   };
 }
 
+/** An uncaught error's own line, which stands before its stack and causes; else the last lines. */
+function tellingLines(output: string): string {
+  const lines = output.split('\n');
+  const thrown = lines.findLast((line) => /^(?:[A-Z]\w*)?Error\b.*: /.test(line));
+  return thrown ?? lines.slice(-5).join(' | ');
+}
+
 /** The error for a work process that ended without a result. */
 function deathOf(pid: number | undefined, end: ProcessEnd, output: string): DBellError {
   if (pid === undefined) {
@@ -117,6 +124,6 @@ function deathOf(pid: number | undefined, end: ProcessEnd, output: string): DBel
       : end.signal === 'SIGSEGV' || end.signal === 'SIGABRT' || end.signal === 'SIGILL'
         ? ' (a defect in native code)'
         : '';
-  const last = output === '' ? '' : `; its last output: ${output.split('\n').slice(-5).join(' | ')}`;
+  const last = output === '' ? '' : `; its last output: ${tellingLines(output)}`;
   return new DBellError('worker-died', `the work process ${pid} ended ${how}${why}${last}`);
 }

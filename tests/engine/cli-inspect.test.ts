@@ -99,3 +99,15 @@ test('the work folder of an unfinished quantization is named as what it is', asy
   const { problems } = onlyJson(result) as { problems: { code: string; message: string }[] };
   expect(problems[0]).toMatchObject({ code: 'unfinished', message: expect.stringContaining('dbell resume') });
 });
+
+test('a native part that is not built is named, with the command that builds it', async () => {
+  const addon = path.join(folder, 'not-built.node');
+  const result = await runCli(['inspect', bundled.model], {
+    DBELL_NATIVE_ADDON: addon,
+    DBELL_HOME: path.join(folder, 'home'),
+  });
+  expect(result.exitCode).toBe(1);
+  expect(result.stderr).toMatch(
+    /exit code 1; its last output: Error: The native part could not be loaded from .*not-built\.node; build it with: npm run build:native\n$/,
+  );
+});
