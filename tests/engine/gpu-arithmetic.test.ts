@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { SeededRandom } from '../../engine/model/seeded-random.ts';
 import { packing } from '../../engine/native/packing.ts';
 import { fusesMultiply } from '../../engine/runtime/webgpu/arithmetic-check.ts';
-import { type GpuContext, readBack, UniformPages, usage } from '../../engine/runtime/webgpu/context.ts';
+import type { GpuContext } from '../../engine/runtime/webgpu/context.ts';
 import { coding } from '../../engine/runtime/webgpu/kernels/activations.ts';
 import {
   division,
@@ -11,8 +11,8 @@ import {
   rounding,
 } from '../../engine/runtime/webgpu/kernels/arithmetic.ts';
 import { fromHalf, toHalf } from '../../engine/runtime/webgpu/kernels/cache.ts';
-import { chunkFields, kernel } from '../../engine/runtime/webgpu/kernels/kernel.ts';
-import { Program } from '../../engine/runtime/webgpu/program.ts';
+import { kernel } from '../../engine/runtime/webgpu/kernels/kernel.ts';
+import { dispatchOnce } from '../../engine/runtime/webgpu/single-dispatch.ts';
 import { openTestContext, testAdapter } from './gpu-support.ts';
 
 // The shaders' float32 arithmetic against plain definitions in float64, where the device's own division and root are off by as much as WGSL allows too.
@@ -34,48 +34,27 @@ function beyond(x: number, steps: number): number {
 }
 
 /** `expression` of a, b, c for every triple. */
-async function evaluate(functions: string, expression: string, triples: number[][]): Promise<Float32Array> {
+function evaluate(functions: string, expression: string, triples: number[][]): Promise<Float32Array> {
   const count = triples.length;
-  const step = {
-    one: kernel({
-      key: `${expression} ${functions}`,
-      parameters: ['count: u32'],
-      buffers: [
-        ['triples', 'read', 'f32'],
-        ['results', 'write', 'f32'],
-      ],
-      workgroup: [64],
-      declarations: functions,
-      body: `
+  const evaluated = kernel({
+    key: `${expression} ${functions}`,
+    parameters: ['count: u32'],
+    buffers: [
+      ['triples', 'read', 'f32'],
+      ['results', 'write', 'f32'],
+    ],
+    workgroup: [64],
+    declarations: functions,
+    body: `
   let at = 64u * workgroup.x + local.x;
   if (at >= p.count) { return; }
   let a = triples[3u * at];
   let b = triples[3u * at + 1u];
   let c = triples[3u * at + 2u];
   results[at] = ${expression};`,
-    }),
-    parameters: { count },
-    buffers: [
-      context.createBuffer('scratch', 'triples', 12 * count),
-      context.createBuffer('scratch', 'results', 4 * count),
-    ],
-    extent: (): [number, number, number] => [Math.ceil(count / 64), 1, 1],
-  };
-  const chunk = context.createBuffer('scratch', 'chunk', 4 * chunkFields.length, usage.uniform);
-  const uniforms = new UniformPages(context);
-  const staging = context.createStaging(4 * count);
-  const program = await Program.build(context, chunk, uniforms, [step]);
-  context.device.queue.writeBuffer(step.buffers[0]!, 0, Float32Array.from(triples.flat()));
-  const encoder = context.device.createCommandEncoder();
-  const pass = encoder.beginComputePass();
-  program.encode(pass, 1);
-  pass.end();
-  encoder.copyBufferToBuffer(step.buffers[1]!, 0, staging, 0, 4 * count);
-  context.device.queue.submit([encoder.finish()]);
-  const results = new Float32Array(await readBack(context, staging, 4 * count));
-  uniforms.destroy();
-  for (const buffer of [...step.buffers, chunk, staging]) context.destroyBuffer('scratch', buffer);
-  return results;
+  });
+  const values = Float32Array.from(triples.flat());
+  return dispatchOnce(context, evaluated, { count }, values, count, Math.ceil(count / 64));
 }
 
 /** The functions on a device whose division and root are off by `steps` units in the last place. */

@@ -3,7 +3,7 @@ import { chunkFields, type Kernel } from './kernels/kernel.ts';
 import { Program } from './program.ts';
 
 /**
- * Runs one workgroup of a kernel once, whose buffers are `values` and behind it an output of so many float32, and returns the output. For what is asked of a device before
+ * Runs a kernel once, whose buffers are `values` and behind it an output of so many float32, and returns the output. For what is asked of a device before
  * models run on it. Throws DBellError `device-lost`, `internal`.
  */
 export async function dispatchOnce(
@@ -12,6 +12,7 @@ export async function dispatchOnce(
   parameters: Readonly<Record<string, number>>,
   values: Float32Array<ArrayBuffer>,
   outputs: number,
+  workgroups = 1,
 ): Promise<Float32Array> {
   const uniforms = new UniformPages(context);
   const chunk = context.createBuffer('scratch', 'chunk', 4 * chunkFields.length, usage.uniform);
@@ -22,7 +23,7 @@ export async function dispatchOnce(
     const { device } = context;
     device.queue.writeBuffer(input, 0, values);
     const program = await Program.build(context, chunk, uniforms, [
-      { one: kernel, parameters, buffers: [input, out], extent: () => [1, 1, 1] },
+      { one: kernel, parameters, buffers: [input, out], extent: () => [workgroups, 1, 1] },
     ]);
     const encoder = device.createCommandEncoder();
     const pass = encoder.beginComputePass();

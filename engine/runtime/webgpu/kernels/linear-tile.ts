@@ -8,9 +8,10 @@ import { base3Helpers, eachCode } from './linear-codes.ts';
 // them, and a thread has four rows (one of each row group) for four tokens in its registers, so that two reads of 16 bytes serve sixteen products. Blocks are walked in order, so that
 // y of the integer path has the CPU's bits here too.
 
-/** Row groups and tokens of a workgroup, and tokens of a thread; 16 rows and `threadRows` threads across. */
+/** Row groups and tokens of a workgroup. */
 export const linearTile = { rowGroups: 4, tokens: 32 } as const;
 
+/** A thread has one row of each row group. */
 const tokensPerThread = 4;
 const slices = linearTile.tokens / tokensPerThread;
 const threads = 16 * slices;

@@ -111,9 +111,6 @@ DBELL_INLINE Ints add_signed_products(Ints sum, Bytes codes, Bytes values) {
 }
 DBELL_INLINE Ints signed_excess(Ints sum, Bytes codes) { return dot(sum, byte_of(0x80), codes); }
 #else
-#ifdef __GNUC__
-#define DBELL_ADD_IN_ORDER(sum) asm volatile("" : "+x"(sum))
-#endif
 DBELL_INLINE Partial add_partials(Partial a, Partial b) { return _mm256_add_epi16(a, b); }
 DBELL_INLINE Ints sums_of(Partial partial) { return _mm256_madd_epi16(partial, _mm256_set1_epi16(1)); }
 DBELL_INLINE Partial add_products(Partial sum, Bytes codes, Bytes values) {
