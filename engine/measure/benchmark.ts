@@ -5,7 +5,13 @@ import { nextToken, predict } from '../model/next-token.ts';
 import { createSampler } from '../model/sampling.ts';
 import { SeededRandom } from '../model/seeded-random.ts';
 import { bandwidthShares } from './bandwidth-share.ts';
-import { machineConditions, momentaryConditions } from './conditions.ts';
+import {
+  machineConditions,
+  momentaryConditions,
+  othersBusyShare,
+  processorTimes,
+  stolenShare,
+} from './conditions.ts';
 import type { MeasuredModel, MeasuredSession } from './measured-model.ts';
 import { processMemory } from './memory.ts';
 import { judgeStability } from './stability.ts';
@@ -33,6 +39,8 @@ export interface BenchmarkControl {
 const warmUp = { decodeTokens: 8, rounds: 2 };
 /** Tokens of the short measurement in front of each, where others are measured between. */
 const warmEachTokens = { prompt: 16, decode: 4 };
+/** How long the other programs' work is watched before a model is loaded. */
+const watchMs = 500;
 const promptSeed = 20240501;
 const greedy = createSampler({ kind: 'greedy' });
 
@@ -64,6 +72,9 @@ export async function runBenchmark(
   control: BenchmarkControl = {},
 ): Promise<Omit<BenchmarkSubject, 'model'>> {
   const before = momentaryConditions();
+  const watchedFrom = processorTimes();
+  await new Promise((resolve) => setTimeout(resolve, watchMs));
+  const startedAt = processorTimes();
   const memoryBefore = processMemory();
   control.onProgress?.({ stage: 'load', step: 0, stepCount: 1 });
   const loadStartedAt = performance.now();
@@ -88,10 +99,15 @@ export async function runBenchmark(
     const memory = processMemory();
     const after = momentaryConditions();
     const machine = machineConditions();
+    const shares = {
+      othersBusyShareBefore: othersBusyShare(watchedFrom, startedAt),
+      stolenShare: stolenShare(startedAt, processorTimes()),
+    };
     const { stable, notes } = judgeStability({
       machine,
       before,
       after,
+      ...shares,
       threads: settings.threads,
       repetitions: settings.repetitions,
       speeds: new Map([
@@ -106,6 +122,7 @@ export async function runBenchmark(
       machine,
       before,
       after,
+      ...shares,
       threads: settings.threads,
       repetitions: settings.repetitions,
       generateTokens: settings.generateTokens,

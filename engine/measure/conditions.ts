@@ -96,6 +96,51 @@ export function momentaryConditions(root = '/'): MomentaryConditions {
   };
 }
 
+/** What all processors have done since the system began, and this process. Milliseconds of processor time, `atMs` of the clock. */
+export interface ProcessorTimes {
+  atMs: number;
+  cores: number;
+  busyMs: number;
+  ownMs: number;
+  /** Time in which a processor had work and the virtual machine's host gave it to others; null where the system does not tell (elsewhere than Linux). */
+  stolenMs: number | null;
+}
+
+/** Linux counts in hundredths of a second, whatever the kernel's own clock is. */
+const millisecondsPerTick = 10;
+
+/** See `ProcessorTimes`; null where the system does not tell. */
+export function processorTimes(root = '/'): ProcessorTimes | null {
+  const processors = os.cpus();
+  if (processors.length === 0) return null;
+  const own = process.cpuUsage();
+  const stolenTicks = Number(
+    (readText(root, 'proc/stat') ?? '').split('\n')[0]?.split(/\s+/)[8] ?? Number.NaN,
+  );
+  return {
+    atMs: performance.now(),
+    cores: processors.length,
+    busyMs: processors.reduce((sum, { times }) => sum + times.user + times.nice + times.sys + times.irq, 0),
+    ownMs: (own.user + own.system) / 1000,
+    stolenMs: Number.isFinite(stolenTicks) ? stolenTicks * millisecondsPerTick : null,
+  };
+}
+
+/** Share of all processors' time that other processes worked between the two; null where it cannot be told. */
+export function othersBusyShare(earlier: ProcessorTimes | null, later: ProcessorTimes | null): number | null {
+  if (earlier === null || later === null || later.atMs <= earlier.atMs) return null;
+  const othersMs = later.busyMs - earlier.busyMs - (later.ownMs - earlier.ownMs);
+  return Math.min(1, Math.max(0, othersMs / ((later.atMs - earlier.atMs) * later.cores)));
+}
+
+/** Share of the processor time that was wanted between the two and that the virtual machine's host gave to others; null where it cannot be told. */
+export function stolenShare(earlier: ProcessorTimes | null, later: ProcessorTimes | null): number | null {
+  if (earlier?.stolenMs == null || later?.stolenMs == null) return null;
+  const stolenMs = later.stolenMs - earlier.stolenMs;
+  const wantedMs = later.busyMs - earlier.busyMs + stolenMs;
+  return wantedMs > 0 && stolenMs >= 0 ? stolenMs / wantedMs : null;
+}
+
 /** Control groups: version 2 says "quota period" in one file, version 1 in two; "max" or −1 is no limit. */
 function cpuQuota(root: string): number | null {
   const [quota, period] = (readText(root, 'sys/fs/cgroup/cpu.max') ?? '').split(' ').map(Number);

@@ -6,6 +6,10 @@ export interface StabilityInput {
   machine: MachineConditions;
   before: MomentaryConditions;
   after: MomentaryConditions;
+  /** Of all processors' time right before the run, what other processes worked; null where the system does not tell. */
+  othersBusyShareBefore: number | null;
+  /** Of the processor time wanted during the run, what the virtual machine's host gave to others; null where the system does not tell. */
+  stolenShare: number | null;
   threads: number;
   repetitions: number;
   /** Speeds of the repetitions by what was measured, such as `prefill 128`. */
@@ -51,13 +55,20 @@ export const stabilityRules: readonly StabilityRule[] = [
     unit: 'percent',
   },
   {
-    // Work that others did in the minute before, in cores; our own has not begun.
-    name: 'load before',
-    limit: 0.25,
-    value: ({ before, machine }) =>
-      before.loadAverage === null ? null : { value: before.loadAverage[0] / machine.logicalCores, of: '' },
+    // An idle desktop stays below 5 percent. A load average would also count what this program did a minute ago.
+    name: 'others before',
+    limit: 0.1,
+    value: ({ othersBusyShareBefore: value }) => (value === null ? null : { value, of: '' }),
     message: (value, limit) =>
-      `the machine was busy before the run: load average is ${value} of its cores (limit ${limit})`,
+      `the machine was busy before the run: other programs took ${value} of its processors (limit ${limit})`,
+    unit: 'percent',
+  },
+  {
+    name: 'stolen',
+    limit: 0.05,
+    value: ({ stolenShare: value }) => (value === null ? null : { value, of: '' }),
+    message: (value, limit) =>
+      `the host of this virtual machine gave ${value} of the processor time to others (limit ${limit})`,
     unit: 'percent',
   },
   {

@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -5,7 +6,14 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { benchmarkSubjectSchema } from '../../engine/contract/measurement.ts';
 import { createFloatTextModel } from '../../engine/float/text-model.ts';
 import { type BenchmarkSettings, runBenchmark } from '../../engine/measure/benchmark.ts';
-import { machineConditions, momentaryConditions } from '../../engine/measure/conditions.ts';
+import {
+  machineConditions,
+  momentaryConditions,
+  othersBusyShare,
+  type ProcessorTimes,
+  processorTimes,
+  stolenShare,
+} from '../../engine/measure/conditions.ts';
 import { processMemory } from '../../engine/measure/memory.ts';
 import { judgeStability, type StabilityInput } from '../../engine/measure/stability.ts';
 import { median, percentile, relativeSpread } from '../../engine/measure/statistics.ts';
@@ -176,6 +184,41 @@ describe('conditions', () => {
     expect(momentaryConditions(nonsense)).toMatchObject({ temperatureCelsius: null, powerSource: null });
   });
 
+  it('processors: the work of others without our own, and what the host takes', async () => {
+    const at = (system: string, overrides: Partial<ProcessorTimes> = {}): ProcessorTimes => ({
+      ...processorTimes(system)!,
+      ...overrides,
+    });
+    const [early, late] = ([100, 130] as const).map((ticks) =>
+      systemWith(`ticks-${ticks}`, {
+        'proc/stat': `cpu  5 0 5 900 0 0 0 ${ticks} 0 0\ncpu0 5 0 5 900 0 0 0 9 0 0\n`,
+      }),
+    ) as [string, string];
+    const earlier = at(early, { atMs: 0, cores: 4, busyMs: 10_000, ownMs: 500 });
+    const later = at(late, { atMs: 1000, cores: 4, busyMs: 12_700, ownMs: 1200 });
+    expect(othersBusyShare(earlier, later)).toBe(0.5);
+    expect(stolenShare(earlier, later)).toBe(0.1);
+    expect(stolenShare(at('/does-not-exist', { busyMs: 0 }), later)).toBe(null);
+    expect(othersBusyShare(null, later)).toBe(null);
+    expect(othersBusyShare(later, later)).toBe(null);
+
+    // What this process does itself is not another's work; what its child does is.
+    const child = spawn(process.execPath, ['-e', 'process.stdout.write("on"); for (;;);'], { stdio: 'pipe' });
+    try {
+      await new Promise((resolve) => child.stdout.once('data', resolve));
+      const before = processorTimes()!;
+      const until = performance.now() + 400;
+      while (performance.now() < until);
+      const after = processorTimes()!;
+      const childMs = othersBusyShare(before, after)! * (after.atMs - before.atMs) * after.cores;
+      expect(after.ownMs - before.ownMs).toBeGreaterThan(50);
+      expect(childMs).toBeGreaterThan(50);
+      expect(after.busyMs - before.busyMs).toBeGreaterThan(after.ownMs - before.ownMs);
+    } finally {
+      child.kill('SIGKILL');
+    }
+  });
+
   it('memory comes from /proc where there is one, else from the system', () => {
     const status = path.join(
       systemWith('memory', {
@@ -203,7 +246,6 @@ describe('the verdict', () => {
   const machine = { ...machineConditions(), logicalCores: 4, availableCores: 4, cpuQuotaCores: null };
   const quiet = {
     ...momentaryConditions(),
-    loadAverage: [0.5, 0, 0] as [number, number, number],
     temperatureCelsius: 60,
     powerSource: 'mains' as const,
   };
@@ -211,6 +253,8 @@ describe('the verdict', () => {
     machine,
     before: quiet,
     after: quiet,
+    othersBusyShareBefore: 0.04,
+    stolenShare: 0.01,
     threads: 4,
     repetitions: 3,
     speeds: new Map([
@@ -221,8 +265,16 @@ describe('the verdict', () => {
 
   it('is stable on a quiet machine that repeats itself', () => {
     expect(judgeStability(good)).toEqual({ stable: true, notes: [] });
-    const untold = { ...quiet, loadAverage: null, temperatureCelsius: null, powerSource: null };
-    expect(judgeStability({ ...good, before: untold, after: untold }).stable).toBe(true);
+    const untold = { ...quiet, temperatureCelsius: null, powerSource: null };
+    expect(
+      judgeStability({
+        ...good,
+        before: untold,
+        after: untold,
+        othersBusyShareBefore: null,
+        stolenShare: null,
+      }).stable,
+    ).toBe(true);
   });
 
   it.each<[Partial<StabilityInput>, string]>([
@@ -237,8 +289,12 @@ describe('the verdict', () => {
       'the repetitions of prefill of 512 tokens differ by 1,990% (limit 10%)',
     ],
     [
-      { before: { ...quiet, loadAverage: [2, 0, 0] } },
-      'the machine was busy before the run: load average is 50% of its cores (limit 25%)',
+      { othersBusyShareBefore: 0.5 },
+      'the machine was busy before the run: other programs took 50% of its processors (limit 10%)',
+    ],
+    [
+      { stolenShare: 0.08 },
+      'the host of this virtual machine gave 8% of the processor time to others (limit 5%)',
     ],
     [{ threads: 6 }, 'there are 1.5 times as many threads as cores'],
     [{ machine: { ...machine, cpuQuotaCores: 1.6 } }, 'there are 2.5 times as many threads as cores'],
