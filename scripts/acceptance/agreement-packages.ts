@@ -39,7 +39,7 @@ export interface AgreementModel {
   logits: { windows: number; step: number };
 }
 
-const allRecipes = [
+export const allRecipes = [
   'dbellquant',
   'dbellquant-reference',
   'billm',

@@ -100,8 +100,8 @@ describe.skipIf(!isThere)('in Chromium', () => {
           windowsOf(source, text!, { separatorId: 1, context: 256, windows: 4, skip: 0, path: '' }),
       });
       for (const activationBits of [16, 8] as const) {
-        const expected = await greedy(out, activationBits, undefined);
-        const got = await greedy(out, activationBits, device);
+        const expected = await greedy(out, 16, activationBits, undefined);
+        const got = await greedy(out, 16, activationBits, device);
         expect(got.ids).toEqual(expected.ids);
       }
     },

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -14,7 +14,7 @@ import { cutRowGroups } from '../../engine/runtime/webgpu/weights.ts';
 import { softwareAdapterEnvironment } from '../../scripts/acceptance/software-adapter.ts';
 import { onlyJson, runCli } from './cli-run.ts';
 import { openTestContext, sharedDevice, testAdapter } from './gpu-support.ts';
-import { packTinyModel } from './package-support.ts';
+import { packTinyModel, tinyModels } from './package-support.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'dbell-gpu-'));
 const adapter = await testAdapter();
@@ -191,6 +191,52 @@ describe.skipIf(adapter === null)('what goes wrong on a device is said', () => {
       ).rejects.toMatchObject({ code: 'internal', message: expect.stringContaining('the driver fails') });
       expect(context.memoryBytes).toEqual({ weights: 0, cache: 0, scratch: 0 });
     }
+    context.close();
+  });
+
+  test('a cache that finds no memory to grow: the session goes on with what it has', async () => {
+    const context = await openTestContext(adapter!);
+    const long = path.join(folder, 'long');
+    cpSync(path.join(tinyModels, 'llama-plain'), long, { recursive: true });
+    const config = path.join(long, 'config.json');
+    writeFileSync(
+      config,
+      JSON.stringify({ ...JSON.parse(readFileSync(config, 'utf8')), max_position_embeddings: 1024 }),
+    );
+    const out = await packTinyModel(long, path.join(folder, 'long-packed'));
+    const model = await createPackedTextModel(out, { threads: 1, device: sharedDevice(context) });
+    const session = await model.createSession();
+    const id = Int32Array.of(5);
+    const beyondTheFirst = new Int32Array(300).fill(5);
+    const expected: Float32Array[] = [];
+    for (let token = 0; token < 3; token++) expected.push((await session.feed(id)).slice());
+    const { memoryBytes, device } = context;
+    const [before, { cacheBytes }] = [{ ...memoryBytes }, session];
+    const createBuffer = device.createBuffer.bind(device);
+    let caches = 0;
+    device.createBuffer = (descriptor) => {
+      if (descriptor.label === 'the cache' && ++caches === 2) throw new RangeError('no memory');
+      return createBuffer(descriptor);
+    };
+    await expect(session.feed(beyondTheFirst)).rejects.toThrow('no memory');
+    expect(memoryBytes).toEqual(before);
+    expect(session).toMatchObject({ position: 3, cacheBytes });
+    expect(await session.feed(id)).not.toEqual(expected[2]);
+    await session.reset();
+    for (const logits of expected) expect(await session.feed(id)).toEqual(logits);
+    // A later attempt, once there is memory again.
+    expect(await session.feed(beyondTheFirst)).toHaveLength(expected[0]!.length);
+    expect(session.cacheBytes).toBeGreaterThan(cacheBytes);
+
+    // Nor does a chunk's scratch that is refused on the way leave anything.
+    device.createBuffer = (descriptor) => {
+      if (descriptor.label === 'logits') throw new RangeError('no memory');
+      return createBuffer(descriptor);
+    };
+    const beforeSecond = { ...memoryBytes };
+    await expect(model.createSession()).rejects.toThrow('no memory');
+    expect(memoryBytes).toEqual(beforeSecond);
+    await model.close();
     context.close();
   });
 

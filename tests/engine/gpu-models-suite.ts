@@ -173,15 +173,15 @@ async function expectAsOnCpu(
   return last;
 }
 
-/** Ids chosen greedily after a prompt, and the prompt's losses. */
-export async function greedy(out: string, activationBits: 16 | 8, on: Device | undefined) {
+/** `count` ids chosen greedily after a prompt, and the prompt's losses. */
+export async function greedy(out: string, count: number, activationBits: 16 | 8, on: Device | undefined) {
   const model = await createPackedTextModel(out, { threads: 1, activationBits, device: on });
   const session = await model.createSession();
   const prompt = Int32Array.of(1, 403, 407, 261, 378, 31, 417, 277);
   const losses = await session.tokenLosses(prompt);
   const ids: number[] = [];
   let logits = await session.feed(prompt);
-  while (ids.length < 16) {
+  while (ids.length < count) {
     const best = logits.indexOf(logits.reduce((most, value) => Math.max(most, value)));
     ids.push(best);
     logits = await session.feed(Int32Array.of(best));

@@ -160,10 +160,7 @@ export class GpuSession implements DeviceSession {
   }
 
   close(): void {
-    for (const { keys, values } of this.#cache) {
-      this.#context.destroyBuffer('cache', keys);
-      this.#context.destroyBuffer('cache', values);
-    }
+    this.#giveBackCache(buffersOf(this.#cache));
     this.#cache = [];
     this.#programs = null;
     this.#uniforms.destroy();
@@ -267,24 +264,40 @@ export class GpuSession implements DeviceSession {
     const { keyValueHeadCount, headDimension } = this.#weights.description;
     const bytesPerPosition = 4 * cacheWords(this.#options.keyValueCache, keyValueHeadCount * headDimension);
     const { device } = this.#context;
-    const create = () => this.#context.createBuffer('cache', 'the cache', capacity * bytesPerPosition);
-    const cache = this.#weights.blocks.map(() => ({ keys: create(), values: create() }));
-    const encoder = device.createCommandEncoder();
-    const filled = this.#position * bytesPerPosition;
-    for (const [index, old] of this.#cache.entries()) {
-      const grown = cache[index]!;
-      if (filled === 0) continue;
-      encoder.copyBufferToBuffer(old.keys, 0, grown.keys, 0, filled);
-      encoder.copyBufferToBuffer(old.values, 0, grown.values, 0, filled);
+    const made: GPUBuffer[] = [];
+    const create = () => {
+      const buffer = this.#context.createBuffer('cache', 'the cache', capacity * bytesPerPosition);
+      made.push(buffer);
+      return buffer;
+    };
+    const cache: BlockCache[] = [];
+    try {
+      await this.#context.checked('the cache', () => {
+        const encoder = device.createCommandEncoder();
+        const filled = this.#position * bytesPerPosition;
+        for (let index = 0; index < this.#weights.blocks.length; index++) {
+          const grown = { keys: create(), values: create() };
+          cache.push(grown);
+          const old = this.#cache[index];
+          if (filled === 0 || old === undefined) continue;
+          encoder.copyBufferToBuffer(old.keys, 0, grown.keys, 0, filled);
+          encoder.copyBufferToBuffer(old.values, 0, grown.values, 0, filled);
+        }
+        device.queue.submit([encoder.finish()]);
+      });
+    } catch (error) {
+      // The session goes on with what it had, as long as that has room.
+      this.#giveBackCache(made);
+      throw error;
     }
-    device.queue.submit([encoder.finish()]);
-    for (const { keys, values } of this.#cache) {
-      this.#context.destroyBuffer('cache', keys);
-      this.#context.destroyBuffer('cache', values);
-    }
+    this.#giveBackCache(buffersOf(this.#cache));
     this.#cache = cache;
     this.#capacity = capacity;
     this.#programs = await this.#build();
+  }
+
+  #giveBackCache(buffers: readonly GPUBuffer[]): void {
+    for (const buffer of buffers) this.#context.destroyBuffer('cache', buffer);
   }
 
   async #build(): Promise<Programs> {
@@ -321,6 +334,10 @@ const valuesAt = clockBytes + 4 * statusCount;
 
 function stagingBytes({ logits, logitRows, tokens }: Scratch): number {
   return valuesAt + 4 * Math.max(logitRows * logits.stride, tokens);
+}
+
+function buffersOf(cache: readonly BlockCache[]): GPUBuffer[] {
+  return cache.flatMap(({ keys, values }) => [keys, values]);
 }
 
 function takeFinite(values: Float32Array, target: Float32Array): void {
