@@ -35,6 +35,7 @@ goes on where a run was broken off. About 20 minutes on two quiet cores.
 
   --json          a line of JSON at the end
   --write         write docs/performance.md
+  --document NAME write docs/NAME instead, for another machine's figures
   --resume        take what an earlier run at this commit has measured already
   --only KEYS     of ${cases.map(({ key }) => key).join(', ')}
   --threads LIST  default: 1 and all cores
@@ -47,6 +48,7 @@ const { values } = parseArgs({
   options: {
     json: { type: 'boolean', default: false },
     write: { type: 'boolean', default: false },
+    document: { type: 'string' },
     resume: { type: 'boolean', default: false },
     quick: { type: 'boolean', default: false },
     only: { type: 'string' },
@@ -55,6 +57,9 @@ const { values } = parseArgs({
     help: { type: 'boolean', default: false },
   },
 });
+if (values.document !== undefined && !/^[\w-]+\.md$/.test(values.document))
+  throw new Error(`--document takes a name such as performance-avx2.md, not ${values.document}`);
+const writes = values.write || values.document !== undefined;
 if (values.help) {
   process.stdout.write(usage);
   process.exit(0);
@@ -116,7 +121,7 @@ for (const item of chosen)
 
 removeColdPackages(scratch);
 
-const kernels = values.write && !values.quick ? await kernelTable() : null;
+const kernels = writes && !values.quick ? await kernelTable() : null;
 const plain = (rows: string[][]): string => {
   const [titles = [], ...body] = rows;
   return table(
@@ -127,9 +132,10 @@ const plain = (rows: string[][]): string => {
 process.stdout.write(
   `${[plain(speedRows(runs)), peerFacts(runs).join('\n'), plain(rooflineRows(runs)), plain(memoryRows(runs)), plain(openingRows(runs))].join('\n\n')}\n`,
 );
-if (values.write) {
+if (writes) {
   const measuredAt = new Date().toISOString().slice(0, 10);
-  const target = path.join(values.quick ? scratch : path.join(root, 'docs'), 'performance.md');
+  const folder = values.quick ? scratch : path.join(root, 'docs');
+  const target = path.join(folder, values.document ?? 'performance.md');
   writeFileSync(
     target,
     performanceDocument(runs, { commit: measuredCommit, measuredAt, repetitions, generateTokens, kernels }),

@@ -81,12 +81,17 @@ void check_multiply() {
   }
 }
 
+/// Few, and every tenth time more than a pass takes.
+std::size_t some_tokens(Random& random, int repeat) {
+  return repeat % 10 == 9 ? dbell::kTokensPerPass + 1 + random.below(150) : 1 + random.below(5);
+}
+
 void check_tables() {
   Random random;
   for (int repeat = 0; repeat < 40; ++repeat) {
     const std::size_t rows = 1 + random.below(50), columns = 1 + random.below(150), groups = ceil_div(columns, 32),
                       width = groups * 32;
-    const std::size_t row_groups = ceil_div(rows, 16), tokens = 1 + random.below(5);
+    const std::size_t row_groups = ceil_div(rows, 16), tokens = some_tokens(random, repeat);
     const bool is_extreme = random.below(3) == 0;
     Exact<std::int8_t> codes(rows * width), x(tokens * width);
     Exact<std::uint16_t> scales(rows * groups);
@@ -163,7 +168,7 @@ void check_packed_tables() {
     const int bits = is_six ? 6 : 4, half = 1 << (bits - 1);
     const std::size_t rows = 1 + random.below(50), columns = 1 + random.below(150), groups = ceil_div(columns, 32),
                       width = groups * 32, row_groups = ceil_div(rows, 16), lines = is_six ? 6 : 4;
-    const std::size_t tokens = 1 + random.below(5), stride = row_groups * 16;
+    const std::size_t tokens = some_tokens(random, repeat), stride = row_groups * 16;
     const int extreme = static_cast<int>(random.below(3));
     std::vector<int> codes(stride * width, -half);
     Exact<std::uint8_t> packed(row_groups * groups * lines * 64);
