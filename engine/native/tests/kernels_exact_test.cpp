@@ -326,6 +326,63 @@ void check_exponential_bounds() {
   }
 }
 
+/// Segments of queries that see all, some, one or none of the positions, against the definition in float64 and, bit for
+/// bit, against the reference.
+void check_softmax() {
+  Random random;
+  constexpr std::size_t width = dbell::kPositionsPerSegment;
+  for (const KernelTable* kernels : dbell::available_kernels()) {
+    for (int repeat = 0; repeat < 200; ++repeat) {
+      const std::size_t rows = 1 + random.below(9);
+      Exact<dbell::SeenPositions> seen(rows);
+      Exact<dbell::SoftmaxState> states(rows), reference_states(rows);
+      Exact<float> factors(rows), reference_factors(rows), x(rows * width), reference(rows * width);
+      std::vector<double> maxima(rows), totals(rows);
+      for (std::size_t row = 0; row < rows; ++row) {
+        states[row] = reference_states[row] = {};
+        maxima[row] = -std::numeric_limits<double>::infinity();
+        totals[row] = 0;
+      }
+      for (int segment = 0; segment < 3; ++segment) {
+        const float spread = segment == 2 ? 200.0f : 5.0f;
+        for (std::size_t row = 0; row < rows; ++row) {
+          const unsigned kind = random.below(4);
+          const std::size_t first = kind < 2 ? 0 : random.below(width), last = kind == 0 ? width : random.below(width + 1);
+          seen[row] = {first, last};
+        }
+        for (std::size_t j = 0; j < x.count; ++j) x[j] = reference[j] = random.uniform() * spread;
+        std::vector<float> scores(x.values, x.values + x.count);
+        kernels->softmax(x.values, rows, seen.values, states.values, factors.values);
+        dbell::generic_kernels().softmax(reference.values, rows, seen.values, reference_states.values,
+                                         reference_factors.values);
+        CHECK(std::memcmp(x.values, reference.values, x.count * sizeof(float)) == 0 &&
+                  std::memcmp(factors.values, reference_factors.values, rows * sizeof(float)) == 0 &&
+                  std::memcmp(states.values, reference_states.values, rows * sizeof(dbell::SoftmaxState)) == 0,
+              "%s softmax differs from the reference", kernels->name);
+        for (std::size_t row = 0; row < rows; ++row) {
+          const double before = maxima[row];
+          for (std::size_t j = seen[row].first; j < seen[row].last; ++j)
+            maxima[row] = std::max(maxima[row], static_cast<double>(scores[row * width + j]));
+          const bool sees_any = seen[row].first < seen[row].last;
+          const double factor = sees_any ? std::exp(before - maxima[row]) : 1.0;
+          totals[row] *= factor;
+          for (std::size_t j = 0; j < width; ++j) {
+            const bool is_seen = j >= seen[row].first && j < seen[row].last;
+            const double share = is_seen ? std::exp(static_cast<double>(scores[row * width + j]) - maxima[row]) : 0.0;
+            totals[row] += share;
+            CHECK(std::fabs(x[row * width + j] - share) <= 1e-5 * share + 1e-37, "%s share is %g, not %g", kernels->name,
+                  static_cast<double>(x[row * width + j]), share);
+          }
+          CHECK(std::fabs(factors[row] - factor) <= 1e-5 * factor + 1e-37, "%s factor is %g, not %g", kernels->name,
+                static_cast<double>(factors[row]), factor);
+          CHECK(std::fabs(states[row].total - totals[row]) <= 2e-5 * totals[row], "%s total is %g, not %g", kernels->name,
+                static_cast<double>(states[row].total), totals[row]);
+        }
+      }
+    }
+  }
+}
+
 /// Every float16 that is a number, and steps times codes.
 void check_expansions() {
   Random random;
@@ -384,6 +441,7 @@ int main() {
   check_choice();
   check_quantize();
   check_exponentials();
+  check_softmax();
   check_expansions();
   check_exponential_bounds();
   check_multiply();

@@ -3,6 +3,7 @@
 // integers exactly, and the same floats: the order of the float32 operations is part of the definition, and multiplication
 // and addition are rounded separately (no FMA) except in `multiply`. The shaders (engine/runtime/webgpu/kernels) keep to it too.
 #include "kernels/packed_linear.h"
+#include "kernels/softmax.h"
 
 namespace dbell {
 
@@ -67,6 +68,12 @@ struct KernelTable {
   /// kHighestExponent (exponential.h), 0 below. With v the argument, clamped to them: n = roundTiesToEven(v / ln 2), r =
   /// (v − n·high) − n·low, the polynomial of r by Horner's scheme, times 2^n; every operation is rounded by itself.
   void (*exponentials)(float* x, std::size_t count, float maximum);
+
+  /// Online softmax (arXiv 1805.02867) over a segment of `rows` queries: scores [rows, 128] become shares, exp(score −
+  /// m') of the positions seen with m' the largest so far, by `exponentials`, and zero elsewhere. factors[row] = exp(m −
+  /// m') is what the mixture of values so far is to be multiplied with, 1 where the row sees nothing; total ←
+  /// total·factor + Σ shares, halves added to halves (j and j + 64, then + 32 …). Scores are numbers.
+  void (*softmax)(float* scores, std::size_t rows, const SeenPositions* seen, SoftmaxState* states, float* factors);
 
   /// `count` float16 values, a multiple of 16, as float32; exact, subnormal numbers and infinities included.
   void (*expand_halves)(const std::uint16_t* halves, std::size_t count, float* out);

@@ -3,7 +3,6 @@
 // same bits.
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <vector>
 
 #include "common/thread_pool.h"
@@ -17,37 +16,6 @@ namespace {
 constexpr std::size_t kQueriesPerTask = 24;
 /// Below this many multiplications the other threads are not woken.
 constexpr double kParallelMultiplications = 1e6;
-
-/// Scores of one query over the positions of a segment to their shares: of those in [first, last) exp(score − maximum),
-/// zero elsewhere.
-struct Softmax {
-  float maximum = -std::numeric_limits<float>::infinity();  ///< of the segments so far
-  float total = 0;                                          ///< Σ of the shares so far, relative to `maximum`
-
-  /// Takes the next segment. Returns what the mixture of values so far is to be multiplied with (online softmax, arXiv
-  /// 1805.02867). The segment's shares are summed halves to halves.
-  float take(const KernelTable& kernels, float* scores, std::size_t first, std::size_t last) {
-    if (first >= last) {
-      std::fill(scores, scores + kPositionsPerSegment, 0.0f);
-      return 1.0f;
-    }
-    float next_maximum = maximum;
-    for (std::size_t j = first; j < last; ++j) next_maximum = std::max(next_maximum, scores[j]);
-    std::fill(scores, scores + first, 0.0f);
-    std::fill(scores + last, scores + kPositionsPerSegment, 0.0f);
-    kernels.exponentials(scores + first, last - first, next_maximum);
-    float sums[kPositionsPerSegment];
-    std::copy_n(scores, kPositionsPerSegment, sums);
-    for (std::size_t width = kPositionsPerSegment / 2; width > 0; width /= 2) {
-      for (std::size_t j = 0; j < width; ++j) sums[j] += sums[j + width];
-    }
-    float factor = maximum;
-    kernels.exponentials(&factor, 1, next_maximum);
-    total = total * factor + sums[0];
-    maximum = next_maximum;
-    return factor;
-  }
-};
 
 }  // namespace
 
@@ -65,7 +33,9 @@ void Session::attend(BlockCache& cache, std::size_t count) {
 
   parallel_for(tasks, multiplications < kParallelMultiplications ? tasks : 1, [&](std::size_t begin, std::size_t end) {
     static thread_local AlignedBuffer<float> queries, scores, mixed, expanded;
-    static thread_local std::vector<Softmax> softmax;
+    static thread_local std::vector<SoftmaxState> softmax;
+    static thread_local std::vector<SeenPositions> seen;
+    static thread_local std::vector<float> factors;
     for (std::size_t task = begin; task < end; ++task) {
       const std::size_t head = task / tiles, first_token = task % tiles * tokens_per_task,
                         tokens = std::min(tokens_per_task, count - first_token);
@@ -79,6 +49,8 @@ void Session::attend(BlockCache& cache, std::size_t count) {
       mixed.reserve(rows * value_size);
       expanded.reserve(kPositionsPerSegment * value_size);
       softmax.assign(rows, {});
+      seen.resize(rows);
+      factors.resize(rows);
       for (std::size_t row = 0; row < rows; ++row) {
         const float* query =
             workspace_.query.data() + (first_token + row / group) * stride + (head * group + row % group) * head_size;
@@ -94,11 +66,12 @@ void Session::attend(BlockCache& cache, std::size_t count) {
           // Keys [first, last) are seen; those of this segment counted from its start.
           const std::size_t last = first_position + row / group + 1;
           const std::size_t first = window == 0 || last <= window ? 0 : last - window;
-          const float factor =
-              softmax[row].take(kernels, scores.data() + row * kPositionsPerSegment, std::max(first, start) - start,
-                                std::min(last, start + size) - std::min(last, start));
-          if (segment == first_segment || factor == 1.0f) continue;
-          for (std::size_t i = 0; i < value_size; ++i) mixed[row * value_size + i] *= factor;
+          seen[row] = {std::max(first, start) - start, std::min(last, start + size) - std::min(last, start)};
+        }
+        kernels.softmax(scores.data(), rows, seen.data(), softmax.data(), factors.data());
+        for (std::size_t row = 0; row < rows; ++row) {
+          if (segment == first_segment || factors[row] == 1.0f) continue;
+          for (std::size_t i = 0; i < value_size; ++i) mixed[row * value_size + i] *= factors[row];
         }
         kernels.multiply(scores.data(), kPositionsPerSegment, rows, size,
                          cache[segment].values(kernels, head, size, expanded.data()), value_size, kRowsPerGroup,

@@ -11,8 +11,6 @@ namespace dbell {
 
 enum class CacheType { float32, float16, int8 };
 
-/// Positions that the cache grows by; growing copies nothing.
-constexpr std::size_t kPositionsPerSegment = 128;
 /// Keys that stand side by side in a tile of the cache, so that scores are a panel product (kernel_table.h, multiply).
 constexpr std::size_t kKeysPerTile = kRowsPerGroup;
 

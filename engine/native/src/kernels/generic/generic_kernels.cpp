@@ -1,6 +1,7 @@
 // Plain reference of every kernel, in portable C++: what the formulas of kernel_table.h say, one bit after the other.
 // It runs on every CPU and is what the other instruction sets are checked against; no attempt at speed beyond unpacking
 // a block's codes once for all tokens.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -378,6 +379,30 @@ void exponentials(float* x, std::size_t count, float maximum) {
   }
 }
 
+void softmax(float* scores, std::size_t rows, const SeenPositions* seen, SoftmaxState* states, float* factors) {
+  for (std::size_t row = 0; row < rows; ++row, scores += kPositionsPerSegment) {
+    const std::size_t first = seen[row].first, last = seen[row].last;
+    factors[row] = 1.0f;
+    if (first >= last) {
+      std::fill_n(scores, kPositionsPerSegment, 0.0f);
+      continue;
+    }
+    float maximum = states[row].maximum;
+    for (std::size_t j = first; j < last; ++j) maximum = scores[j] > maximum ? scores[j] : maximum;
+    std::fill(scores, scores + first, 0.0f);
+    std::fill(scores + last, scores + kPositionsPerSegment, 0.0f);
+    exponentials(scores + first, last - first, maximum);
+    float sums[kPositionsPerSegment];
+    std::copy_n(scores, kPositionsPerSegment, sums);
+    for (std::size_t width = kPositionsPerSegment / 2; width > 0; width /= 2) {
+      for (std::size_t j = 0; j < width; ++j) sums[j] += sums[j + width];
+    }
+    factors[row] = states[row].maximum;
+    exponentials(factors + row, 1, maximum);
+    states[row] = {maximum, states[row].total * factors[row] + sums[0]};
+  }
+}
+
 void expand_halves(const std::uint16_t* halves, std::size_t count, float* out) {
   for (std::size_t j = 0; j < count; ++j) out[j] = half_to_float(halves[j]);
 }
@@ -391,7 +416,8 @@ void expand_codes(const std::int8_t* codes, const float* steps, std::size_t rows
 
 const KernelTable& generic_kernels() {
   static constexpr KernelTable table = {"generic",    grid,         structured, expand,       expand_table,  multiply,
-                                        table_q8,     table_packed, quantize,   exponentials, expand_halves, expand_codes};
+                                        table_q8,     table_packed, quantize,   exponentials, softmax,       expand_halves,
+                                        expand_codes};
   return table;
 }
 

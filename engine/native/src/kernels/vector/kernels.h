@@ -17,6 +17,7 @@ void table_packed(const Table&, const TableActivations&, std::size_t, std::size_
 /// In every set but those that call avx2's (vector_functions.cpp).
 float quantize(const float*, const float*, std::size_t, int, std::int8_t*);
 void exponentials(float*, std::size_t, float);
+void softmax(float*, std::size_t, const SeenPositions*, SoftmaxState*, float*);
 void expand_halves(const std::uint16_t*, std::size_t, float*);
 void expand_codes(const std::int8_t*, const float*, std::size_t, float*);
 

@@ -4,6 +4,7 @@
 namespace dbell::avx2 {
 float quantize(const float*, const float*, std::size_t, int, std::int8_t*);
 void exponentials(float*, std::size_t, float);
+void softmax(float*, std::size_t, const SeenPositions*, SoftmaxState*, float*);
 void expand_halves(const std::uint16_t*, std::size_t, float*);
 void expand_codes(const std::int8_t*, const float*, std::size_t, float*);
 }  // namespace dbell::avx2
@@ -30,6 +31,7 @@ const KernelTable& DBELL_KERNELS_OF(DBELL_KERNEL_SET)() {
                                         DBELL_KERNEL_SET::table_packed,
                                         vectors::quantize,
                                         vectors::exponentials,
+                                        vectors::softmax,
                                         vectors::expand_halves,
                                         vectors::expand_codes};
   return table;

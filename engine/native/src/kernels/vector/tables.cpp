@@ -1,6 +1,4 @@
 // Tables of 8, 6 and 4 bits (embedding and head) times int8 activations.
-#include <algorithm>
-
 #include "kernels/lanes/lanes.h"
 #include "kernels/vector/kernels.h"
 
@@ -74,7 +72,7 @@ void multiply_packed(const Table& table, const TableActivations& activations, st
   const std::size_t width = table.groups * kColumnsPerTableGroup, rows = (end - begin) * kRowsPerGroup;
   alignas(64) float values[kTokensPerPass * kLanes];
   for (std::size_t first = 0; first < activations.tokens; first += kTokensPerPass) {
-    const std::size_t tokens = std::min(kTokensPerPass, activations.tokens - first);
+    const std::size_t left = activations.tokens - first, tokens = left < kTokensPerPass ? left : kTokensPerPass;
     for (std::size_t part = begin * kRegisters; part < end * kRegisters; ++part) {
       const std::size_t row_group = part / kRegisters, in_group = part % kRegisters;
       TableSums sums = {table, activations, rows, (part - begin * kRegisters) * kLanes, values};
@@ -121,7 +119,7 @@ void table_q8(const Table& table, const TableActivations& activations, std::size
   const std::size_t width = table.groups * kColumnsPerTableGroup, rows = (end - begin) * kRowsPerGroup;
   alignas(64) float values[kTokensPerPass * kLanes];
   for (std::size_t first = 0; first < activations.tokens; first += kTokensPerPass) {
-    const std::size_t tokens = std::min(kTokensPerPass, activations.tokens - first);
+    const std::size_t left = activations.tokens - first, tokens = left < kTokensPerPass ? left : kTokensPerPass;
     for (std::size_t part = begin * kRegisters; part < end * kRegisters; ++part) {
       const std::size_t first_row = part * kLanes;
       TableSums sums = {table, activations, rows, (part - begin * kRegisters) * kLanes, values};
