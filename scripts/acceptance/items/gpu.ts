@@ -3,6 +3,7 @@ import path from 'node:path';
 import { openPackage } from '../../../engine/package/open.ts';
 import { createPackedTextModel } from '../../../engine/runtime/packed-text-model.ts';
 import { gpuDevice } from '../../../engine/runtime/webgpu/gpu-device.ts';
+import { collectGarbage } from '../../collect-garbage.ts';
 import { type AgreementModel, agreementModels, windowsOf } from '../agreement-packages.ts';
 import { assets } from '../command.ts';
 import { comparePerplexity, greedyIds } from '../gpu-comparison.ts';
@@ -110,6 +111,8 @@ async function loadAgainAndAgain(
   const out = await packageOf(model, 'grid-2', 16, scratch, os.availableParallelism(), log);
   let settledBytes = 0;
   for (let cycle = 0; cycle < cycles.count; cycle++) {
+    // What JavaScript has not collected yet is no leak.
+    if (cycle % 20 === 0) collectGarbage();
     if (cycle === cycles.settled) settledBytes = process.memoryUsage.rss();
     const loaded = await createPackedTextModel(out, { threads: 0, device });
     const session = await loaded.createSession({ contextLength: 32 });
@@ -117,6 +120,7 @@ async function loadAgainAndAgain(
     await loaded.close();
     if (cycle % 20 === 0) log(`cycle ${cycle}: ${process.memoryUsage.rss()} bytes resident`);
   }
+  collectGarbage();
   return [
     atMost(
       `resident bytes after cycle ${cycles.count} beyond those after cycle ${cycles.settled}`,
