@@ -121,7 +121,8 @@ async function perplexityTime(scratch: string, log: (message: string) => void): 
   const figures: Figure[] = [];
   const source = await openModel(path.join(assets, smollmModel));
   const windows = await windowsOf(source, evaluation.text, {
-    ...{ separatorId: null, context: evaluation.context, windows: scored.windows },
+    ...{ path: evaluation.text, separatorId: null },
+    ...{ context: evaluation.context, windows: scored.windows },
   });
   const full = await createFloatTextModel(source, { threads });
   const packages: TextModel[] = [];

@@ -31,6 +31,19 @@ PackedLinear row_groups_of(const PackedLinear& packed, std::size_t begin, std::s
   return part;
 }
 
+/// The largest of `count` values. Sixteen at once, as each comparison waits for the one before it.
+float largest(const float* values, std::size_t count) {
+  constexpr std::size_t width = 16;
+  float running[width];
+  std::fill_n(running, width, values[0]);
+  std::size_t i = 0;
+  for (; i + width <= count; i += width) {
+    for (std::size_t j = 0; j < width; ++j) running[j] = std::max(running[j], values[i + j]);
+  }
+  for (; i < count; ++i) running[0] = std::max(running[0], values[i]);
+  return *std::max_element(running, running + width);
+}
+
 }  // namespace
 
 const float* Session::head_rows(std::size_t first_row, std::size_t count, std::size_t* stride) {
@@ -171,8 +184,7 @@ void Session::losses(const std::int32_t* targets, std::size_t count, float* out)
         float* row = logits.data() + t * width;
         const std::size_t target = static_cast<std::size_t>(targets[t]);
         if (target >= first && target - first < size) target_logits[t] = row[target - first];
-        float maximum = row[0];
-        for (std::size_t i = 1; i < size; ++i) maximum = std::max(maximum, row[i]);
+        const float maximum = largest(row, size);
         model_.kernels->exponentials(row, size, maximum);
         double sum = 0;
         for (std::size_t i = 0; i < size; ++i) sum += static_cast<double>(row[i]);
