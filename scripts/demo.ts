@@ -7,7 +7,7 @@ import { spawn } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { formatBytes } from '../engine/contract/number-format.ts';
+import { formatBytes, formatCount } from '../engine/contract/number-format.ts';
 import { endsWithUs } from './children.ts';
 import { pasteableCommand } from './pasteable.ts';
 
@@ -71,7 +71,7 @@ async function measure(
   const perplexity = await dbell(
     ['perplexity', subject, '--text', heldOutText, '--context', '512', '--windows', '16'],
     (output) =>
-      `perplexity ${numberAt(output, 'perplexity').toFixed(2)} on ${numberAt(output, 'tokens')} tokens`,
+      `perplexity ${numberAt(output, 'perplexity').toFixed(2)} on ${formatCount(numberAt(output, 'tokens'))} tokens`,
   );
   const generated = await dbell(
     ['generate', subject, '--prompt', prompt, '--tokens', '60', '--greedy'],
@@ -80,7 +80,7 @@ async function measure(
   const benchmark = await dbell(
     ['benchmark', subject, '--prompt-tokens', '128', '--generate-tokens', '32', '--repetitions', '3'],
     (output) =>
-      `decode ${numberAt(output, 'decodeTokensPerSecond', '0').toFixed(0)} tokens/s, peak memory ${formatBytes(numberAt(output, 'peakRssBytes'))}${output.stable === true ? '' : '; unstable: the machine was busy or too uneven'}`,
+      `decode ${numberAt(output, 'decodeTokensPerSecond', '0').toFixed(0)} tokens/s, peak memory ${formatBytes(numberAt(output, 'peakRssBytes'))}${output.stable === true ? '' : `; unstable: ${(output.stabilityNotes as string[]).join('; ')}`}`,
   );
   return {
     perplexity: numberAt(perplexity, 'perplexity'),
@@ -174,7 +174,7 @@ console.log(
 );
 console.log(`
 bits/weight: bytes stored for the quantized layers, everything included; the size is that of the weight files
-perplexity:  on ${heldOutText}, ${original.tokens} scored tokens, context ${original.context}
+perplexity:  on ${heldOutText}, ${formatCount(original.tokens)} scored tokens, context ${original.context}
 packages:    ${packages.map(({ out }) => path.join(root, out)).join('\n             ')}
 history:     ${commandLine(['history', 'list'])}
 took:        ${Math.round((performance.now() - started) / 1000)} s`);
