@@ -213,30 +213,44 @@ describe.skipIf(adapter === null)('what goes wrong on a device is said', () => {
     const { memoryBytes, device } = context;
     const [before, { cacheBytes }] = [{ ...memoryBytes }, session];
     const createBuffer = device.createBuffer.bind(device);
-    let caches = 0;
-    device.createBuffer = (descriptor) => {
-      if (descriptor.label === 'the cache' && ++caches === 2) throw new RangeError('no memory');
-      return createBuffer(descriptor);
+    const refuse = (label: string, from = 1) => {
+      let count = 0;
+      device.createBuffer = (descriptor) => {
+        if (descriptor.label === label && ++count >= from) throw new RangeError(`no memory for ${label}`);
+        return createBuffer(descriptor);
+      };
     };
-    await expect(session.feed(beyondTheFirst)).rejects.toThrow('no memory');
-    expect(memoryBytes).toEqual(before);
-    expect(session).toMatchObject({ position: 3, cacheBytes });
-    expect(await session.feed(id)).not.toEqual(expected[2]);
-    await session.reset();
-    for (const logits of expected) expect(await session.feed(id)).toEqual(logits);
+    // Keys of the first block are made, its values are not; then all of the cache, but not what binds it.
+    for (const [label, from] of [
+      ['the cache', 2],
+      ['parameters', 1],
+    ] as const) {
+      refuse(label, from);
+      await expect(session.feed(beyondTheFirst)).rejects.toThrow(`no memory for ${label}`);
+      expect(memoryBytes).toEqual(before);
+      expect(session).toMatchObject({ position: 3, cacheBytes });
+      await session.reset();
+      for (const logits of expected) expect(await session.feed(id)).toEqual(logits);
+    }
+    // Nor does a session that is refused on the way leave anything.
+    for (const label of ['logits', 'top candidates', 'times', 'read back', 'the cache', 'parameters']) {
+      if (label === 'times' && !context.hasTimestamps) continue;
+      refuse(label);
+      await expect(model.createSession()).rejects.toThrow(`no memory for ${label}`);
+      expect(memoryBytes).toEqual(before);
+    }
+    device.createBuffer = createBuffer;
     // A later attempt, once there is memory again.
     expect(await session.feed(beyondTheFirst)).toHaveLength(expected[0]!.length);
     expect(session.cacheBytes).toBeGreaterThan(cacheBytes);
 
-    // Nor does a chunk's scratch that is refused on the way leave anything.
-    device.createBuffer = (descriptor) => {
-      if (descriptor.label === 'logits') throw new RangeError('no memory');
-      return createBuffer(descriptor);
-    };
-    const beforeSecond = { ...memoryBytes };
-    await expect(model.createSession()).rejects.toThrow('no memory');
-    expect(memoryBytes).toEqual(beforeSecond);
+    const other = await model.createSession();
+    const growing = other.feed(beyondTheFirst);
+    await Promise.resolve();
+    other.close();
+    await expect(growing).rejects.toThrow('the session is closed');
     await model.close();
+    expect(memoryBytes).toEqual({ weights: 0, cache: 0, scratch: 0 });
     context.close();
   });
 

@@ -50,6 +50,8 @@ export class GpuContext {
   readonly #layouts = new Map<string, GPUBindGroupLayout>();
   readonly #lost: Promise<never>;
   #lostError: DBellError | null = null;
+  /** Buffers of the `allOrNothing` that runs. */
+  #made: { kind: MemoryKind; buffer: GPUBuffer }[] | null = null;
   #isClosed = false;
 
   private constructor(adapter: OpenedAdapter, device: GPUDevice, options: ContextOptions) {
@@ -119,6 +121,7 @@ export class GpuContext {
       usage: usage.storage | usage.copyTarget | usage.copySource | extraUsage,
     });
     this.memoryBytes[kind] += size;
+    this.#made?.push({ kind, buffer });
     return buffer;
   }
 
@@ -130,7 +133,22 @@ export class GpuContext {
       usage: usage.mapRead | usage.copyTarget,
     });
     this.memoryBytes.scratch += buffer.size;
+    this.#made?.push({ kind: 'scratch', buffer });
     return buffer;
+  }
+
+  /** What makes several buffers, without waiting in between: where it throws, those that it had made are given back. */
+  allOrNothing<T>(action: () => T): T {
+    const made: { kind: MemoryKind; buffer: GPUBuffer }[] = [];
+    this.#made = made;
+    try {
+      return action();
+    } catch (error) {
+      for (const { kind, buffer } of made) this.destroyBuffer(kind, buffer);
+      throw error;
+    } finally {
+      this.#made = null;
+    }
   }
 
   destroyBuffer(kind: MemoryKind, buffer: GPUBuffer): void {

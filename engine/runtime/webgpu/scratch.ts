@@ -91,18 +91,10 @@ export function createScratch(
   const { hiddenSize, headCount, keyValueHeadCount, headDimension, intermediateSize } = description;
   const { embeddingSize, vocabularySize, inverseFrequencies } = description;
   const buffers: GPUBuffer[] = [];
-  const destroy = () => {
-    for (const buffer of buffers) context.destroyBuffer('scratch', buffer);
-  };
   const create = (label: string, words: number, extraUsage = 0): GPUBuffer => {
-    try {
-      const buffer = context.createBuffer('scratch', label, 4 * words, extraUsage);
-      buffers.push(buffer);
-      return buffer;
-    } catch (error) {
-      destroy();
-      throw error;
-    }
+    const buffer = context.createBuffer('scratch', label, 4 * words, extraUsage);
+    buffers.push(buffer);
+    return buffer;
   };
   const rows = (label: string, width: number): RowBuffer => ({
     buffer: create(label, tokens * paddedWidth(width)),
@@ -141,7 +133,9 @@ export function createScratch(
   return {
     ...scratch,
     bytes: buffers.reduce((sum, buffer) => sum + buffer.size, 0),
-    destroy,
+    destroy() {
+      for (const buffer of buffers) context.destroyBuffer('scratch', buffer);
+    },
   };
 }
 

@@ -37,6 +37,7 @@ export class GpuSession implements DeviceSession {
   #capacity = 0;
   #programs: Programs | null = null;
   #position = 0;
+  #isClosed = false;
 
   private constructor(
     context: GpuContext,
@@ -71,7 +72,9 @@ export class GpuSession implements DeviceSession {
     let session: GpuSession | null = null;
     try {
       return await context.checked('a session', async () => {
-        session = new GpuSession(context, weights, contextLength, options, tokensPerChunk);
+        session = context.allOrNothing(
+          () => new GpuSession(context, weights, contextLength, options, tokensPerChunk),
+        );
         await session.#makeRoom(1);
         return session;
       });
@@ -160,7 +163,8 @@ export class GpuSession implements DeviceSession {
   }
 
   close(): void {
-    this.#giveBackCache(buffersOf(this.#cache));
+    this.#isClosed = true;
+    this.#giveBackCache(this.#cache);
     this.#cache = [];
     this.#programs = null;
     this.#uniforms.destroy();
@@ -235,7 +239,7 @@ export class GpuSession implements DeviceSession {
   }
 
   #built(): { scratch: Scratch; programs: Programs } {
-    if (!this.#programs) throw new DBellError('internal', 'the session is closed');
+    if (!this.#programs) throw closedError();
     return { scratch: this.#scratch, programs: this.#programs };
   }
 
@@ -264,43 +268,50 @@ export class GpuSession implements DeviceSession {
     const { keyValueHeadCount, headDimension } = this.#weights.description;
     const bytesPerPosition = 4 * cacheWords(this.#options.keyValueCache, keyValueHeadCount * headDimension);
     const { device } = this.#context;
-    const made: GPUBuffer[] = [];
-    const create = () => {
-      const buffer = this.#context.createBuffer('cache', 'the cache', capacity * bytesPerPosition);
-      made.push(buffer);
-      return buffer;
-    };
-    const cache: BlockCache[] = [];
+    const create = () => this.#context.createBuffer('cache', 'the cache', capacity * bytesPerPosition);
+    const uniforms = new UniformPages(this.#context);
+    let cache: BlockCache[] = [];
+    let programs: Programs;
     try {
-      await this.#context.checked('the cache', () => {
+      programs = await this.#context.checked('the cache', () => {
+        cache = this.#context.allOrNothing(() =>
+          this.#weights.blocks.map(() => ({ keys: create(), values: create() })),
+        );
         const encoder = device.createCommandEncoder();
         const filled = this.#position * bytesPerPosition;
-        for (let index = 0; index < this.#weights.blocks.length; index++) {
-          const grown = { keys: create(), values: create() };
-          cache.push(grown);
-          const old = this.#cache[index];
-          if (filled === 0 || old === undefined) continue;
+        for (const [index, old] of this.#cache.entries()) {
+          const grown = cache[index]!;
+          if (filled === 0) continue;
           encoder.copyBufferToBuffer(old.keys, 0, grown.keys, 0, filled);
           encoder.copyBufferToBuffer(old.values, 0, grown.values, 0, filled);
         }
         device.queue.submit([encoder.finish()]);
+        return this.#build(cache, uniforms);
       });
+      if (this.#isClosed) throw closedError();
     } catch (error) {
       // The session goes on with what it had, as long as that has room.
-      this.#giveBackCache(made);
+      uniforms.destroy();
+      this.#giveBackCache(cache);
       throw error;
     }
-    this.#giveBackCache(buffersOf(this.#cache));
+    this.#uniforms.destroy();
+    this.#giveBackCache(this.#cache);
+    this.#uniforms = uniforms;
     this.#cache = cache;
     this.#capacity = capacity;
-    this.#programs = await this.#build();
+    this.#programs = programs;
   }
 
-  #giveBackCache(buffers: readonly GPUBuffer[]): void {
-    for (const buffer of buffers) this.#context.destroyBuffer('cache', buffer);
+  #giveBackCache(cache: readonly BlockCache[]): void {
+    for (const { keys, values } of cache) {
+      this.#context.destroyBuffer('cache', keys);
+      this.#context.destroyBuffer('cache', values);
+    }
   }
 
-  async #build(): Promise<Programs> {
+  /** Every dispatch, bound to this cache; their parameters go to `uniforms`. */
+  async #build(cache: readonly BlockCache[], uniforms: UniformPages): Promise<Programs> {
     const context = this.#context;
     const weights = this.#weights;
     const scratch = this.#scratch;
@@ -309,15 +320,13 @@ export class GpuSession implements DeviceSession {
     const fusedMultiply = await fusesMultiply(context);
     const { activationScales } = weights.description;
     const options = { ...this.#options, activationScales, packedDot, fusedMultiply };
-    this.#uniforms.destroy();
-    this.#uniforms = new UniformPages(context);
     const build = (steps: Parameters<typeof Program.build>[3]) =>
-      Program.build(context, scratch.chunk, this.#uniforms, steps);
+      Program.build(context, scratch.chunk, uniforms, steps);
     return {
       blocks: await build([
         ...embeddingSteps(weights, scratch, packedDot),
         ...weights.blocks.flatMap((block, index) =>
-          blockSteps(weights, block, scratch, this.#cache[index]!, options),
+          blockSteps(weights, block, scratch, cache[index]!, options),
         ),
       ]),
       head: await build(headSteps(weights, scratch, packedDot)),
@@ -336,8 +345,8 @@ function stagingBytes({ logits, logitRows, tokens }: Scratch): number {
   return valuesAt + 4 * Math.max(logitRows * logits.stride, tokens);
 }
 
-function buffersOf(cache: readonly BlockCache[]): GPUBuffer[] {
-  return cache.flatMap(({ keys, values }) => [keys, values]);
+function closedError(): DBellError {
+  return new DBellError('internal', 'the session is closed');
 }
 
 function takeFinite(values: Float32Array, target: Float32Array): void {
