@@ -128,17 +128,33 @@ export function processorTimes(root = '/'): ProcessorTimes | null {
 
 /** Share of all processors' time that other processes worked between the two; null where it cannot be told. */
 export function othersBusyShare(earlier: ProcessorTimes | null, later: ProcessorTimes | null): number | null {
-  if (earlier === null || later === null || later.atMs <= earlier.atMs) return null;
-  const othersMs = later.busyMs - earlier.busyMs - (later.ownMs - earlier.ownMs);
-  return Math.min(1, Math.max(0, othersMs / ((later.atMs - earlier.atMs) * later.cores)));
+  const work = workBetween(earlier, later);
+  if (work === null) return null;
+  return Math.min(1, Math.max(0, (work.busyMs - work.ownMs) / (work.durationMs * work.cores)));
 }
+
+/** Linux counts stolen time in whole ticks: of less wanted time than this one tick would be a large share. */
+const leastWantedMs = 1000;
 
 /** Share of the processor time that was wanted between the two and that the virtual machine's host gave to others; null where it cannot be told. */
 export function stolenShare(earlier: ProcessorTimes | null, later: ProcessorTimes | null): number | null {
-  if (earlier?.stolenMs == null || later?.stolenMs == null) return null;
-  const stolenMs = later.stolenMs - earlier.stolenMs;
-  const wantedMs = later.busyMs - earlier.busyMs + stolenMs;
-  return wantedMs > 0 && stolenMs >= 0 ? stolenMs / wantedMs : null;
+  const work = workBetween(earlier, later);
+  if (work === null || work.stolenMs === null || work.stolenMs < 0) return null;
+  const wantedMs = work.busyMs + work.stolenMs;
+  return wantedMs >= leastWantedMs ? work.stolenMs / wantedMs : null;
+}
+
+/** What was done between the two; null where either is not known or they are not of the same processors, whose times they are sums over. */
+function workBetween(earlier: ProcessorTimes | null, later: ProcessorTimes | null) {
+  if (earlier === null || later === null || earlier.cores !== later.cores) return null;
+  const work = {
+    cores: later.cores,
+    durationMs: later.atMs - earlier.atMs,
+    busyMs: later.busyMs - earlier.busyMs,
+    ownMs: later.ownMs - earlier.ownMs,
+    stolenMs: earlier.stolenMs === null || later.stolenMs === null ? null : later.stolenMs - earlier.stolenMs,
+  };
+  return work.durationMs > 0 && work.busyMs >= 0 ? work : null;
 }
 
 /** Control groups: version 2 says "quota period" in one file, version 1 in two; "max" or −1 is no limit. */

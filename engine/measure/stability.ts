@@ -109,14 +109,18 @@ export function judgeStability(input: StabilityInput): { stable: boolean; notes:
     const found = rule.value(input);
     if (found === null) continue;
     const isBroken = rule.isMinimum === true ? found.value < rule.limit : found.value > rule.limit;
-    if (isBroken)
-      notes.push(rule.message(written(found.value, rule.unit), written(rule.limit, rule.unit), found.of));
+    if (!isBroken) continue;
+    const limit = written(rule.limit, rule.unit);
+    // What rounds to the limit is told more exactly, or it would seem to keep to it.
+    const value = written(found.value, rule.unit);
+    notes.push(rule.message(value === limit ? written(found.value, rule.unit, 1) : value, limit, found.of));
   }
   return { stable: notes.length === 0, notes };
 }
 
-function written(value: number, unit: StabilityRule['unit']): string {
-  if (unit === 'percent') return `${Math.round(value * 100).toLocaleString('en')}%`;
-  if (unit === 'celsius') return `${value.toFixed(0)} °C`;
+function written(value: number, unit: StabilityRule['unit'], decimals = 0): string {
+  if (unit === 'percent')
+    return `${(value * 100).toLocaleString('en', { minimumFractionDigits: decimals, maximumFractionDigits: decimals })}%`;
+  if (unit === 'celsius') return `${value.toFixed(decimals)} °C`;
   return String(Number(value.toFixed(2)));
 }

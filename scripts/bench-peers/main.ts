@@ -35,7 +35,7 @@ goes on where a run was broken off. About 20 minutes on two quiet cores.
 
   --json          a line of JSON at the end
   --write         write docs/performance.md
-  --document NAME write docs/NAME instead, for another machine's figures
+  --document NAME write docs/NAME instead, performance-….md, for another machine
   --resume        take what an earlier run at this commit has measured already
   --only KEYS     of ${cases.map(({ key }) => key).join(', ')}
   --threads LIST  default: 1 and all cores
@@ -57,8 +57,10 @@ const { values } = parseArgs({
     help: { type: 'boolean', default: false },
   },
 });
-if (values.document !== undefined && !/^[\w-]+\.md$/.test(values.document))
-  throw new Error(`--document takes a name such as performance-avx2.md, not ${values.document}`);
+if (values.document !== undefined && !/^performance-[\w-]+\.md$/.test(values.document)) {
+  process.stderr.write(`--document takes a name such as performance-avx2.md, not ${values.document}\n`);
+  process.exit(2);
+}
 const writes = values.write || values.document !== undefined;
 if (values.help) {
   process.stdout.write(usage);

@@ -201,6 +201,12 @@ describe('conditions', () => {
     expect(stolenShare(at('/does-not-exist', { busyMs: 0 }), later)).toBe(null);
     expect(othersBusyShare(null, later)).toBe(null);
     expect(othersBusyShare(later, later)).toBe(null);
+    // A processor that came or went, and a run that is short beside a tick, tell nothing.
+    expect(othersBusyShare(earlier, { ...later, cores: 5 })).toBe(null);
+    expect(stolenShare(earlier, { ...later, busyMs: earlier.busyMs - 1 })).toBe(null);
+    expect(stolenShare(earlier, { ...later, busyMs: earlier.busyMs + 90 })).toBe(null);
+    expect(othersBusyShare(earlier, { ...later, busyMs: 1e9 })).toBe(1);
+    expect(othersBusyShare(earlier, { ...later, ownMs: 1e9 })).toBe(0);
 
     // What this process does itself is not another's work; what its child does is.
     const child = spawn(process.execPath, ['-e', 'process.stdout.write("on"); for (;;);'], { stdio: 'pipe' });
@@ -291,6 +297,10 @@ describe('the verdict', () => {
     [
       { othersBusyShareBefore: 0.5 },
       'the machine was busy before the run: other programs took 50% of its processors (limit 10%)',
+    ],
+    [
+      { othersBusyShareBefore: 0.104 },
+      'the machine was busy before the run: other programs took 10.4% of its processors (limit 10%)',
     ],
     [
       { stolenShare: 0.08 },

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { sumOfBytes } from '../../../../engine/contract/itemised-bytes.ts';
 import type { BenchmarkSubject } from '../../../../engine/contract/measurement.ts';
 import type { Fact } from '../../components/Facts.svelte';
-import { bytes, count, decimal, significant } from '../../format/numbers.ts';
+import { bytes, count, decimal, percent, significant } from '../../format/numbers.ts';
 import { strings } from '../../strings/index.ts';
 
 /** What is read out of a measurement's conditions, all of it optional: other versions recorded other things. */
@@ -26,6 +26,8 @@ const conditionsSchema = z.object({
     .nullish(),
   before: momentSchema.nullish(),
   after: momentSchema.nullish(),
+  othersBusyShareBefore: z.number().nullish(),
+  stolenShare: z.number().nullish(),
   threads: z.number().nullish(),
   repetitions: z.number().nullish(),
   generateTokens: z.number().nullish(),
@@ -97,6 +99,9 @@ export function conditionFacts(subject: BenchmarkSubject): Fact[] {
   add(words.omittedPrompts, rest.omittedPromptTokens?.map(count).join(', '));
   add(words.omittedDepths, rest.omittedDecodeDepths?.map(count).join(', '));
   const load = (values: number[] | null | undefined) => number(values?.[0], (value) => decimal(value, 2));
+  const share = (value: number) => percent(value, 1);
+  add(words.othersBefore, number(rest.othersBusyShareBefore, share));
+  add(words.stolen, number(rest.stolenShare, share));
   add(words.load, both(load(before?.loadAverage), load(after?.loadAverage)));
   add(words.governor, before?.governor);
   const mega = (value: number) => `${count(value)} MHz`;

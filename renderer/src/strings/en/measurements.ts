@@ -136,6 +136,8 @@ export const measurementStrings = {
       generateTokens: 'Decoded tokens',
       omittedPrompts: 'Prompt lengths left out',
       omittedDepths: 'Depths left out',
+      othersBefore: 'Other programs before the run',
+      stolen: 'Taken by the host meanwhile',
       load: 'Load average',
       governor: 'Governor',
       frequency: 'Frequency',
