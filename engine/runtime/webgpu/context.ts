@@ -165,7 +165,12 @@ export class GpuContext {
     let result: T | undefined;
     let thrown: unknown = null;
     try {
-      result = await this.orLost(Promise.resolve().then(action));
+      // Not through `orLost`: what it waits beside lives as long as the device, and keeps every value that came first.
+      await this.orLost(
+        Promise.resolve().then(async () => {
+          result = await action();
+        }),
+      );
     } catch (error) {
       thrown = error;
     }
