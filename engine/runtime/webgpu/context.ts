@@ -165,12 +165,7 @@ export class GpuContext {
     let result: T | undefined;
     let thrown: unknown = null;
     try {
-      // Not through `orLost`: what it waits beside lives as long as the device, and keeps every value that came first.
-      await this.orLost(
-        Promise.resolve().then(async () => {
-          result = await action();
-        }),
-      );
+      result = await this.orLost(Promise.resolve().then(action));
     } catch (error) {
       thrown = error;
     }
@@ -197,8 +192,14 @@ export class GpuContext {
   }
 
   /** The promise, or the error of a lost device, whichever comes first. */
-  orLost<T>(promise: Promise<T>): Promise<T> {
-    return Promise.race([promise, this.#lost]);
+  async orLost<T>(promise: Promise<T>): Promise<T> {
+    let value: T | undefined;
+    // The value goes past the race: `#lost` lives as long as the device and would keep every value that came first.
+    const arrived = promise.then((result) => {
+      value = result;
+    });
+    await Promise.race([arrived, this.#lost]);
+    return value as T;
   }
 
   /** Compiles kernels; each is compiled once. */
