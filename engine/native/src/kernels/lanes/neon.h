@@ -116,6 +116,7 @@ DBELL_INLINE int8x16_t as_signed(Bytes bytes) { return vreinterpretq_s8_u8(bytes
 DBELL_INLINE Partial zero_partial() { return vdupq_n_s32(0); }
 DBELL_INLINE Partial add_partials(Partial a, Partial b) { return add(a, b); }
 DBELL_INLINE Ints sums_of(Partial partial) { return partial; }
+DBELL_INLINE Ints twice_sums_of(Partial partial) { return shift_lanes_left<1>(sums_of(partial)); }
 DBELL_INLINE Partial add_products(Partial sum, Bytes codes, Bytes values) {
   return vdotq_s32(sum, as_signed(codes), as_signed(values));
 }
@@ -143,6 +144,7 @@ DBELL_INLINE Partial add_products(Partial sum, Bytes codes, const Quads<count>& 
 DBELL_INLINE Partial zero_partial() { return {vdupq_n_s16(0), vdupq_n_s16(0)}; }
 DBELL_INLINE Partial add_partials(Partial a, Partial b) { return {vaddq_s16(a.low, b.low), vaddq_s16(a.high, b.high)}; }
 DBELL_INLINE Ints sums_of(Partial partial) { return vpaddq_s32(vpaddlq_s16(partial.low), vpaddlq_s16(partial.high)); }
+DBELL_INLINE Ints twice_sums_of(Partial partial) { return shift_lanes_left<1>(sums_of(partial)); }
 DBELL_INLINE Partial add_products(Partial sum, Bytes codes, Bytes values) {
   return {vmlal_s8(sum.low, vget_low_s8(as_signed(codes)), vget_low_s8(as_signed(values))),
           vmlal_high_s8(sum.high, as_signed(codes), as_signed(values))};

@@ -124,6 +124,7 @@ DBELL_INLINE Floats look_up_four(Ints code, const Floats* table) {
 DBELL_INLINE Partial zero_partial() { return _mm_setzero_si128(); }
 DBELL_INLINE Partial add_partials(Partial a, Partial b) { return _mm_add_epi16(a, b); }
 DBELL_INLINE Ints sums_of(Partial partial) { return _mm_madd_epi16(partial, _mm_set1_epi16(1)); }
+DBELL_INLINE Ints twice_sums_of(Partial partial) { return _mm_madd_epi16(partial, _mm_set1_epi16(2)); }
 DBELL_INLINE Partial add_products(Partial sum, Bytes codes, Bytes values) {
   return _mm_add_epi16(sum, _mm_maddubs_epi16(codes, values));
 }

@@ -103,6 +103,7 @@ DBELL_INLINE Ints dot(Ints sum, Bytes codes, Bytes values) {
 DBELL_INLINE Partial add_products(Partial sum, Bytes codes, Bytes values) { return dot(sum, codes, values); }
 DBELL_INLINE Partial add_partials(Partial a, Partial b) { return add(a, b); }
 DBELL_INLINE Ints sums_of(Partial partial) { return partial; }
+DBELL_INLINE Ints twice_sums_of(Partial partial) { return shift_lanes_left<1>(partial); }
 /// The same with int32 sums, whatever Partial is; a row's four products must fit int16 in pairs.
 DBELL_INLINE Ints add_products_wide(Ints sum, Bytes codes, Bytes values) { return dot(sum, codes, values); }
 /// Codes of either sign: activations are taken as x̂ + 128, and signed_excess is 128 times the sum of the codes.
@@ -113,6 +114,7 @@ DBELL_INLINE Ints signed_excess(Ints sum, Bytes codes) { return dot(sum, byte_of
 #else
 DBELL_INLINE Partial add_partials(Partial a, Partial b) { return _mm256_add_epi16(a, b); }
 DBELL_INLINE Ints sums_of(Partial partial) { return _mm256_madd_epi16(partial, _mm256_set1_epi16(1)); }
+DBELL_INLINE Ints twice_sums_of(Partial partial) { return _mm256_madd_epi16(partial, _mm256_set1_epi16(2)); }
 DBELL_INLINE Partial add_products(Partial sum, Bytes codes, Bytes values) {
   return _mm256_add_epi16(sum, _mm256_maddubs_epi16(codes, values));
 }

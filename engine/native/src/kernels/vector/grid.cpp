@@ -9,11 +9,14 @@ namespace {
 constexpr int kMaximumDigits = 2;
 /// Row groups that a tile of the product takes at once, so that its registers are full.
 constexpr int kTileGroups = kTileRegisters > kRegisters ? kTileRegisters / kRegisters : 1;
+constexpr int kQuadsPerLine = static_cast<int>(kColumnsPerLine) / 4;
 constexpr std::size_t kDigitCodeBytes = kQuadsPerBlock * kLineBytes;
 constexpr std::size_t kGroupCodeBytes = kMaximumDigits * kDigitCodeBytes;
 
 // A block of the widest fields: 8 quads a line in fours that share a Partial, at most 15 · 2^0, 12 or 8 each.
 static_assert(kProductsPerSum == 0 || 2 * kLinesPerBlock <= quads_that_fit(15), "a block's sums fit a Partial");
+// A line of whole codes.
+static_assert(kProductsPerSum == 0 || kQuadsPerLine <= quads_that_fit(15), "a line's sums fit a Partial");
 
 /// Sums that a block's fields go to, and which one a quad's field does. Fields of one sum have the same scale; more sums
 /// than one for a scale, so that a product need not wait for the one before it.
@@ -176,67 +179,78 @@ struct TilePlace {
   const std::uint8_t* codes;
 };
 
-/// Quads of codes of so many planes whose products fit a Partial together.
-inline std::size_t quads_per_sum(int planes) {
-  static_assert(kProductsPerSum == 0 || (quads_that_fit(3) >= kQuadsPerBlock && quads_that_fit(7) >= kQuadsPerBlock / 2 &&
-                                         quads_that_fit(15) >= kQuadsPerBlock / 4),
-                "sums fit");
-  return kProductsPerSum == 0 || planes <= 2 ? kQuadsPerBlock : planes == 3 ? kQuadsPerBlock / 2 : kQuadsPerBlock / 4;
+/// sums (+)= codes times activations of one line, for `registers` registers and `count` tokens. Written out whole: the
+/// loop is what a processor that shares its core with another thread feels most.
+template <int count, int registers>
+DBELL_INLINE void multiply_line(const std::uint8_t* codes, const std::int8_t* x, Partial (&sums)[count][registers]) {
+  unroll<kQuadsPerLine>([&](auto quad) DBELL_INLINE_LAMBDA {
+    Bytes code[registers];
+    unroll<registers>([&](auto r) DBELL_INLINE_LAMBDA {
+      constexpr std::size_t at = r / kRegisters * kGroupCodeBytes + r % kRegisters * kRegisterBytes;
+      code[r] = load_bytes(codes + at + quad * kLineBytes);
+    });
+    unroll<count>([&](auto t) DBELL_INLINE_LAMBDA {
+      const auto values = load_quads<kQuadsPerLine>(x + t * kColumnsPerBlock);
+      unroll<registers>([&](auto r) DBELL_INLINE_LAMBDA {
+        sums[t][r] = add_products<quad>(sums[t][r], code[r], values);
+        DBELL_ADD_IN_ORDER(sums[t][r]);
+      });
+    });
+  });
 }
 
-/// `registers` registers of codes times `count` tokens from `token` on, for one block.
-template <int count, int registers>
+/// Integers of `lines` lines: twice the sums of codes times activations, added to `totals`. A line's sums fit a Partial
+/// (asserted above); a Partial of int32 holds a block's.
+template <int digit, int count, int registers>
+DBELL_INLINE void add_lines(std::size_t lines, const std::uint8_t* codes, const std::int8_t* x,
+                            Ints (&totals)[count][registers]) {
+  Partial sums[count][registers];
+  const auto clear = [&]() DBELL_INLINE_LAMBDA {
+    unroll<count>([&](auto t) DBELL_INLINE_LAMBDA {
+      unroll<registers>([&](auto r) DBELL_INLINE_LAMBDA { sums[t][r] = zero_partial(); });
+    });
+  };
+  const auto add_sums = [&]() DBELL_INLINE_LAMBDA {
+    unroll<count>([&](auto t) DBELL_INLINE_LAMBDA {
+      unroll<registers>([&](auto r) DBELL_INLINE_LAMBDA {
+        const Ints twice = twice_sums_of(sums[t][r]);
+        totals[t][r] = add(totals[t][r], digit == 0 ? twice : shift_lanes_left<digit * kPlanesPerDigit>(twice));
+      });
+    });
+  };
+  if (kProductsPerSum == 0) clear();
+  for (std::size_t line = 0; line < lines; ++line) {
+    if (kProductsPerSum != 0) clear();
+    multiply_line<count, registers>(codes + line * kQuadsPerLine * kLineBytes, x + line * kColumnsPerLine, sums);
+    if (kProductsPerSum != 0) add_sums();
+  }
+  if (kProductsPerSum == 0) add_sums();
+}
+
+/// `registers` registers of codes of `digits` digits times `count` tokens from `token` on, for one block.
+template <int count, int registers, int digits>
 inline void multiply_block(const PackedLinear& linear, const QuantizedActivations& activations, const TilePlace& tile,
                            std::size_t block, std::size_t token, float* accumulators, std::int32_t* integers) {
   const std::int8_t* x = activations.values + (block * activations.tokens + token) * kColumnsPerBlock;
-  const std::size_t quads = 8 * lines_of_block(linear, block);
-  const std::size_t chunk = quads_per_sum(linear.plane_count);
+  const std::int32_t* block_sums = activations.block_sums + block * activations.tokens + token;
+  const std::size_t lines = lines_of_block(linear, block);
+  // The block's integers, I_b of kernel_table.h, from −(levels − 1)·X_b on.
   Ints totals[count][registers];
   unroll<count>([&](auto t) DBELL_INLINE_LAMBDA {
-    unroll<registers>([&](auto r) DBELL_INLINE_LAMBDA { totals[t][r] = zero_ints(); });
+    const Ints start = multiply(int_of(block_sums[t]), int_of(1 - linear.levels));
+    unroll<registers>([&](auto r) DBELL_INLINE_LAMBDA { totals[t][r] = start; });
   });
-  for (int digit = 0; digit * kPlanesPerDigit < linear.plane_count; ++digit) {
-    const std::uint8_t* codes = tile.codes + static_cast<std::size_t>(digit) * kDigitCodeBytes;
-    for (std::size_t first = 0; first < quads; first += chunk) {
-      const std::size_t last = first + chunk < quads ? first + chunk : quads;
-      Partial sums[count][registers];
-      unroll<count>([&](auto t) DBELL_INLINE_LAMBDA {
-        unroll<registers>([&](auto r) DBELL_INLINE_LAMBDA { sums[t][r] = zero_partial(); });
-      });
-      for (std::size_t quad = first; quad < last; quad += 4) {
-        unroll<4>([&](auto i) DBELL_INLINE_LAMBDA {
-          Bytes code[registers];
-          unroll<registers>([&](auto r) DBELL_INLINE_LAMBDA {
-            constexpr std::size_t at = r / kRegisters * kGroupCodeBytes + r % kRegisters * kRegisterBytes;
-            code[r] = load_bytes(codes + at + (quad + i) * kLineBytes);
-          });
-          unroll<count>([&](auto t) DBELL_INLINE_LAMBDA {
-            const auto values = load_quads<4>(x + t * kColumnsPerBlock + 4 * quad);
-            unroll<registers>([&](auto r) DBELL_INLINE_LAMBDA {
-              sums[t][r] = add_products<i>(sums[t][r], code[r], values);
-              DBELL_ADD_IN_ORDER(sums[t][r]);
-            });
-          });
-        });
-      }
-      unroll<count>([&](auto t) DBELL_INLINE_LAMBDA {
-        unroll<registers>([&](auto r) DBELL_INLINE_LAMBDA {
-          const Ints sum = sums_of(sums[t][r]);
-          totals[t][r] = add(totals[t][r], digit == 0 ? sum : shift_lanes_left<kPlanesPerDigit>(sum));
-        });
-      });
-    }
-  }
+  unroll<digits>([&](auto digit) DBELL_INLINE_LAMBDA {
+    add_lines<digit, count, registers>(lines, tile.codes + digit * kDigitCodeBytes, x, totals);
+  });
   unroll<registers>([&](auto r) DBELL_INLINE_LAMBDA {
     const std::size_t group = tile.group + r / kRegisters, part = tile.part + r % kRegisters;
     const BlockScale by = load_block_scale(linear, group, part, block);
     unroll<count>([&](auto t) DBELL_INLINE_LAMBDA {
       const std::size_t at = block * activations.tokens + token + t;
-      const Ints integer = block_integers(linear, totals[t][r], activations.block_sums[at]);
       float* accumulator = accumulators + t * kTileGroups * kRowsPerGroup + r * kLanes;
       const Floats before = block == 0 ? zero_floats() : load_floats(accumulator);
-      store_floats(accumulator, add_scaled(linear, by, integer, activations, at, before));
-      totals[t][r] = integer;
+      store_floats(accumulator, add_scaled(linear, by, totals[t][r], activations, at, before));
     });
   });
   if (integers) {
@@ -250,7 +264,7 @@ inline void multiply_block(const PackedLinear& linear, const QuantizedActivation
 }
 
 /// Many tokens: a block's codes are unpacked once for up to kTokensPerPass tokens. `groups` adjacent row groups.
-template <int groups>
+template <int groups, int digits>
 void prefill(const PackedLinear& linear, const QuantizedActivations& activations, std::size_t group, float* y,
              std::size_t y_stride, std::int32_t* integers) {
   constexpr int registers = kTileRegisters < groups * kRegisters ? kTileRegisters : groups * kRegisters;
@@ -264,7 +278,11 @@ void prefill(const PackedLinear& linear, const QuantizedActivations& activations
       for (std::size_t part = 0; part < groups * kRegisters; part += registers) {
         const TilePlace tile = {group, part, codes + part * kRegisterBytes};
         const auto multiply = [&](auto count, std::size_t t) {
-          multiply_block<count, registers>(linear, activations, tile, block, first + t,
+          if (block + 1 == linear.blocks)
+            unroll<count>([&](auto i) DBELL_INLINE_LAMBDA {
+              prefetch(y + (first + t + i) * y_stride + group * kRowsPerGroup + part * kLanes);
+            });
+          multiply_block<count, registers, digits>(linear, activations, tile, block, first + t,
                                            accumulators + t * width + part * kLanes, integers);
         };
         std::size_t t = 0;
@@ -281,6 +299,15 @@ void prefill(const PackedLinear& linear, const QuantizedActivations& activations
       }
     }
   }
+}
+
+template <int digits>
+void prefill_all(const PackedLinear& linear, const QuantizedActivations& activations, std::size_t begin, std::size_t end,
+                 float* y, std::size_t y_stride, std::int32_t* integers) {
+  std::size_t group = begin;
+  for (; group + kTileGroups <= end; group += kTileGroups)
+    prefill<kTileGroups, digits>(linear, activations, group, y, y_stride, integers);
+  for (; group < end; ++group) prefill<1, digits>(linear, activations, group, y, y_stride, integers);
 }
 
 }  // namespace
@@ -305,10 +332,8 @@ void grid(const PackedLinear& linear, const QuantizedActivations& activations, s
         return decode<5>(linear, activations, begin, end, y, integers);
     }
   }
-  std::size_t group = begin;
-  for (; group + kTileGroups <= end; group += kTileGroups)
-    prefill<kTileGroups>(linear, activations, group, y, y_stride, integers);
-  for (; group < end; ++group) prefill<1>(linear, activations, group, y, y_stride, integers);
+  if (linear.plane_count <= kPlanesPerDigit) return prefill_all<1>(linear, activations, begin, end, y, y_stride, integers);
+  prefill_all<2>(linear, activations, begin, end, y, y_stride, integers);
 }
 
 }  // namespace dbell::DBELL_KERNEL_SET
