@@ -368,9 +368,11 @@ export class History {
   ): Record<string, number> {
     if (kind !== 'quantize') return own;
     const rows = this.#statement(measurementsSql).all(run_id, run_id) as { run_id: string; kind: RunKind }[];
-    const newest: Partial<Record<RunKind, Record<string, number>>> = {};
-    for (const measured of rows) newest[measured.kind] ??= this.#parts(measured.run_id).metrics;
-    return figuresWithMeasurements(own, newest);
+    const measurements = rows.map((measured) => ({
+      kind: measured.kind,
+      metrics: this.#parts(measured.run_id).metrics,
+    }));
+    return figuresWithMeasurements(own, measurements);
   }
 
   #markInterrupted(): void {

@@ -1,4 +1,5 @@
 import type { RunDetail } from '../contract/history.ts';
+import { inStandingOrder } from '../contract/standing-measurements.ts';
 
 /** By which figure a measurement of a kind is known: every one of that kind has it. */
 const markOf = {
@@ -7,26 +8,45 @@ const markOf = {
   benchmark: 'decodeTokensPerSecond',
 } as const;
 
-/** The figures of a quantization's row: as `withMeasurements`, by figures alone. `newest` has the figures of the newest measurement of each kind. */
-export function figuresWithMeasurements(
-  own: Record<string, number>,
-  newest: Partial<Record<RunDetail['kind'], Record<string, number>>>,
-): Record<string, number> {
-  const missing = missingKinds((kind) => own[markOf[kind]] !== undefined, newest);
-  return joined(own, missing.quality, missing.perplexity, missing.benchmark);
+interface Measurement {
+  kind: RunDetail['kind'];
+  metrics: Record<string, number>;
 }
 
-/** Of the newest measurements those that stand in: a run's own come first, and a comparison with the original makes a perplexity by itself needless. */
+/**
+ * The figures of a quantization's row: as `withMeasurements`, by figures alone. `measurements` are newest first.
+ */
+export function figuresWithMeasurements(
+  own: Record<string, number>,
+  measurements: readonly Measurement[],
+): Record<string, number> {
+  const { quality, perplexity, benchmark } = missingKinds(
+    (kind) => own[markOf[kind]] !== undefined,
+    chosenOfEachKind(measurements),
+  );
+  return joined(own, quality?.metrics, perplexity?.metrics, benchmark?.metrics);
+}
+
+/** The measurement of each kind that stands for the package. `measurements` are newest first. */
+function chosenOfEachKind<T extends Measurement>(
+  measurements: readonly T[],
+): Partial<Record<RunDetail['kind'], T>> {
+  const chosen: Partial<Record<RunDetail['kind'], T>> = {};
+  for (const measured of inStandingOrder(measurements)) chosen[measured.kind] ??= measured;
+  return chosen;
+}
+
+/** Of the chosen measurements those that stand in: a run's own come first, and a comparison with the original makes a perplexity by itself needless. */
 function missingKinds<T>(
   has: (kind: keyof typeof markOf) => boolean,
-  newest: Partial<Record<RunDetail['kind'], T>>,
+  chosen: Partial<Record<RunDetail['kind'], T>>,
 ): Partial<Record<keyof typeof markOf, T>> {
-  const quality = has('quality') ? undefined : newest.quality;
+  const quality = has('quality') ? undefined : chosen.quality;
   const hasQuality = has('quality') || quality !== undefined;
   return {
     quality,
-    perplexity: has('perplexity') || hasQuality ? undefined : newest.perplexity,
-    benchmark: has('benchmark') ? undefined : newest.benchmark,
+    perplexity: has('perplexity') || hasQuality ? undefined : chosen.perplexity,
+    benchmark: has('benchmark') ? undefined : chosen.benchmark,
   };
 }
 
@@ -40,14 +60,15 @@ function joined(
 }
 
 /**
- * A quantization with the newest measurement of each kind that it did not make itself, for comparisons: results and figures as if they had been measured in the
+ * A quantization with the measurement of each kind that it did not make itself (`chosenOfEachKind`), for comparisons: results and figures as if they had been measured in the
  * same run. A comparison with the original replaces a perplexity of the run's own, since its figures belong together and may be of another text.
  * `measurements` are newest first.
  */
 export function withMeasurements(run: RunDetail, measurements: readonly RunDetail[]): RunDetail {
-  const newest: Partial<Record<RunDetail['kind'], RunDetail>> = {};
-  for (const measured of measurements) newest[measured.kind] ??= measured;
-  const { quality, perplexity, benchmark } = missingKinds((kind) => run.results[kind] !== undefined, newest);
+  const { quality, perplexity, benchmark } = missingKinds(
+    (kind) => run.results[kind] !== undefined,
+    chosenOfEachKind(measurements),
+  );
   const results = { ...run.results };
   for (const measured of [benchmark, perplexity, quality])
     if (measured !== undefined) results[measured.kind] = measured.results[measured.kind] ?? null;

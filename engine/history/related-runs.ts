@@ -30,15 +30,18 @@ export const measurementsSql = `
   WHERE made.run_id = ? AND made.kind = 'quantize' AND made.deletion_id IS NULL
   ORDER BY 3 DESC, 1 LIMIT ${mostMeasurements}`;
 
-const newestFigure = (from: string) => `(
+/** The order of `inStandingOrder`. */
+const chosenFigure = (from: string) => `(
   SELECT metrics.value ${from}
   CROSS JOIN metrics ON metrics.run_id = measured.run_id AND metrics.name = ?
-  WHERE made.run_id = runs.run_id ORDER BY measured.created_at DESC, measured.run_id LIMIT 1)`;
+  LEFT JOIN metrics AS tokens ON tokens.run_id = measured.run_id AND tokens.name = 'perplexityTokens'
+  WHERE made.run_id = runs.run_id
+  ORDER BY tokens.value DESC NULLS LAST, measured.created_at DESC, measured.run_id LIMIT 1)`;
 
 /** A figure of a row of `runs`: its own, else that of a measurement of the package that it made. Its name is bound three times. */
 export const figureSql = `coalesce(
   (SELECT value FROM metrics WHERE metrics.run_id = runs.run_id AND name = ?),
-  CASE WHEN runs.kind = 'quantize' THEN coalesce(${newestFigure(ofItsFingerprint)}, ${newestFigure(ofItsPlace)}) END)`;
+  CASE WHEN runs.kind = 'quantize' THEN coalesce(${chosenFigure(ofItsFingerprint)}, ${chosenFigure(ofItsPlace)}) END)`;
 
 /** Summary of the quantization that made the package which the run `?` measured: of several, the one that lies where it was measured, else the newest. */
 export const makerSql = `

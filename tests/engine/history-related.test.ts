@@ -199,6 +199,26 @@ test('a row of the table has the figures that a comparison shows, and is sorted 
   expect(list()[2]?.metrics).toEqual({ bytes: 3, perplexity: 1, decodeTokensPerSecond: 5 });
 });
 
+test('a quick look does not stand in for a measurement over more tokens, whichever came first', () => {
+  quantized('made', { at: '/out/a', on: 1, fingerprint: 'f' });
+  quantized('other', { at: '/out/b', on: 1, fingerprint: 'g' });
+  const over = (id: string, kind: RunKind, on: number, perplexity: number, perplexityTokens: number) =>
+    measured(id, kind, { at: '/out/a', on, fingerprint: 'f', metrics: { perplexity, perplexityTokens } });
+  over('whole', 'perplexity', 2, 9.5, 8176);
+  over('quick', 'perplexity', 3, 8.4, 508);
+  measured('of-other', 'perplexity', { at: '/out/b', on: 4, fingerprint: 'g', metrics: { perplexity: 9 } });
+  const list = () =>
+    history.list({ kind: 'quantize', sortBy: 'perplexity', descending: true, limit: 50, offset: 0 }).runs;
+  expect(list().map(({ runId, metrics }) => [runId, metrics.perplexity])).toEqual([
+    ['made', 9.5],
+    ['other', 9],
+  ]);
+  expect(history.compare(['made', 'other']).runs[0]?.results).toEqual({ perplexity: { runId: 'whole' } });
+  // The newest of those over as many tokens.
+  over('again', 'perplexity', 5, 9.4, 8176);
+  expect(list()[0]?.metrics).toEqual({ perplexity: 9.4, perplexityTokens: 8176 });
+});
+
 test('a history of the version before is brought up to date with all its runs', () => {
   const file = path.join(folder, 'before.sqlite');
   const old = new SqliteDatabase(file);

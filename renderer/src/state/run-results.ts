@@ -15,6 +15,7 @@ import {
   type VerifyResult,
   verifyResultSchema,
 } from '../../../engine/contract/quantization.ts';
+import { inStandingOrder } from '../../../engine/contract/standing-measurements.ts';
 
 /** A run's results in their own types. One that another version wrote in another shape is null, and its figures in the table still stand. */
 export interface RunResults {
@@ -28,13 +29,14 @@ export interface RunResults {
 }
 type MeasuredKind = 'verify' | 'perplexity' | 'quality' | 'benchmark';
 
-/** `measurements` of a quantization's package, newest first: of each kind that the run itself has not, the newest stands in. */
+/** `measurements` of a quantization's package, newest first: of each kind that the run itself has not, one stands in (`inStandingOrder`). */
 export function resultsOf(run: RunDetail, measurements: readonly RunDetail[] = []): RunResults {
   const measuredBy: RunResults['measuredBy'] = {};
+  const standing = inStandingOrder(measurements);
   const find = <T>(kind: MeasuredKind, schema: z.ZodType<T>): T | null => {
     const own = schema.safeParse(run.results[kind]).data;
     if (own !== undefined) return own;
-    for (const measured of measurements) {
+    for (const measured of standing) {
       const result = measured.kind === kind ? schema.safeParse(measured.results[kind]).data : undefined;
       if (result === undefined) continue;
       measuredBy[kind] = measured;
