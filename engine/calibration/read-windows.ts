@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
 import { DBellError } from '../contract/errors.ts';
 import { formatBytes } from '../contract/number-format.ts';
+import { checkContext } from '../model/context-length.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
 import { documentParts, haveSeveralDocuments } from './documents.ts';
 import { documentSeparatorText, textLimits } from './limits.ts';
@@ -128,10 +129,7 @@ function checkOptions(tokenizer: Tokenizer, options: ReadWindowsOptions): void {
   };
   if (!Number.isInteger(context) || context < 2 || context > textLimits.maxContext)
     refuse(`a window has ${context} tokens; it needs an integer from 2 to ${textLimits.maxContext}`);
-  if (modelContextLength !== undefined && context > modelContextLength)
-    refuse(
-      `a window has ${context} tokens, but the model's context length is ${modelContextLength}; choose a smaller context`,
-    );
+  if (modelContextLength !== undefined) checkContext(context, modelContextLength);
   if (choice.count !== 'all') {
     if (!Number.isInteger(choice.count) || choice.count < 1)
       refuse(`the number of windows is ${choice.count}; it must be an integer from 1`);

@@ -1,6 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { selfTextName } from '../contract/common.ts';
 import { DBellError } from '../contract/errors.ts';
+import { checkContext } from '../model/context-length.ts';
 import { createSampler } from '../model/sampling.ts';
 import { mix32, SeededRandom } from '../model/seeded-random.ts';
 import type { TextModel } from '../model/text-model.ts';
@@ -47,11 +48,7 @@ export interface SelfTextOptions extends SelfTextSampling {
  */
 export async function writeSelfText(model: TextModel, options: SelfTextOptions): Promise<Int32Array> {
   const { context, windowCount, before, border } = options;
-  if (context > model.contextLength)
-    throw new DBellError(
-      'invalid-input',
-      `a window has ${context} tokens, but the model's context length is ${model.contextLength}; choose a smaller context`,
-    );
+  checkContext(context, model.contextLength);
   const length = Math.min(context, options.tokensOfEach ?? context);
   const ids = new Int32Array(windowCount * length);
   const windowsBefore = before === undefined ? 0 : Math.min(windowCount, Math.floor(before.length / length));

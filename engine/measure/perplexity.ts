@@ -1,5 +1,6 @@
 import type { TokenWindows } from '../calibration/windows.ts';
 import { DBellError } from '../contract/errors.ts';
+import { checkContext } from '../model/context-length.ts';
 import type { TextModel } from '../model/text-model.ts';
 import { standardError } from './statistics.ts';
 
@@ -96,11 +97,7 @@ export async function perplexity(
 
 /** Throws DBellError `invalid-input` where the windows do not fit the model: too long, or with ids beyond its vocabulary. */
 export function checkWindows(model: TextModel, { context, windowCount, ids }: TokenWindows): void {
-  if (context > model.contextLength)
-    throw new DBellError(
-      'invalid-input',
-      `a window has ${context} tokens, but the model's context length is ${model.contextLength}; choose a smaller context`,
-    );
+  checkContext(context, model.contextLength);
   if (windowCount < 1 || context < 2 || ids.length !== windowCount * context)
     throw new DBellError(
       'internal',

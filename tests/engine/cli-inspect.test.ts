@@ -90,6 +90,17 @@ test.each([
   expect(result.stderr).toContain(extra[0]);
 });
 
+test('estimate says what quantize would refuse: windows beyond the model’s context, where there are any', async () => {
+  const estimate = (recipe: string) =>
+    runCli(['estimate', bundled.model, '--recipe', recipe, '--windows', '64', '--context', '1024']);
+  const refused = await estimate('gptq-4');
+  expect(refused.exitCode).toBe(1);
+  expect(`${refused.stdout}${refused.stderr}`).toContain(
+    "a window has 1024 tokens, but the model's context length is 512; choose a smaller context",
+  );
+  expect(await estimate('rtn-4')).toMatchObject({ exitCode: 0 });
+});
+
 test('the work folder of an unfinished quantization is named as what it is', async () => {
   const work = path.join(folder, 'packed.partial');
   mkdirSync(work);

@@ -3,6 +3,7 @@ import { toErrorPayload } from '../../contract/error-payload.ts';
 import { formatBytes } from '../../contract/number-format.ts';
 import { freeBytes } from '../../files/free-space.ts';
 import { checkFloatDevice, createFloatEngine } from '../../float/engine.ts';
+import { whyTooLong } from '../../model/context-length.ts';
 import { openModel } from '../../model/open.ts';
 import type { ModelSource } from '../../model/source.ts';
 import { checkKept } from '../../quantize/as-is.ts';
@@ -24,12 +25,15 @@ export const estimateTask: TaskFunction<'estimate'> = async (input) => {
     const context = contextFor(architecture, input.context);
     const threads = threadCount(input.threads);
     const problems: Problem[] = [...source.warnings];
+    const tooLong = calibrated ? whyTooLong(context, architecture.contextLength) : null;
+    if (tooLong !== null) problems.push({ severity: 'error', code: 'invalid-input', message: tooLong });
     await checkFloatDevice(input.floatDevice).catch((error: unknown) => {
       problems.push({ severity: 'error', code: 'gpu-unavailable', message: toErrorPayload(error).message });
     });
-    const speed = input.measureSpeed
-      ? await timeOneBlock(source, context, threads, input.floatDevice, problems)
-      : undefined;
+    const speed =
+      input.measureSpeed && tooLong === null
+        ? await timeOneBlock(source, context, threads, input.floatDevice, problems)
+        : undefined;
     const kept = recipe.binarizer.kind === 'as-is' ? checkKept(source) : null;
     const estimate = estimateQuantization({
       architecture,

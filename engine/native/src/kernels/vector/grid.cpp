@@ -278,12 +278,13 @@ void prefill(const PackedLinear& linear, const QuantizedActivations& activations
       for (std::size_t part = 0; part < groups * kRegisters; part += registers) {
         const TilePlace tile = {group, part, codes + part * kRegisterBytes};
         const auto multiply = [&](auto count, std::size_t t) {
+          // Outputs of one token stand a row of y apart from the next one's: each is asked for before it is written.
           if (block + 1 == linear.blocks)
             unroll<count>([&](auto i) DBELL_INLINE_LAMBDA {
               prefetch(y + (first + t + i) * y_stride + group * kRowsPerGroup + part * kLanes);
             });
           multiply_block<count, registers, digits>(linear, activations, tile, block, first + t,
-                                           accumulators + t * width + part * kLanes, integers);
+                                                   accumulators + t * width + part * kLanes, integers);
         };
         std::size_t t = 0;
         for (; t + kTileTokens <= tokens; t += kTileTokens) multiply(Index<kTileTokens>{}, t);
@@ -302,8 +303,8 @@ void prefill(const PackedLinear& linear, const QuantizedActivations& activations
 }
 
 template <int digits>
-void prefill_all(const PackedLinear& linear, const QuantizedActivations& activations, std::size_t begin, std::size_t end,
-                 float* y, std::size_t y_stride, std::int32_t* integers) {
+void prefill_all(const PackedLinear& linear, const QuantizedActivations& activations, std::size_t begin,
+                 std::size_t end, float* y, std::size_t y_stride, std::int32_t* integers) {
   std::size_t group = begin;
   for (; group + kTileGroups <= end; group += kTileGroups)
     prefill<kTileGroups, digits>(linear, activations, group, y, y_stride, integers);
@@ -332,8 +333,8 @@ void grid(const PackedLinear& linear, const QuantizedActivations& activations, s
         return decode<5>(linear, activations, begin, end, y, integers);
     }
   }
-  if (linear.plane_count <= kPlanesPerDigit) return prefill_all<1>(linear, activations, begin, end, y, y_stride, integers);
-  prefill_all<2>(linear, activations, begin, end, y, y_stride, integers);
+  const auto prefill_rows = linear.plane_count <= kPlanesPerDigit ? prefill_all<1> : prefill_all<2>;
+  prefill_rows(linear, activations, begin, end, y, y_stride, integers);
 }
 
 }  // namespace dbell::DBELL_KERNEL_SET
