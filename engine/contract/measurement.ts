@@ -73,6 +73,14 @@ export const perplexityResultSchema = z.object({
 });
 export type PerplexityResult = z.infer<typeof perplexityResultSchema>;
 
+const ranOnSchema = z.object({ device: z.string() });
+
+/** The device that a measurement's result names where it is not the CPU; null else, and where the result names none. */
+export function deviceBesidesCpu(result: unknown): string | null {
+  const device = ranOnSchema.safeParse(result).data?.device ?? 'cpu';
+  return device === 'cpu' ? null : device;
+}
+
 const lengthListSchema = (minimum: number) =>
   z.array(z.number().int().min(minimum).max(limits.contextTokens)).min(1).max(limits.lengthListEntries);
 

@@ -19,7 +19,8 @@ export function judgedRun(
   {
     perplexityRatio,
     textName = 'bundled:stories-validation',
-  }: { perplexityRatio: number; textName?: string },
+    device = 'cpu',
+  }: { perplexityRatio: number; textName?: string; device?: string },
 ): RunDetail {
   const originalPerplexity = 10;
   const perplexity = originalPerplexity * perplexityRatio;
@@ -45,7 +46,7 @@ export function judgedRun(
         ...{ tokens: 2032, context: 128, windows: 16, textName },
         textSha256: (textName === 'bundled:stories-validation' ? 'd' : 'e').repeat(64),
         ...{ separatorId: null, activationBits: 8, originalActivationBits: 16 },
-        ...{ kernelPath: 'avx2', device: 'cpu', durationMs: 1000, model: `/packages/${name}`, recipe: name },
+        ...{ kernelPath: 'avx2', device, durationMs: 1000, model: `/packages/${name}`, recipe: name },
         ...{ against: '/models/stories-7m', modelBytes: 4e6, againstBytes: 14e6, samples: [] },
         ...{ peakRssBytes: 3e8, runId: `judged-${name}` },
       },

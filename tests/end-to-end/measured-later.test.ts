@@ -14,7 +14,7 @@ describe.skipIf(browserPath === null)('what was measured later', () => {
     fillHistory(opened.home, [
       quantizedRun('gptq-4', 4.25),
       quantizedRun('gptq-3', 3.25),
-      judgedRun('gptq-4', { perplexityRatio: 1.02 }),
+      judgedRun('gptq-4', { perplexityRatio: 1.02, device: 'Some Adapter' }),
       judgedRun('gptq-3', { perplexityRatio: 1.41, textName: 'other.txt' }),
     ]);
   });
@@ -34,7 +34,7 @@ describe.skipIf(browserPath === null)('what was measured later', () => {
       expect(await page.getByText('Not judged yet').count()).toBe(0);
       const later = page.getByRole('region', { name: 'Measured later' });
       expect(await later.getByRole('row').nth(1).textContent()).toMatch(
-        /Quality.*2,032 in windows of 128.*10\.20.*1\.020×.*81\.0%.*Usable/,
+        /Quality.*on Some Adapter.*2,032 in windows of 128.*10\.20.*1\.020×.*81\.0%.*Usable/,
       );
       await verdict.getByRole('link', { name: /Judged later/ }).click();
       await page.waitForURL(/judged-gptq-4/);

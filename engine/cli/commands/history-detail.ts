@@ -2,7 +2,7 @@ import type { JsonObject } from '../../contract/common.ts';
 import { fieldInWords, fieldRank, isFigure } from '../../contract/field-names.ts';
 import { flatten } from '../../contract/flatten.ts';
 import type { RunDetail, RunSummary } from '../../contract/history.ts';
-import { perplexityResultSchema } from '../../contract/measurement.ts';
+import { deviceBesidesCpu, perplexityResultSchema } from '../../contract/measurement.ts';
 import { plainSettings, runSettings } from '../../contract/plain-settings.ts';
 import { qualityResultSchema } from '../../contract/quality.ts';
 import { verifyResultSchema } from '../../contract/quantization.ts';
@@ -88,7 +88,9 @@ function measurementOf({ runId, kind, createdAt, metrics, results }: RunDetail):
   const measuredOn = text
     ? `\n    on ${text.textName}, ${formatCount(text.tokens)} tokens, context ${formatCount(text.context)}${calibrationMark(text)}`
     : '';
-  return `  ${runId.slice(0, shownIdLength)}  ${shownTime(createdAt)}  ${kind}  ${figures}${measuredOn}`;
+  const device = deviceBesidesCpu(results[kind]);
+  const where = device === null ? '' : `\n    computed on ${device}`;
+  return `  ${runId.slice(0, shownIdLength)}  ${shownTime(createdAt)}  ${kind}  ${figures}${measuredOn}${where}`;
 }
 
 /** What was found of a package's quality, and whether the speeds of a benchmark can be relied on; null for other runs. */

@@ -168,6 +168,7 @@ export const runStrings = {
       decode: 'Decode',
       verdict: 'Verdict',
       inContext: (tokens: string, context: string) => `${tokens} in windows of ${context}`,
+      computedOn: (device: string) => `on ${device}`,
     },
     bytesTitle: 'Where the bytes are',
     worstTitle: 'Worst layers',
