@@ -101,6 +101,14 @@ test('estimate says what quantize would refuse: windows beyond the model’s con
   expect(await estimate('rtn-4')).toMatchObject({ exitCode: 0 });
 });
 
+test('estimate says that its span is wide where no block was timed', async () => {
+  const estimate = async (...extra: string[]) =>
+    (await runCli(['estimate', bundled.model, '--recipe', 'rtn-4', ...extra])).stdout;
+  const why = 'no block was timed here, so the span is wide';
+  expect(await estimate('--no-measure-speed')).toContain(why);
+  expect(await estimate()).not.toContain(why);
+});
+
 test('the work folder of an unfinished quantization is named as what it is', async () => {
   const work = path.join(folder, 'packed.partial');
   mkdirSync(work);

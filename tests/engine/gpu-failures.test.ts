@@ -328,6 +328,11 @@ describe('the command line', () => {
     expect(result.stderr).toContain('no GPU found: ');
   });
 
+  test('no GPU: the list of devices says why, and where to read on', async () => {
+    const { stdout } = await runCli(['devices'], { ...home, ...nothing });
+    expect(stdout).toMatch(/no GPU found: .*\ndocs\/gpu\.md: /);
+  });
+
   test('auto runs on the CPU then, and says so', async () => {
     const result = await runCli(['generate', packed, ...prompt, '--device', 'auto'], { ...home, ...nothing });
     expect(result.exitCode).toBe(0);

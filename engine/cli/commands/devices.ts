@@ -31,5 +31,7 @@ function describe({ adapters, problem }: Devices): string {
   ]);
   const columns = ['device', 'name', 'backend', 'driver', ''].map((title) => ({ title }));
   const text = table(columns, [['cpu', 'the processor', '', '', ''], ...rows]);
-  return problem === null ? text : `${text}\n${problem}`;
+  return problem === null
+    ? text
+    : `${text}\n${problem}\ndocs/gpu.md: what is needed, and how to try without a graphics card`;
 }

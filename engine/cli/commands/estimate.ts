@@ -66,6 +66,7 @@ function describe(estimate: Estimate): string {
     [title, formatBytes(total), note],
     ...items.map(({ name, bytes }) => [`  ${partNames[name] ?? inWords(name)}`, formatBytes(bytes), '']),
   ];
+  const isMeasured = estimate.timeMs.basis === 'measured';
   const available = (bytes: number | null) => (bytes === null ? '' : `${formatBytes(bytes)} available`);
   const inWords = (name: string) => name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
   const rows = [
@@ -94,9 +95,10 @@ function describe(estimate: Estimate): string {
       'time',
       formatDuration(estimate.timeMs.expected),
       `${formatDuration(estimate.timeMs.low)} to ${formatDuration(estimate.timeMs.high)}, by ${
-        estimate.timeMs.basis === 'measured' ? 'one block timed here' : 'the speed of a typical CPU'
+        isMeasured ? 'one block timed here' : 'the speed of a typical CPU'
       }`,
     ],
+    ...(isMeasured ? [] : [['', '', 'no block was timed here, so the span is wide']]),
   ];
   const head = `${estimate.recipe}, calibration ${formatCount(estimate.windows)} × ${formatCount(estimate.context)} tokens`;
   return [
