@@ -177,6 +177,28 @@ inline void load_transposed(const void* const* rows, bool is_half, float* out, s
 
 inline float half_float(std::uint16_t value) { return _mm_cvtss_f32(floats_of_halves(_mm_cvtsi32_si128(value))); }
 
+#ifndef DBELL_DOT
+// For sum_tables.cpp. Everything here stays within 128 bits, as the instructions do.
+#define DBELL_HAS_SUM_TABLES
+/// Sixteen bytes, aligned, in every 128 bits.
+DBELL_INLINE Bytes load_table(const void* from) { return _mm_load_si128(static_cast<const __m128i*>(from)); }
+/// table[index] of each byte, 0 … 15.
+DBELL_INLINE Bytes look_up(Bytes table, Bytes indices) { return _mm_shuffle_epi8(table, indices); }
+template <int width>
+DBELL_INLINE Bytes interleave_low(Bytes a, Bytes b) {
+  static_assert(width == 16 || width == 32 || width == 64, "bits");
+  return width == 16 ? _mm_unpacklo_epi16(a, b) : width == 32 ? _mm_unpacklo_epi32(a, b) : _mm_unpacklo_epi64(a, b);
+}
+template <int width>
+DBELL_INLINE Bytes interleave_high(Bytes a, Bytes b) {
+  static_assert(width == 16 || width == 32 || width == 64, "bits");
+  return width == 16 ? _mm_unpackhi_epi16(a, b) : width == 32 ? _mm_unpackhi_epi32(a, b) : _mm_unpackhi_epi64(a, b);
+}
+DBELL_INLINE Bytes word_of(int value) { return _mm_set1_epi16(static_cast<short>(value)); }
+DBELL_INLINE Bytes add_words(Bytes a, Bytes b) { return _mm_add_epi16(a, b); }
+DBELL_INLINE Bytes subtract_words(Bytes a, Bytes b) { return _mm_sub_epi16(a, b); }
+#endif
+
 // For vector_functions.cpp.
 DBELL_INLINE Floats divide(Floats a, Floats b) { return _mm_div_ps(a, b); }
 DBELL_INLINE Floats smaller(Floats a, Floats b) { return _mm_min_ps(a, b); }
@@ -208,3 +230,6 @@ DBELL_INLINE Ints load_codes(const std::int8_t* from) {
 }  // namespace dbell::DBELL_KERNEL_SET
 
 #include "kernels/lanes/x86_digits.h"
+#ifndef DBELL_DOT
+#include "kernels/lanes/x86_sum_tables.h"
+#endif

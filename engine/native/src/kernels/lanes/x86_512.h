@@ -128,6 +128,28 @@ DBELL_INLINE Ints add_signed_products(Ints sum, Bytes codes, Bytes values) {
 DBELL_INLINE Ints signed_excess(Ints sum, Bytes) { return sum; }
 #endif
 
+#ifndef DBELL_DOT
+// For sum_tables.cpp. Everything here stays within 128 bits, as the instructions do.
+#define DBELL_HAS_SUM_TABLES
+/// Sixteen bytes, aligned, in every 128 bits.
+DBELL_INLINE Bytes load_table(const void* from) { return _mm512_broadcast_i32x4(_mm_load_si128(static_cast<const __m128i*>(from))); }
+/// table[index] of each byte, 0 … 15.
+DBELL_INLINE Bytes look_up(Bytes table, Bytes indices) { return _mm512_shuffle_epi8(table, indices); }
+template <int width>
+DBELL_INLINE Bytes interleave_low(Bytes a, Bytes b) {
+  static_assert(width == 16 || width == 32 || width == 64, "bits");
+  return width == 16 ? _mm512_unpacklo_epi16(a, b) : width == 32 ? _mm512_unpacklo_epi32(a, b) : _mm512_unpacklo_epi64(a, b);
+}
+template <int width>
+DBELL_INLINE Bytes interleave_high(Bytes a, Bytes b) {
+  static_assert(width == 16 || width == 32 || width == 64, "bits");
+  return width == 16 ? _mm512_unpackhi_epi16(a, b) : width == 32 ? _mm512_unpackhi_epi32(a, b) : _mm512_unpackhi_epi64(a, b);
+}
+DBELL_INLINE Bytes word_of(int value) { return _mm512_set1_epi16(static_cast<short>(value)); }
+DBELL_INLINE Bytes add_words(Bytes a, Bytes b) { return _mm512_add_epi16(a, b); }
+DBELL_INLINE Bytes subtract_words(Bytes a, Bytes b) { return _mm512_sub_epi16(a, b); }
+#endif
+
 DBELL_INLINE void prefetch(const void* at) { _mm_prefetch(static_cast<const char*>(at), _MM_HINT_T0); }
 
 /// kLanes rows × 32 codes to 8 registers: quad q holds columns 4q … 4q + 3 of row i in lane i. A null row is zero.
@@ -142,3 +164,6 @@ inline void transpose_codes(const std::int8_t* const* rows, Bytes* quads) {
 }  // namespace dbell::DBELL_KERNEL_SET
 
 #include "kernels/lanes/x86_digits.h"
+#ifndef DBELL_DOT
+#include "kernels/lanes/x86_sum_tables.h"
+#endif

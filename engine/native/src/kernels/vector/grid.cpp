@@ -322,6 +322,7 @@ void grid(const PackedLinear& linear, const QuantizedActivations& activations, s
     }
     switch (linear.plane_count) {
       case 1:
+        begin = decode_by_sum_tables(linear, activations, begin, end, y, integers);
         return decode<1>(linear, activations, begin, end, y, integers);
       case 2:
         return decode<2>(linear, activations, begin, end, y, integers);
