@@ -26,6 +26,10 @@ constexpr int kSums = 12;
 /// Long beside a thread's waking, short beside a time slice: about a millisecond.
 constexpr int kRounds = 400'000;
 
+/// Products of codes up to 15 with int8 that pmaddubsw may add up as int16 before they must be widened.
+[[maybe_unused]] constexpr int kStepsPerWidening = 8;
+static_assert(kRounds % kStepsPerWidening == 0, "all rounds are counted");
+
 /// Sums that went round `kRounds` times, folded into a number that must be used, or nothing would be computed.
 using Loop = std::int64_t (*)();
 
@@ -83,11 +87,17 @@ __attribute__((target("avx512f,avx512bw"))) std::int64_t maddubs_512() {
   __m512i sums[kSums], a = _mm512_set1_epi8(3), b = _mm512_set1_epi8(-5);
   const __m512i ones = _mm512_set1_epi16(1);
   for (auto& sum : sums) sum = _mm512_setzero_si512();
-  for (int round = 0; round < kRounds; ++round) {
-    for (auto& sum : sums) {
-      DBELL_OPAQUE(a);
-      sum = _mm512_add_epi32(sum, _mm512_madd_epi16(_mm512_maddubs_epi16(a, b), ones));
+  for (int round = 0; round < kRounds; round += kStepsPerWidening) {
+    __m512i words[kSums];
+    for (auto& word : words) word = _mm512_setzero_si512();
+    for (int step = 0; step < kStepsPerWidening; ++step) {
+      for (auto& word : words) {
+        DBELL_OPAQUE(a);
+        word = _mm512_add_epi16(word, _mm512_maddubs_epi16(a, b));
+        DBELL_OPAQUE(word);
+      }
     }
+    for (int i = 0; i < kSums; ++i) sums[i] = _mm512_add_epi32(sums[i], _mm512_madd_epi16(words[i], ones));
   }
   return lanes_of(sums, sizeof sums);
 }
@@ -109,11 +119,17 @@ __attribute__((target("avx2"))) std::int64_t maddubs_256() {
   __m256i sums[kSums], a = _mm256_set1_epi8(3), b = _mm256_set1_epi8(-5);
   const __m256i ones = _mm256_set1_epi16(1);
   for (auto& sum : sums) sum = _mm256_setzero_si256();
-  for (int round = 0; round < kRounds; ++round) {
-    for (auto& sum : sums) {
-      DBELL_OPAQUE_X(a);
-      sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(a, b), ones));
+  for (int round = 0; round < kRounds; round += kStepsPerWidening) {
+    __m256i words[kSums];
+    for (auto& word : words) word = _mm256_setzero_si256();
+    for (int step = 0; step < kStepsPerWidening; ++step) {
+      for (auto& word : words) {
+        DBELL_OPAQUE_X(a);
+        word = _mm256_add_epi16(word, _mm256_maddubs_epi16(a, b));
+        DBELL_OPAQUE_X(word);
+      }
     }
+    for (int i = 0; i < kSums; ++i) sums[i] = _mm256_add_epi32(sums[i], _mm256_madd_epi16(words[i], ones));
   }
   return lanes_of(sums, sizeof sums);
 }
@@ -122,11 +138,17 @@ __attribute__((target("sse4.1"))) std::int64_t maddubs_128() {
   __m128i sums[kSums], a = _mm_set1_epi8(3), b = _mm_set1_epi8(-5);
   const __m128i ones = _mm_set1_epi16(1);
   for (auto& sum : sums) sum = _mm_setzero_si128();
-  for (int round = 0; round < kRounds; ++round) {
-    for (auto& sum : sums) {
-      DBELL_OPAQUE_X(a);
-      sum = _mm_add_epi32(sum, _mm_madd_epi16(_mm_maddubs_epi16(a, b), ones));
+  for (int round = 0; round < kRounds; round += kStepsPerWidening) {
+    __m128i words[kSums];
+    for (auto& word : words) word = _mm_setzero_si128();
+    for (int step = 0; step < kStepsPerWidening; ++step) {
+      for (auto& word : words) {
+        DBELL_OPAQUE_X(a);
+        word = _mm_add_epi16(word, _mm_maddubs_epi16(a, b));
+        DBELL_OPAQUE_X(word);
+      }
     }
+    for (int i = 0; i < kSums; ++i) sums[i] = _mm_add_epi32(sums[i], _mm_madd_epi16(words[i], ones));
   }
   return lanes_of(sums, sizeof sums);
 }

@@ -320,9 +320,9 @@ void grid(const PackedLinear& linear, const QuantizedActivations& activations, s
       for (std::size_t group = begin; group < end; ++group) decode_base3(linear, activations, group, y, integers);
       return;
     }
+    begin = decode_by_sum_tables(linear, activations, begin, end, y, integers);
     switch (linear.plane_count) {
       case 1:
-        begin = decode_by_sum_tables(linear, activations, begin, end, y, integers);
         return decode<1>(linear, activations, begin, end, y, integers);
       case 2:
         return decode<2>(linear, activations, begin, end, y, integers);

@@ -28,8 +28,8 @@ void unpack_base3(const PackedLinear&, std::size_t group, std::size_t block, std
 void decode_base3(const PackedLinear&, const QuantizedActivations&, std::size_t group, float* y,
                   std::int32_t* integers);
 
-/// One token through row groups of two levels, from `begin` on, as `grid`, by tables of sums. Returns the first group
-/// that it left: `begin` where the set has no tables or they do not pay.
+/// One token through row groups of planes, from `begin` on, as `grid`, by tables of sums. Returns the first group that it
+/// left: `begin` where the set has no tables or they do not pay.
 std::size_t decode_by_sum_tables(const PackedLinear&, const QuantizedActivations&, std::size_t begin, std::size_t end,
                                  float* y, std::int32_t* integers);
 

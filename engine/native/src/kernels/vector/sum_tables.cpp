@@ -1,4 +1,4 @@
-// Grid linears of two levels, one token: sums of activations are looked up, four columns at a time. The idea is T-MAC's
+// Grid linears of one or two planes, one token: sums of activations are looked up, four columns at a time. The idea is T-MAC's
 // (Wei et al. 2024, arXiv:2407.00088).
 //
 // A nibble of a line's byte has four columns of a row (4b + j for four b), and every row has the same four in the same
@@ -7,8 +7,9 @@
 // bytes, the upper three in another. They are added up as bytes: four lower parts are at most 252, the upper ones of a
 // block, 32 a row, at most 224.
 //
-// 7.5 instructions for 128 products, where masks, products and sums (grid.cpp) take 14 without a dot product, and 8 with
-// one: so only the sets without have tables.
+// 7.5 instructions for 128 products of a plane, where masks, products and sums (grid.cpp) take 12.5 without a dot product
+// and 8 with one: so only the sets without have tables. Two planes take 15 here and 17 there; from three on, fields are
+// faster.
 #include "kernels/vector/grid_block.h"
 #include "kernels/vector/kernels.h"
 
@@ -76,15 +77,18 @@ DBELL_INLINE void gather_columns(const Bytes* registers, Bytes* columns) {
   columns[3] = interleave_high<64>(third, fourth);
 }
 
-/// Sums over the set bits of `lines` lines, less the block's least ones. `line` has the first line of each row group.
-DBELL_INLINE ByteSums look_up_block(const std::uint8_t* const* line, std::size_t lines, const std::uint8_t* entries) {
+/// Sums over the set bits of one plane of `lines` lines, less the block's least ones. `plane` has the plane's first line
+/// of each row group.
+template <int planes>
+DBELL_INLINE ByteSums look_up_block(const std::uint8_t* const* plane, std::size_t lines, const std::uint8_t* entries) {
   // Words of lower parts with the odd byte's 256-fold in them; those of odd bytes by themselves; bytes of upper parts.
   Bytes both = zero_bytes(), odd = zero_bytes(), upper = zero_bytes();
   const Bytes nibble = byte_of(15);
-  for (std::size_t at = 0; at < lines * kLineBytes; at += kLineBytes, entries += kLineTableBytes) {
+  constexpr std::size_t stride = planes * kLineBytes;
+  for (std::size_t at = 0; at < lines * stride; at += stride, entries += kLineTableBytes) {
     Bytes registers[kTogether], columns[kTogether];
     unroll<kTogether>([&](auto i) DBELL_INLINE_LAMBDA {
-      const std::uint8_t* bytes = line[i / kRegisters] + at;
+      const std::uint8_t* bytes = plane[i / kRegisters] + at;
       if (i % kRegisters == 0) prefetch(bytes + kPrefetchBytes);
       registers[i] = load_bytes(bytes + i % kRegisters * kRegisterBytes);
     });
@@ -111,7 +115,7 @@ DBELL_INLINE ByteSums look_up_block(const std::uint8_t* const* line, std::size_t
           add_words(odd, shift_left<kLowerBits>(shift_right<8>(upper)))};
 }
 
-/// The words of `sums` as integers, a register for each of those that were looked up together.
+/// The words of `sums`, at most 3 · 32 · 508, as integers, a register for each of those that were looked up together.
 DBELL_INLINE void widen(const ByteSums& sums, Ints* integers) {
   const Bytes words[2] = {interleave_low<16>(sums.even, sums.odd), interleave_high<16>(sums.even, sums.odd)};
   unroll<2>([&](auto i) DBELL_INLINE_LAMBDA {
@@ -121,12 +125,12 @@ DBELL_INLINE void widen(const ByteSums& sums, Ints* integers) {
 }
 
 /// Blocks [begin, end) of kGroupsTogether row groups, added to their accumulators, [kTogether, kLanes].
-template <bool hands_out>
+template <int planes, bool hands_out>
 void add_blocks(const PackedLinear& linear, const QuantizedActivations& activations, const SumTables& tables,
                 std::size_t group, std::size_t begin, std::size_t end, float* accumulators, std::int32_t* integers) {
   const std::uint8_t* line[kGroupsTogether];
   for (std::size_t i = 0; i < kGroupsTogether; ++i)
-    line[i] = linear.planes + ((group + i) * linear.lines + begin * kLinesPerBlock) * kLineBytes;
+    line[i] = linear.planes + ((group + i) * linear.lines + begin * kLinesPerBlock) * planes * kLineBytes;
   Floats sums[kTogether];
   unroll<kTogether>([&](auto i) DBELL_INLINE_LAMBDA {
     sums[i] = begin == 0 ? zero_floats() : load_floats(accumulators + i * kLanes);
@@ -134,17 +138,26 @@ void add_blocks(const PackedLinear& linear, const QuantizedActivations& activati
   for (std::size_t block = begin; block < end; ++block) {
     const std::size_t lines = lines_of_block(linear, block);
     const std::uint8_t* entries = tables.entries + (block - begin) * kLinesPerBlock * kLineTableBytes;
+    ByteSums words = look_up_block<planes>(line, lines, entries);
+    if constexpr (planes == 2) {
+      const std::uint8_t* second[kGroupsTogether];
+      for (std::size_t i = 0; i < kGroupsTogether; ++i) second[i] = line[i] + kLineBytes;
+      const ByteSums twice = look_up_block<planes>(second, lines, entries);
+      words = {add_words(words.even, shift_left<1>(twice.even)), add_words(words.odd, shift_left<1>(twice.odd))};
+    }
     Ints found[kTogether];
-    widen(look_up_block(line, lines, entries), found);
-    // I_b of kernel_table.h: two levels.
-    const Ints start = int_of(2 * tables.least[block - begin] - activations.block_sums[block]);
+    widen(words, found);
+    // I_b of kernel_table.h.
+    constexpr int highest = (1 << planes) - 1;
+    const Ints start =
+        int_of(2 * highest * tables.least[block - begin] - (linear.levels - 1) * activations.block_sums[block]);
     unroll<kTogether>([&](auto i) DBELL_INLINE_LAMBDA {
       const std::size_t in_group = group + i / kRegisters, part = i % kRegisters;
       const Ints integer = add(shift_lanes_left<1>(found[i]), start);
       if constexpr (hands_out) hand_out_block(linear, in_group, part, block, 0, integer, integers);
       sums[i] = add_scaled(linear, load_block_scale(linear, in_group, part, block), integer, activations, block, sums[i]);
     });
-    for (std::size_t i = 0; i < kGroupsTogether; ++i) line[i] += lines * kLineBytes;
+    for (std::size_t i = 0; i < kGroupsTogether; ++i) line[i] += lines * planes * kLineBytes;
   }
   unroll<kTogether>([&](auto i) DBELL_INLINE_LAMBDA { store_floats(accumulators + i * kLanes, sums[i]); });
 }
@@ -153,8 +166,10 @@ void add_blocks(const PackedLinear& linear, const QuantizedActivations& activati
 
 std::size_t decode_by_sum_tables(const PackedLinear& linear, const QuantizedActivations& activations,
                                  std::size_t begin, std::size_t end, float* y, std::int32_t* integers) {
-  if (end - begin < kLeastGroups) return begin;
-  const auto add = integers == nullptr ? add_blocks<false> : add_blocks<true>;
+  if (end - begin < kLeastGroups || linear.plane_count > 2) return begin;
+  const auto add = linear.plane_count == 1 ? integers == nullptr ? add_blocks<1, false> : add_blocks<1, true>
+                   : integers == nullptr   ? add_blocks<2, false>
+                                           : add_blocks<2, true>;
   SumTables tables;
   alignas(64) float accumulators[kGroupsAtOnce * kRowsPerGroup];
   end -= (end - begin) % kGroupsTogether;
