@@ -62,11 +62,45 @@ export const jobSubjectSchema = z.object({
 });
 export type JobSubject = z.infer<typeof jobSubjectSchema>;
 
+/**
+ * What is being done within a task, as progress names it. Behind `prefill` and `decode at` stands a number of tokens.
+ */
+export const jobStages = [
+  'prepare',
+  'read text',
+  'float-stream',
+  'transform',
+  'calibrate',
+  'quantize',
+  'propagate',
+  'write',
+  'finish',
+  'load',
+  'warm up',
+  'write random weights',
+  'export',
+  'prefill',
+  'decode at',
+  'perplexity',
+  'quality',
+  'write samples',
+  'write text',
+  'measure the memory',
+  'verify',
+  'check',
+  'write file',
+  'ask',
+  'transfer',
+] as const;
+export type JobStage = (typeof jobStages)[number];
+/** A stage as it is sent. */
+export type SentStage = Exclude<JobStage, 'prefill' | 'decode at'> | `${'prefill' | 'decode at'} ${number}`;
+
 /** Where a job stands. Comes about twenty times a second at most; the newest replaces the ones before. */
 export const jobProgressSchema = z.object({
   /** Which of the job's tasks this is. */
   task: jobTaskSchema,
-  /** What is being done within the task, such as `calibrate` or `load`. */
+  /** One of `jobStages`, or what a newer engine sends. */
   stage: z.string(),
   /** 0 … 1 of the task, or null while unknown. */
   fraction: z.number().min(0).max(1).nullable(),

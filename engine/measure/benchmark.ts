@@ -1,5 +1,6 @@
 import type { JsonObject } from '../contract/common.ts';
 import { DBellError } from '../contract/errors.ts';
+import type { SentStage } from '../contract/jobs.ts';
 import type { BenchmarkSubject, MemoryBandwidth } from '../contract/measurement.ts';
 import { nextToken, predict } from '../model/next-token.ts';
 import { createSampler } from '../model/sampling.ts';
@@ -28,7 +29,7 @@ export interface BenchmarkSettings {
 }
 
 export interface BenchmarkControl {
-  onProgress?: (progress: { stage: string; step: number; stepCount: number }) => void;
+  onProgress?: (progress: { stage: SentStage; step: number; stepCount: number }) => void;
   /** Awaited between measurements; may pause, and throws to stop. */
   border?: () => Promise<void>;
   /** Others are measured between the measurements: each begins with a short one that does not count, for what they pushed out of the caches. */

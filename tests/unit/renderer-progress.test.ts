@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { tasksAfter } from '../../renderer/src/format/progress.ts';
+import { jobStages } from '../../engine/contract/jobs.ts';
+import { stageName, tasksAfter } from '../../renderer/src/format/progress.ts';
 import { sentence } from '../../renderer/src/format/texts.ts';
 import { strings } from '../../renderer/src/strings/index.ts';
 
@@ -25,4 +26,11 @@ test('a message becomes a sentence, a name stays as it is written', () => {
   expect(sentence('config.json is missing')).toBe('config.json is missing');
   expect(sentence('grid-4 has no text')).toBe('grid-4 has no text');
   expect(sentence('/home/a: no such folder')).toBe('/home/a: no such folder');
+});
+
+test('every stage that the engine sends has a name of its own, with the number behind it where there is one', () => {
+  const named = (stage: string) => stageName({ stage } as Parameters<typeof stageName>[0]);
+  expect(jobStages.filter((stage) => named(stage) === stage)).toEqual([]);
+  expect(named('prefill 1024')).toBe('Timing prefill of 1,024');
+  expect(named('what a newer engine does')).toBe('what a newer engine does');
 });

@@ -1,7 +1,7 @@
 import { channel } from 'node:diagnostics_channel';
 import { DBellError } from '../../contract/errors.ts';
 import type { TextStep } from '../../contract/generation.ts';
-import type { JobProgress, JobTask } from '../../contract/jobs.ts';
+import type { JobProgress, JobTask, SentStage } from '../../contract/jobs.ts';
 import { coalesce } from '../coalesce.ts';
 import { serviceLimits } from '../limits.ts';
 import type { FromWorkProcess, Report, TaskInput, TaskKind, TaskResult } from '../work-protocol.ts';
@@ -17,7 +17,12 @@ export interface TaskControl {
   /** Says that it waits for its turn and returns when it has it. Throws DBellError `stopped` once a stop was requested. */
   turn(): Promise<void>;
   /** Coalesced: the newest of each interval is sent. `elapsedMs` and `rssBytes` are filled in. */
-  progress(progress: Omit<JobProgress, 'elapsedMs' | 'rssBytes'> & { elapsedMs?: number }): void;
+  progress(
+    progress: Omit<JobProgress, 'elapsedMs' | 'rssBytes' | 'stage'> & {
+      stage: SentStage;
+      elapsedMs?: number;
+    },
+  ): void;
   /** Coalesced: joined with what the same interval brings. `steps` where the text is told token by token. */
   text(text: string, tokenIds: number[], steps?: TextStep[]): void;
   report(report: Exclude<Report, { type: 'progress' | 'text' | 'waiting' }>): void;

@@ -24,7 +24,7 @@ export const exportTask: TaskFunction<'export'> = async (input, control) => {
       onProgress: (fraction) => {
         control.progress({
           task,
-          stage: fraction < 0.5 ? 'check' : 'write',
+          stage: fraction < 0.5 ? 'check' : 'write file',
           fraction,
           step: null,
           item: null,

@@ -1,6 +1,7 @@
 import path from 'node:path';
 import { toErrorPayload } from '../../contract/error-payload.ts';
 import { DBellError } from '../../contract/errors.ts';
+import type { SentStage } from '../../contract/jobs.ts';
 import type { PeerRequest } from '../../contract/measurement.ts';
 import { requireLlamaCpp } from '../../measure/peers/llama-cpp-library.ts';
 import { onnxruntimeTypes } from '../../measure/peers/onnxruntime-graph.ts';
@@ -189,7 +190,7 @@ function shapeOf(architecture: Architecture): ModelShape {
   };
 }
 
-function tell(control: TaskControl, stage: string, item: string): void {
+function tell(control: TaskControl, stage: SentStage, item: string): void {
   control.progress({
     task: 'benchmark',
     ...{ stage, item, fraction: null, step: null, relativeError: null, remainingMs: null },

@@ -1,5 +1,5 @@
 import type { ErrorCode } from '../../../../engine/contract/errors.ts';
-import type { JobTask } from '../../../../engine/contract/jobs.ts';
+import type { JobStage, JobTask } from '../../../../engine/contract/jobs.ts';
 
 const plural = (count: number, one: string, many: string) => (count === 1 ? one : many);
 
@@ -115,12 +115,12 @@ export const appStrings = {
     'write samples': 'Writing sample texts',
     'write text': 'Writing calibration text',
     'measure the memory': 'Measuring how fast memory is read',
-    generate: 'Writing',
-    hash: 'Checking files',
-    compare: 'Comparing weights',
+    verify: 'Checking the package',
+    check: 'Checking the package',
+    'write file': 'Writing the file',
     ask: 'Asking the server',
     transfer: 'Fetching',
-  } as Record<string, string>,
+  } satisfies Record<JobStage, string> as Record<string, string>,
   stepOf: (unit: string, index: string, total: string) =>
     `${unit.charAt(0).toUpperCase()}${unit.slice(1)} ${index} of ${total}`,
   unstable: 'unstable',
