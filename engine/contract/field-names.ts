@@ -77,7 +77,15 @@ const settings: Readonly<Record<string, string>> = {
   'followUp.benchmarkOriginal': 'original benchmarked beside it',
 };
 
-const known: Readonly<Record<string, string>> = { ...settings, ...figures };
+/** What a benchmark was measured under, of what the history shows in words. */
+const conditions: Readonly<Record<string, string>> = {
+  othersBusyShareBefore: 'other programs before',
+  stolenShare: 'taken by the host',
+  'baseline.othersBusyShareBefore': 'baseline: other programs before',
+  'baseline.stolenShare': 'baseline: taken by the host',
+};
+
+const known: Readonly<Record<string, string>> = { ...settings, ...conditions, ...figures };
 
 const ranks = new Map([...Object.keys(settings), ...Object.keys(figures)].map((name, rank) => [name, rank]));
 

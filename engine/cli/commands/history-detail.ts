@@ -1,5 +1,5 @@
 import type { JsonObject } from '../../contract/common.ts';
-import { fieldInWords, fieldRank, isFigure } from '../../contract/field-names.ts';
+import { fieldInWords, fieldRank, isFigure, isYesOrNo } from '../../contract/field-names.ts';
 import { flatten } from '../../contract/flatten.ts';
 import type { RunDetail, RunSummary } from '../../contract/history.ts';
 import { deviceBesidesCpu, perplexityResultSchema } from '../../contract/measurement.ts';
@@ -19,6 +19,7 @@ import {
   significant,
 } from '../format.ts';
 import { pairs, wrap } from '../table.ts';
+import { conditionsOf, stabilityOf } from './benchmark-detail.ts';
 import { describeVerification } from './verify.ts';
 
 /** A run of the history as text: what `history show` prints. */
@@ -62,6 +63,7 @@ export function detailOf(run: RunDetail, measurements: RunDetail[], madeBy: RunS
     section('metrics', plainSettings(run.metrics)),
     measurements.length > 0 ? `measured later\n${measurements.map(measurementOf).join('\n')}` : '',
     section('settings', runSettings(run)),
+    section('conditions', conditionsOf(run.results.benchmark)),
     section('environment', plainSettings(run.environment)),
     worst.length > 0
       ? `worst layers\n${worst.map(({ name, relativeError }) => `  ${significant(relativeError, 3)}  ${name}`).join('\n')}`
@@ -107,14 +109,6 @@ function verifiedOf({ verify }: JsonObject): string | null {
   return found ? describeVerification(found) : null;
 }
 
-function stabilityOf(benchmark: JsonObject[string] | undefined): string | null {
-  if (typeof benchmark !== 'object' || benchmark === null || Array.isArray(benchmark)) return null;
-  const { stable, stabilityNotes } = benchmark;
-  if (typeof stable !== 'boolean') return null;
-  if (stable) return 'stable';
-  return ['unstable', ...(Array.isArray(stabilityNotes) ? stabilityNotes.map(String) : [])].join('\n');
-}
-
 /** One value a line, those of nested objects by their path; what is not known or was not asked for is left out. */
 function section(title: string, values: JsonObject): string {
   const lines = pairs(
@@ -132,8 +126,13 @@ function section(title: string, values: JsonObject): string {
 /** Lists are broken so that they end within 80 columns behind the longest common names. */
 const valueWidth = 44;
 
+/** Of the processors' time. */
+const shareOfTime = /(^|\.)(othersBusyShareBefore|stolenShare)$/;
+
 /** Units from the name, where a bare number travels. */
 export function shownValue(name: string, value: unknown): string {
+  if (typeof value === 'number' && isYesOrNo(name)) return value === 0 ? 'no' : 'yes';
+  if (typeof value === 'number' && shareOfTime.test(name)) return `${(100 * value).toFixed(1)}%`;
   if (typeof value === 'number' && /^bytes|bytes$/i.test(name)) return formatBytes(value);
   if (typeof value === 'number' && name.endsWith('BytesPerSecond')) return `${formatBytes(value)}/s`;
   if (typeof value === 'number' && name.endsWith('TokensPerSecond')) return formatSpeed(value);
