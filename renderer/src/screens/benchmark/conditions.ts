@@ -78,6 +78,7 @@ export function rooflineOf(subject: BenchmarkSubject, depth: number): number | n
     : subject.memoryBandwidth.bytesPerSecond / read;
 }
 
+/** What the subject is and was measured under. */
 export function conditionFacts(subject: BenchmarkSubject): Fact[] {
   const { machine, before, after, ...rest } = conditionsOf(subject);
   const facts: Fact[] = [];
@@ -126,4 +127,10 @@ export function conditionFacts(subject: BenchmarkSubject): Fact[] {
     add(words.lastLevelCache, number(bandwidth.lastLevelCacheBytes, bytes));
   }
   return facts;
+}
+
+/** Conditions of what was measured beside `first` that are not the same as its own. */
+export function differingConditions(subject: BenchmarkSubject, first: BenchmarkSubject): Fact[] {
+  const known = new Map(conditionFacts(first).map(({ label, value }) => [label, value]));
+  return conditionFacts(subject).filter(({ label, value }) => known.get(label) !== value);
 }
