@@ -127,6 +127,15 @@ export function perplexity(value: Maybe): string {
 
 /** 26 Nov 2026, 19:04; the year only where it is not this one. Day before month and 24 hours, as no reader takes wrongly. */
 export function dateTime(iso: string | null | undefined): string {
+  return shownDate(iso, true);
+}
+
+/** For a column: day and minute of this year, the date of another one. */
+export function shortDateTime(iso: string | null | undefined): string {
+  return shownDate(iso, false);
+}
+
+function shownDate(iso: string | null | undefined, alwaysMinutes: boolean): string {
   if (!iso) return unknownFigure;
   const date = new Date(iso);
   if (Number.isNaN(date.getTime())) return unknownFigure;
@@ -135,8 +144,7 @@ export function dateTime(iso: string | null | undefined): string {
     ...(isThisYear ? {} : { year: 'numeric' }),
     month: 'short',
     day: 'numeric',
-    hour: '2-digit',
-    minute: '2-digit',
+    ...(isThisYear || alwaysMinutes ? { hour: '2-digit', minute: '2-digit' } : {}),
   });
 }
 

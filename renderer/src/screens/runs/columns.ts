@@ -1,7 +1,7 @@
 import type { CallInput } from '../../../../engine/contract/calls.ts';
 import type { RunSummary } from '../../../../engine/contract/history.ts';
 import { markTip, metricOf } from '../../format/metrics.ts';
-import { bitsPerWeight, bytes, dateTime, perplexity, ratio } from '../../format/numbers.ts';
+import { bitsPerWeight, bytes, perplexity, ratio, shortDateTime } from '../../format/numbers.ts';
 import { strings } from '../../strings/index.ts';
 
 export type SortKey = NonNullable<CallInput<'history.list'>['sortBy']>;
@@ -17,11 +17,16 @@ export interface Column {
   /** Of one run's cell. */
   cellTip?: (run: RunSummary) => string | undefined;
   tip?: string;
-  /** Left out where the window is narrow; the report has it. */
-  isExtra?: boolean;
+  /** Width of the window below which it is left out; the report has it. */
+  leftOutBelow?: number;
 }
 
 const words = strings.runs.columns;
+
+/** Window width from which all columns have room. */
+const wideEnough = 1180;
+/** Below it the model's name would be left without room. */
+const narrow = 1000;
 
 /** The table of runs, from left to right. */
 const columns: Column[] = [
@@ -62,7 +67,7 @@ const columns: Column[] = [
   },
   {
     id: 'activations',
-    isExtra: true,
+    leftOutBelow: wideEnough,
     label: words.activations,
     width: '2.6rem',
     isNumber: true,
@@ -72,7 +77,7 @@ const columns: Column[] = [
   },
   {
     id: 'size',
-    isExtra: true,
+    leftOutBelow: wideEnough,
     label: words.size,
     width: '4.9rem',
     isNumber: true,
@@ -90,6 +95,7 @@ const columns: Column[] = [
   },
   {
     id: 'ratio',
+    leftOutBelow: narrow,
     label: words.ratio,
     width: '3.2rem',
     isNumber: true,
@@ -108,7 +114,7 @@ const columns: Column[] = [
   },
   {
     id: 'memory',
-    isExtra: true,
+    leftOutBelow: wideEnough,
     label: words.memory,
     width: '4.9rem',
     isNumber: true,
@@ -122,15 +128,12 @@ const columns: Column[] = [
     width: '7.2rem',
     isNumber: true,
     sortBy: 'createdAt',
-    text: (run) => dateTime(run.createdAt),
+    text: (run) => shortDateTime(run.createdAt),
   },
 ];
 
-/** Window width from which all columns have room. */
-const wideEnough = 1180;
-
 export function columnsFor(windowWidth: number): Column[] {
-  return windowWidth >= wideEnough ? columns : columns.filter(({ isExtra }) => !isExtra);
+  return columns.filter(({ leftOutBelow = 0 }) => windowWidth >= leftOutBelow);
 }
 
 export function tracksOf(shown: Column[]): string {
