@@ -51,13 +51,22 @@ export function renameDurably(from: string, to: string): void {
 }
 
 /**
+ * Files are written in pieces of so many bytes, from multiples of it on. Linux then keeps them in huge pages, as it does what it reads from the disk itself; of a package
+ * that was written in small pieces, decoding took 10 to 20% longer as long as it stayed in memory, and its first reading twenty times as long.
+ */
+const writeBytes = 2 * 1024 * 1024;
+
+/**
  * A file that appears under its name only when complete: written beside it under a temporary name, flushed, renamed. Every method throws
- * DBellError `disk-full` or `disk-error`; after that, or after `abort`, nothing of it remains.
+ * DBellError `disk-full` or `disk-error`, at the latest `commit`; after that, or after `abort`, nothing of it remains.
  */
 export class AtomicFile {
   readonly path: string;
   readonly temporaryPath: string;
   #descriptor: number | null;
+  /** What is not written yet; it belongs at a multiple of `writeBytes`. */
+  #pending: Uint8Array | null = null;
+  #pendingBytes = 0;
   #position = 0;
 
   constructor(finalPath: string) {
@@ -70,12 +79,40 @@ export class AtomicFile {
     }
   }
 
-  /** Bytes written so far. */
+  /** Bytes given so far. */
   get position(): number {
     return this.#position;
   }
 
+  /** Takes bytes, which the caller may change afterwards. */
   write(bytes: Uint8Array): void {
+    this.#open();
+    let taken = 0;
+    while (taken < bytes.byteLength) {
+      const left = bytes.byteLength - taken;
+      if (this.#pendingBytes === 0 && left >= writeBytes) {
+        const whole = left - (left % writeBytes);
+        this.#writeNow(bytes.subarray(taken, taken + whole));
+        taken += whole;
+        continue;
+      }
+      this.#pending ??= new Uint8Array(writeBytes);
+      const count = Math.min(left, writeBytes - this.#pendingBytes);
+      this.#pending.set(bytes.subarray(taken, taken + count), this.#pendingBytes);
+      this.#pendingBytes += count;
+      taken += count;
+      if (this.#pendingBytes === writeBytes) this.#writePending();
+    }
+    this.#position += bytes.byteLength;
+  }
+
+  #writePending(): void {
+    if (this.#pending === null || this.#pendingBytes === 0) return;
+    this.#writeNow(this.#pending.subarray(0, this.#pendingBytes));
+    this.#pendingBytes = 0;
+  }
+
+  #writeNow(bytes: Uint8Array): void {
     const descriptor = this.#open();
     try {
       let done = 0;
@@ -83,7 +120,6 @@ export class AtomicFile {
         beforeFileOperation('write', this.path, bytes.byteLength - done);
         done += writeSync(descriptor, bytes, done, bytes.byteLength - done);
       }
-      this.#position += bytes.byteLength;
     } catch (cause) {
       this.abort();
       throw fileError(cause, 'write', this.path);
@@ -92,6 +128,7 @@ export class AtomicFile {
 
   /** Flushes, closes and renames into place. */
   commit(): void {
+    this.#writePending();
     const descriptor = this.#open();
     try {
       beforeFileOperation('sync', this.path);
@@ -112,6 +149,7 @@ export class AtomicFile {
       closeSync(this.#descriptor);
       this.#descriptor = null;
     }
+    this.#pendingBytes = 0;
     rmSync(this.temporaryPath, { force: true });
   }
 
