@@ -3,6 +3,7 @@
 // bit for bit between the tables and within rounding of float64 sums, expanded weights exactly.
 #include <cmath>
 #include <cstring>
+#include <string>
 
 #include "cpu/kernel_choice.h"
 #include "packing.h"
@@ -19,20 +20,42 @@ struct Result {
   Exact<std::int32_t> integers;
 };
 
-inline Result run(const KernelTable& kernels, const TestLinear& linear, const TestActivations& activations) {
-  const std::size_t stride = linear.packed.row_groups * 16;
+/// `by_sum_tables`: with the tables that the set makes of the activations.
+inline Result run(const KernelTable& kernels, const TestLinear& linear, const TestActivations& activations,
+                  bool by_sum_tables = false) {
+  const std::size_t stride = linear.packed.row_groups * 16, blocks = linear.packed.blocks;
   const std::size_t per_block =
       linear.packed.layout == LinearLayout::grid ? dbell::kGridIntegers : dbell::kStructuredIntegers;
   Result result;
   result.y = Exact<float>(activations.tokens * stride);
-  result.integers = Exact<std::int32_t>(activations.tokens * stride * linear.packed.blocks * per_block);
+  result.integers = Exact<std::int32_t>(activations.tokens * stride * blocks * per_block);
   const auto function = linear.packed.layout == LinearLayout::grid ? kernels.grid : kernels.structured;
+  dbell::QuantizedActivations view = activations.view;
+  Exact<std::uint8_t> tables;
+  Exact<std::int32_t> least;
+  if (by_sum_tables) {
+    tables = Exact<std::uint8_t>(blocks * dbell::kLinesPerBlock * dbell::kLineSumTableBytes);
+    least = Exact<std::int32_t>(blocks);
+    kernels.make_sum_tables(view.values, blocks, tables.values, least.values);
+    view.sum_tables = tables.values;
+    view.least_sums = least.values;
+  }
   // In two calls, as threads would.
   const std::size_t middle = linear.packed.row_groups / 2;
-  function(linear.packed, activations.view, 0, middle, result.y.values, stride, result.integers.values);
-  function(linear.packed, activations.view, middle, linear.packed.row_groups, result.y.values, stride,
-           result.integers.values);
+  function(linear.packed, view, 0, middle, result.y.values, stride, result.integers.values);
+  function(linear.packed, view, middle, linear.packed.row_groups, result.y.values, stride, result.integers.values);
   return result;
+}
+
+/// Both results have the same integers and the same floats, bit for bit.
+inline void check_same(const char* name, const TestLinear& linear, std::size_t tokens, const Result& result,
+                       const Result& reference) {
+  CHECK(std::memcmp(result.integers.values, reference.integers.values,
+                    reference.integers.count * sizeof(std::int32_t)) == 0,
+        "%s %zux%zu levels %d tokens %zu: integers differ", name, linear.out, linear.in, linear.packed.levels, tokens);
+  CHECK(std::memcmp(result.y.values, reference.y.values, reference.y.count * sizeof(float)) == 0,
+        "%s %zux%zu levels %d tokens %zu: floats differ from the reference", name, linear.out, linear.in,
+        linear.packed.levels, tokens);
 }
 
 /// Integers by the definition, from the codes; structured: ordinary A, B, AB, salient A, B, AB.
@@ -84,12 +107,10 @@ inline void check_linear(Random& random, LinearLayout layout, std::size_t out, s
   const Result reference = run(dbell::generic_kernels(), linear, activations);
   check_integers("generic", linear, activations, reference);
   for (const KernelTable* kernels : dbell::available_kernels()) {
-    const Result result = run(*kernels, linear, activations);
-    CHECK(std::memcmp(result.integers.values, reference.integers.values,
-                      reference.integers.count * sizeof(std::int32_t)) == 0,
-          "%s %zux%zu levels %d tokens %zu: integers differ", kernels->name, out, in, levels, tokens);
-    CHECK(std::memcmp(result.y.values, reference.y.values, reference.y.count * sizeof(float)) == 0,
-          "%s %zux%zu levels %d tokens %zu: floats differ from the reference", kernels->name, out, in, levels, tokens);
+    check_same(kernels->name, linear, tokens, run(*kernels, linear, activations), reference);
+    if (kernels->make_sum_tables != nullptr && tokens == 1)
+      check_same((std::string(kernels->name) + " by tables of sums").c_str(), linear, tokens,
+                 run(*kernels, linear, activations, true), reference);
     for (std::size_t group = 0; group < linear.packed.row_groups; ++group) {
       for (std::size_t block = 0; block < linear.packed.blocks; ++block) {
         Exact<float> tile(128 * 16);

@@ -32,12 +32,13 @@ void check_linears() {
       check_linear(random, LinearLayout::structured, shape[0], shape[1], 4, false, 1, fills[random.below(5)]);
     }
   }
-  // Rows enough for tables of sums: with row groups left over, more of them and more blocks than are held at once.
+  // By tables of sums: row groups left over, more of them and more blocks than are held at once.
   const std::size_t long_shapes[][2] = {{256, 128}, {300, 97}, {257, 1}, {336, 640}, {1100, 40}, {1090, 4200}};
   for (const auto& shape : long_shapes) {
     for (const Fill fill : fills) {
       for (const int levels : {2, 3, 4})
         check_linear(random, LinearLayout::grid, shape[0], shape[1], levels, random.below(2) == 0, 1, fill);
+      if (shape[0] * shape[1] < 1000000) check_linear(random, LinearLayout::structured, shape[0], shape[1], 4, false, 1, fill);
     }
   }
   // The largest sums there are, and more tokens than one pass takes.

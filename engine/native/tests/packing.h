@@ -216,7 +216,9 @@ inline TestActivations make_activations(Random& random, const TestLinear& linear
             a.block_scales.values,
             a.salient_values.values,
             a.salient_sums.values,
-            a.quads.values};
+            a.quads.values,
+            nullptr,
+            nullptr};
   return a;
 }
 

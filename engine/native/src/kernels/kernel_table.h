@@ -31,6 +31,13 @@ struct KernelTable {
   void (*structured)(const PackedLinear& linear, const QuantizedActivations& activations, std::size_t begin,
                      std::size_t end, float* y, std::size_t y_stride, std::int32_t* integers);
 
+  /// Tables of sums of one token's activations, which `grid` (of one or two planes) and `structured` look up in place of
+  /// products where they are given them; the results are the same. values: x̂ [blocks, 128]; tables: [blocks, 4 lines,
+  /// kLineSumTableBytes], 64-byte aligned; least_sums: [blocks], what a block's entries are less than the sums, together.
+  /// Null where the set multiplies as fast.
+  void (*make_sum_tables)(const std::int8_t* values, std::size_t blocks, std::uint8_t* tables,
+                          std::int32_t* least_sums);
+
   /// Float weights of one row group and block, [128, 16] (column-major: 16 rows adjacent), zero beyond in_features'
   /// last line; exactly r·(q − o) + m, or the structured level, in float32. `salient_mask` is the block's 16 bytes
   /// (structured).

@@ -33,6 +33,11 @@ constexpr std::size_t kColumnsPerTableGroup = 32;
 /// Lines of 64 bytes that 16 rows × 32 columns take in a table of 4 or 6 bits.
 constexpr std::size_t kLinesPerTableGroup4 = 4;
 constexpr std::size_t kLinesPerTableGroup6 = 6;
+/// A table of sums: of four columns' activations over every subset of them, 0 … 15, two bytes each. A line has eight.
+constexpr std::size_t kSumTableEntries = 16;
+constexpr std::size_t kSumTableBytes = 2 * kSumTableEntries;
+constexpr std::size_t kSumTablesPerLine = kColumnsPerLine / 4;
+constexpr std::size_t kLineSumTableBytes = kSumTablesPerLine * kSumTableBytes;
 /// Tokens that kernels work on between two passes over the weights; bounds their buffers on the stack.
 constexpr std::size_t kTokensPerPass = 128;
 /// Integers that the integer part has for each row and block: 1 (grid) or 6 (structured).
@@ -70,6 +75,8 @@ struct QuantizedActivations {
   const std::int8_t* salient_values;   ///< structured: x̂ of salient columns, else zero, [blocks, tokens, 128]
   const std::int32_t* salient_sums;    ///< structured: [blocks, tokens]
   const std::uint32_t* salient_quads;  ///< structured: [blocks], bit q: quad q has a salient column
+  const std::uint8_t* sum_tables;      ///< one token, what KernelTable::make_sum_tables gave, 64-byte aligned; else null
+  const std::int32_t* least_sums;      ///< of the same [blocks], or null
 };
 
 /// A table `[rows, columns]` (embedding, head, projection) as it stands in the mapped file.

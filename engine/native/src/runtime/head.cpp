@@ -67,6 +67,8 @@ const float* Session::head_rows(std::size_t first_row, std::size_t count, std::s
     static const std::string name = "head";
     quantize_stage_input(*model_.kernels, {name, model_.embedding_size, nullptr, kHeadActivationBits, false}, rows,
                          *stride, count, workspace_.grid_head_input);
+    if (const PackedLinear& packed = model_.grid_head->packed; uses_sum_tables(packed))
+      make_sum_tables(*model_.kernels, packed.blocks, count, workspace_.grid_head_input);
   } else if (is_quantized(model_.head)) {
     const std::size_t width = model_.head.groups * kColumnsPerTableGroup;
     workspace_.head_input.reserve(count * width);

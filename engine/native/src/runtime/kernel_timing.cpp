@@ -75,8 +75,16 @@ KernelTiming time_grid_kernel(const KernelTable& kernels, int levels, bool is_ba
       block_sums[at] += value;
     }
   }
-  const QuantizedActivations activations = {
-      tokens, values.data(), block_sums.data(), token_scales.data(), block_scales.data(), nullptr, nullptr, nullptr};
+  QuantizedActivations activations = {tokens,  values.data(), block_sums.data(), token_scales.data(), block_scales.data(),
+                                      nullptr, nullptr,       nullptr,           nullptr,             nullptr};
+  AlignedBuffer<std::uint8_t> sum_tables;
+  AlignedBuffer<std::int32_t> least_sums;
+  if (kernels.make_sum_tables != nullptr && tokens == 1) {
+    sum_tables.resize(shape.blocks * kLinesPerBlock * kLineSumTableBytes);
+    least_sums.resize(shape.blocks);
+    activations.sum_tables = sum_tables.data();
+    activations.least_sums = least_sums.data();
+  }
   const double multiplications = static_cast<double>(rows) * static_cast<double>(columns) *
                                  static_cast<double>(tokens) * static_cast<double>(shape.plane_count);
   const std::size_t per_task = row_groups_per_task(shape.row_groups, multiplications);
@@ -88,6 +96,9 @@ KernelTiming time_grid_kernel(const KernelTable& kernels, int levels, bool is_ba
       if (is_base3) linear.base3 = codes.data() + matrix * code_stride;
       else linear.planes = codes.data() + matrix * code_stride;
       linear.scales = scales.data() + matrix * scale_stride;
+      // As a stage does: once for all of a matrix's rows, which counts.
+      if (activations.sum_tables != nullptr && uses_sum_tables(linear))
+        kernels.make_sum_tables(values.data(), shape.blocks, sum_tables.data(), least_sums.data());
       parallel_for(shape.row_groups, per_task, [&](std::size_t begin, std::size_t end) {
         kernels.grid(linear, activations, begin, end, y.data(), shape.row_groups * kRowsPerGroup, nullptr);
       });

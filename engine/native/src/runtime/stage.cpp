@@ -17,6 +17,8 @@ constexpr double kTaskMultiplications = 1e5;
 /// Large stages have several tasks for each thread, so that an uneven start evens out; small ones have one.
 constexpr double kLargeTaskMultiplications = 2e6;
 constexpr double kTasksPerThread = 4;
+/// Tables of sums of 24 blocks take some 2 µs.
+constexpr std::size_t kSumTableBlocksPerTask = 24;
 /// Row groups expanded to float at once: 32 KiB of weights, which stay in the first-level cache.
 constexpr std::size_t kExpandedRowGroups = 4;
 
@@ -93,6 +95,7 @@ void quantize_stage_input(const KernelTable& kernels, const StageRounding& round
                           std::size_t x_stride, std::size_t tokens, StageInput& input) {
   const auto [name, in_features, column_scale, activation_bits, by_block] = rounding;
   const std::size_t blocks = (in_features + kColumnsPerBlock - 1) / kColumnsPerBlock, width = blocks * kColumnsPerBlock;
+  input.has_sum_tables = false;
   input.rows.reserve(tokens * width);
   input.values.reserve(tokens * width);
   input.block_sums.reserve(tokens * blocks);
@@ -130,6 +133,20 @@ StageRounding rounding_of(const Linear& linear, int activation_bits) {
   return {linear.name, linear.packed.in_features, linear.column_scale, activation_bits, linear.scales_by_block};
 }
 
+bool uses_sum_tables(const PackedLinear& linear) { return linear.planes != nullptr && linear.plane_count <= 2; }
+
+void make_sum_tables(const KernelTable& kernels, std::size_t blocks, std::size_t tokens, StageInput& input) {
+  if (kernels.make_sum_tables == nullptr || tokens != 1) return;
+  constexpr std::size_t kBlockBytes = kLinesPerBlock * kLineSumTableBytes;
+  input.sum_tables.reserve(blocks * kBlockBytes);
+  input.least_sums.reserve(blocks);
+  parallel_for(blocks, kSumTableBlocksPerTask, [&](std::size_t begin, std::size_t end) {
+    kernels.make_sum_tables(input.values.data() + begin * kColumnsPerBlock, end - begin,
+                            input.sum_tables.data() + begin * kBlockBytes, input.least_sums.data() + begin);
+  });
+  input.has_sum_tables = true;
+}
+
 QuantizedActivations grid_view(const StageInput& input, std::size_t tokens) {
   return {tokens,
           input.values.data(),
@@ -138,7 +155,9 @@ QuantizedActivations grid_view(const StageInput& input, std::size_t tokens) {
           input.block_scales.data(),
           nullptr,
           nullptr,
-          nullptr};
+          nullptr,
+          input.has_sum_tables ? input.sum_tables.data() : nullptr,
+          input.has_sum_tables ? input.least_sums.data() : nullptr};
 }
 
 QuantizedActivations view_for(const Linear& linear, std::size_t index, std::size_t tokens, StageInput& input) {
@@ -189,7 +208,7 @@ QuantizedActivations gather_quantized(const Residual& residual, const std::int8_
     }
   }
   return {tokens,  gathered.values.data(), gathered.block_sums.data(), scales, gathered.block_scales.data(),
-          nullptr, nullptr,                nullptr};
+          nullptr, nullptr,                nullptr,                    nullptr, nullptr};
 }
 
 namespace {
@@ -224,6 +243,9 @@ void run_stage(const KernelTable& kernels, const Stage& stage, const float* x, s
     }
   } else {
     quantize_stage_input(kernels, rounding_of(stage.linears.front(), activation_bits), x, x_stride, tokens, input);
+    if (std::any_of(stage.linears.begin(), stage.linears.end(),
+                    [](const Linear& linear) { return uses_sum_tables(linear.packed); }))
+      make_sum_tables(kernels, stage.linears.front().packed.blocks, tokens, input);
   }
   const std::size_t width = (in + kColumnsPerBlock - 1) / kColumnsPerBlock * kColumnsPerBlock;
   if (input.gathered.size() < stage.linears.size()) input.gathered.resize(stage.linears.size());

@@ -17,6 +17,9 @@ struct StageInput {
   AlignedBuffer<std::int32_t> block_sums;  ///< [blocks, tokens]
   AlignedBuffer<float> scales;             ///< [tokens]; 1 where steps are by block
   AlignedBuffer<float> block_scales;       ///< [blocks, tokens]; 1 where steps are by token
+  AlignedBuffer<std::uint8_t> sum_tables;  ///< one token: KernelTable::make_sum_tables' [blocks, 4, 256]
+  AlignedBuffer<std::int32_t> least_sums;  ///< of the same [blocks]
+  bool has_sum_tables = false;             ///< whether they are of what `values` holds now
   AlignedBuffer<float> scaled;             ///< float path: c∘x [tokens, in]
   struct Salient {
     AlignedBuffer<std::int8_t> values;
@@ -49,6 +52,13 @@ StageRounding rounding_of(const Linear& linear, int activation_bits);
 /// where a value is not finite.
 void quantize_stage_input(const KernelTable& kernels, const StageRounding& rounding, const float* x,
                           std::size_t x_stride, std::size_t tokens, StageInput& input);
+
+/// Whether tables of sums are looked up for this linear where the kernels have them.
+bool uses_sum_tables(const PackedLinear& linear);
+
+/// Makes the tables of sums of a quantized input, for every linear that reads it; nothing where the kernels have none or
+/// there is more than one token.
+void make_sum_tables(const KernelTable& kernels, std::size_t blocks, std::size_t tokens, StageInput& input);
 
 /// The grid kernels' view of a quantized input.
 QuantizedActivations grid_view(const StageInput& input, std::size_t tokens);

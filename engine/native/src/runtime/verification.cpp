@@ -87,6 +87,7 @@ std::vector<std::int32_t> verify_integers(const KernelTable& kernels, const Line
       input.block_sums[row] += value;
     }
   }
+  if (uses_sum_tables(packed)) make_sum_tables(kernels, packed.blocks, tokens, input);
   const bool is_grid = packed.layout == LinearLayout::grid;
   const std::size_t count = is_grid ? kGridIntegers : kStructuredIntegers, row_values = packed.blocks * count;
   AlignedBuffer<float> y(tokens * stride);

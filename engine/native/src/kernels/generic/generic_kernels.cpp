@@ -415,9 +415,9 @@ void expand_codes(const std::int8_t* codes, const float* steps, std::size_t rows
 }  // namespace
 
 const KernelTable& generic_kernels() {
-  static constexpr KernelTable table = {"generic",    grid,         structured, expand,       expand_table,  multiply,
-                                        table_q8,     table_packed, quantize,   exponentials, softmax,       expand_halves,
-                                        expand_codes};
+  static constexpr KernelTable table = {
+      "generic",    grid,     structured,   nullptr,  expand,      expand_table, multiply,
+      table_q8,     table_packed, quantize, exponentials, softmax, expand_halves, expand_codes};
   return table;
 }
 

@@ -6,7 +6,9 @@
 //   dpbusd (AVX-VNNI, AVX-512 VNNI) and sdot (NEON with dot product): int32, a row's four products at once
 //   maddubs (SSE4.1, AVX2, AVX-512):                                  int16, two products in each
 //   smlal (NEON without dot product):                                 int16, one product in each, two registers
-// Bytes that are multiplied are codes, 0 … 255 or 0 … 127 (kFieldBits), with activations, −127 … 127.
+// Bytes that are multiplied are codes, 0 … 255 or 0 … 127 (kFieldBits), with activations, −127 … 127. Fields of one and two
+// bits use no more than kNarrowFieldBits of a byte, those of the structured layout kStructuredFieldBits: where that is 4, they
+// need half as many sums, which the registers then hold.
 //
 // Everything has internal linkage: nothing compiled here may be merged with code for other CPUs.
 #include <cstring>
@@ -25,10 +27,10 @@
 #endif
 
 // Has the compiler add products to a Partial one after the other: GCC else keeps those of several steps, more than there
-// are registers, until it adds them all up. No instruction; for the sets of 16 registers without a dot product, where it
-// was measured to gain.
-#if defined(__GNUC__) && !defined(DBELL_DOT) && !defined(DBELL_NEON) && DBELL_LANE_BITS <= 256
-#define DBELL_ADD_IN_ORDER(sum) asm volatile("" : "+x"(sum))
+// are registers, until it adds them all up. No instruction; for x86's sets without a dot product, where it was measured to
+// gain (AVX-512's prompts 1.75 times).
+#if defined(__GNUC__) && !defined(DBELL_DOT) && !defined(DBELL_NEON)
+#define DBELL_ADD_IN_ORDER(sum) asm volatile("" : "+v"(sum))
 #else
 #define DBELL_ADD_IN_ORDER(sum)
 #endif

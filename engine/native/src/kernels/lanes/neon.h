@@ -16,7 +16,7 @@ constexpr int kLanes = 4;
 #ifdef DBELL_DOT
 typedef int32x4_t Partial;
 constexpr int kTileRegisters = 4, kTileTokens = 4, kSmallTileTokens = 2;
-constexpr int kFieldBits = 7, kProductsPerSum = 0;
+constexpr int kFieldBits = 7, kNarrowFieldBits = 7, kProductsPerSum = 0;
 constexpr int kStructuredTileTokens = 4;
 #else
 /// Products of rows 0 and 1, of rows 2 and 3, each in four int16.
@@ -24,7 +24,7 @@ struct Partial {
   int16x8_t low, high;
 };
 constexpr int kTileRegisters = 4, kTileTokens = 2, kSmallTileTokens = 2;
-constexpr int kFieldBits = 4, kProductsPerSum = 1;
+constexpr int kFieldBits = 4, kNarrowFieldBits = 4, kProductsPerSum = 1;
 constexpr int kStructuredTileTokens = 2;
 #endif
 constexpr int kStructuredFieldBits = 4;

@@ -17,7 +17,7 @@ typedef __m128i Partial;
 constexpr int kLanes = 4;
 /// Registers × tokens that a tile of the integer product has; what 16 registers hold.
 constexpr int kTileRegisters = 2, kTileTokens = 4, kSmallTileTokens = 2;
-constexpr int kFieldBits = 4, kStructuredFieldBits = 4, kProductsPerSum = 2;
+constexpr int kFieldBits = 4, kNarrowFieldBits = 4, kStructuredFieldBits = 4, kProductsPerSum = 2;
 constexpr int kStructuredTileTokens = 2;
 constexpr int kFloatTileTokens = 2, kFloatTilePanels = 1;
 constexpr int kFloatSmallTileTokens = 2, kFloatSmallTilePanels = 1, kFloatRowPanels = 2;

@@ -17,9 +17,9 @@ constexpr int kLanes = 8;
 constexpr int kTileRegisters = 2;
 constexpr int kTileTokens = 4, kSmallTileTokens = 2;
 #ifdef DBELL_DOT
-constexpr int kFieldBits = 8, kProductsPerSum = 0;
+constexpr int kFieldBits = 8, kNarrowFieldBits = 4, kProductsPerSum = 0;
 #else
-constexpr int kFieldBits = 4, kProductsPerSum = 2;
+constexpr int kFieldBits = 4, kNarrowFieldBits = 4, kProductsPerSum = 2;
 #endif
 constexpr int kStructuredTileTokens = 3, kStructuredFieldBits = 4;
 constexpr int kFloatTileTokens = 6, kFloatTilePanels = 1;

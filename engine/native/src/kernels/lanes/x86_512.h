@@ -16,9 +16,9 @@ constexpr int kLanes = 16;
 /// Registers × tokens that a tile of the integer product has; what 32 registers hold.
 constexpr int kTileRegisters = 2, kTileTokens = 12, kSmallTileTokens = 4;
 #ifdef DBELL_DOT
-constexpr int kFieldBits = 8, kStructuredFieldBits = 8, kProductsPerSum = 0;
+constexpr int kFieldBits = 8, kNarrowFieldBits = 4, kStructuredFieldBits = 4, kProductsPerSum = 0;
 #else
-constexpr int kFieldBits = 4, kStructuredFieldBits = 4, kProductsPerSum = 2;
+constexpr int kFieldBits = 4, kNarrowFieldBits = 4, kStructuredFieldBits = 4, kProductsPerSum = 2;
 #endif
 constexpr int kStructuredTileTokens = 8;
 constexpr int kFloatTileTokens = 12, kFloatTilePanels = 2;

@@ -18,14 +18,17 @@ static_assert(kProductsPerSum == 0 || 2 * kLinesPerBlock <= quads_that_fit(15), 
 // A line of whole codes.
 static_assert(kProductsPerSum == 0 || kQuadsPerLine <= quads_that_fit(15), "a line's sums fit a Partial");
 
+/// Lowest bits of a byte that fields of a width are multiplied in.
+constexpr int field_bits(int width) { return width == 4 ? kFieldBits : kNarrowFieldBits; }
+
 /// Sums that a block's fields go to, and which one a quad's field does. Fields of one sum have the same scale; more sums
 /// than one for a scale, so that a product need not wait for the one before it.
 template <int width>
-constexpr int kFieldSums = kFieldBits == 4 || width == 4 ? 4 : 8;
+constexpr int kFieldSums = field_bits(width) == 4 || width == 4 ? 4 : 8;
 constexpr int sum_of_quad(int quad, int width) {
-  return kFieldBits == 4 ? quad % 4 : width == 4 ? quad / 4 * 2 + quad % 2 : quad;
+  return field_bits(width) == 4 ? quad % 4 : width == 4 ? quad / 4 * 2 + quad % 2 : quad;
 }
-constexpr int scale_of_quad(int quad, int width) { return field_scale(quad - quad % width, width, kFieldBits); }
+constexpr int scale_of_quad(int quad, int width) { return field_scale(quad - quad % width, width, field_bits(width)); }
 constexpr bool is_first_of_sum(int quad, int width) {
   for (int before = 0; before < quad; ++before) {
     if (sum_of_quad(before, width) == sum_of_quad(quad, width)) return false;
@@ -59,7 +62,7 @@ DBELL_INLINE Ints sum_block(const std::uint8_t* line, std::size_t line_stride, s
     unroll<8>([&](auto quad) DBELL_INLINE_LAMBDA {
       constexpr int index = quad % width, position = quad - index;
       Partial& sum = sums[sum_of_quad(quad, width)];
-      sum = add_products<quad>(sum, field<position, width, kFieldBits>(fields[index]), quads);
+      sum = add_products<quad>(sum, field<position, width, field_bits(width)>(fields[index]), quads);
     });
   }
   Ints total = zero_ints();
@@ -320,7 +323,10 @@ void grid(const PackedLinear& linear, const QuantizedActivations& activations, s
       for (std::size_t group = begin; group < end; ++group) decode_base3(linear, activations, group, y, integers);
       return;
     }
-    begin = decode_by_sum_tables(linear, activations, begin, end, y, integers);
+#ifdef DBELL_HAS_SUM_TABLES
+    if (activations.sum_tables != nullptr && linear.plane_count <= 2)
+      begin = decode_by_sum_tables(linear, activations, begin, end, y, integers);
+#endif
     switch (linear.plane_count) {
       case 1:
         return decode<1>(linear, activations, begin, end, y, integers);

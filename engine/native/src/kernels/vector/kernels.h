@@ -28,9 +28,12 @@ void unpack_base3(const PackedLinear&, std::size_t group, std::size_t block, std
 void decode_base3(const PackedLinear&, const QuantizedActivations&, std::size_t group, float* y,
                   std::int32_t* integers);
 
-/// One token through row groups of planes, from `begin` on, as `grid`, by tables of sums. Returns the first group that it
-/// left: `begin` where the set has no tables or they do not pay.
+/// In sets that have tables of sums (DBELL_HAS_SUM_TABLES). `decode_…` take one token, with its tables, through row groups
+/// from `begin` on, as `grid` and `structured`, and return the first group that they left.
+void make_sum_tables(const std::int8_t*, std::size_t, std::uint8_t*, std::int32_t*);
 std::size_t decode_by_sum_tables(const PackedLinear&, const QuantizedActivations&, std::size_t begin, std::size_t end,
                                  float* y, std::int32_t* integers);
+std::size_t decode_structured_by_sum_tables(const PackedLinear&, const QuantizedActivations&, std::size_t begin,
+                                            std::size_t end, float* y, std::int32_t* integers);
 
 }  // namespace dbell::DBELL_KERNEL_SET

@@ -2,6 +2,7 @@
 // sums are their exact differences. Only quads with a salient column are visited for the latter.
 #include "kernels/vector/kernels.h"
 #include "kernels/vector/structured_levels.h"
+#include "kernels/vector/sum_tables.h"
 
 #if defined(_MSC_VER) && !defined(__clang__)
 #include <intrin.h>
@@ -91,6 +92,23 @@ DBELL_INLINE void sum_all(const std::uint8_t* line, std::size_t lines, const std
   });
 }
 
+/// Three sums over one block's salient columns, one token; `line` is the register's part of the block's first line.
+DBELL_INLINE void sum_salient(const std::uint8_t* line, const QuantizedActivations& activations, std::size_t block,
+                              Ints* salient) {
+  const std::int8_t* values = activations.salient_values + block * kColumnsPerBlock;
+  Partial sums[kMasks] = {zero_partial(), zero_partial(), zero_partial()};
+  for (std::uint32_t left = activations.salient_quads[block]; left != 0; left &= left - 1) {
+    const std::size_t quad = lowest_bit(left);
+    const std::uint8_t* bytes = line + quad / 8 * 2 * kLineBytes;
+    const Bytes a = bit_at(load_bytes(bytes), quad % 8), b = bit_at(load_bytes(bytes + kLineBytes), quad % 8);
+    const Bytes four = quad_at(values + 4 * quad);
+    sums[0] = add_products(sums[0], a, four);
+    sums[1] = add_products(sums[1], b, four);
+    sums[2] = add_products(sums[2], bit_and(a, b), four);
+  }
+  unroll<kMasks>([&](auto i) DBELL_INLINE_LAMBDA { salient[i] = sums_of(sums[i]); });
+}
+
 void decode_structured(const PackedLinear& linear, const QuantizedActivations& activations, std::size_t group, float* y,
             std::int32_t* integers) {
   Floats accumulators[kRegisters];
@@ -98,21 +116,10 @@ void decode_structured(const PackedLinear& linear, const QuantizedActivations& a
   const std::uint8_t* bytes = linear.planes + group * linear.lines * 2 * kLineBytes;
   for (std::size_t block = 0; block < linear.blocks; ++block) {
     const std::size_t lines = lines_of_block(linear, block);
-    const std::int8_t* salient_values = activations.salient_values + block * kColumnsPerBlock;
     for (std::size_t part = 0; part < kRegisters; ++part) {
       Ints all[kMasks], salient[kMasks];
       sum_all(bytes + part * kRegisterBytes, lines, activations.values + block * kColumnsPerBlock, part == 0, all);
-      Partial sums[kMasks] = {zero_partial(), zero_partial(), zero_partial()};
-      for (std::uint32_t left = activations.salient_quads[block]; left != 0; left &= left - 1) {
-        const std::size_t quad = lowest_bit(left);
-        const std::uint8_t* line = bytes + quad / 8 * 2 * kLineBytes + part * kRegisterBytes;
-        const Bytes a = bit_at(load_bytes(line), quad % 8), b = bit_at(load_bytes(line + kLineBytes), quad % 8);
-        const Bytes values = quad_at(salient_values + 4 * quad);
-        sums[0] = add_products(sums[0], a, values);
-        sums[1] = add_products(sums[1], b, values);
-        sums[2] = add_products(sums[2], bit_and(a, b), values);
-      }
-      unroll<kMasks>([&](auto i) DBELL_INLINE_LAMBDA { salient[i] = sums_of(sums[i]); });
+      sum_salient(bytes + part * kRegisterBytes, activations, block, salient);
       accumulators[part] = add_structured_block(linear, activations, group, part, block, 0, load_levels(linear, group, part, block),
                                      all, salient, accumulators[part], integers);
     }
@@ -150,7 +157,10 @@ DBELL_INLINE void add_quad(const std::uint8_t* bits, const std::int8_t* x, Parti
   unroll<kMasks>([&](auto i) DBELL_INLINE_LAMBDA { mask[i] = load_bytes(bits + i * kMaskBytes); });
   unroll<count>([&](auto t) DBELL_INLINE_LAMBDA {
     const Bytes values = quad_at(x + t * kColumnsPerBlock);
-    unroll<kMasks>([&](auto i) DBELL_INLINE_LAMBDA { sums[t][i] = add_products(sums[t][i], mask[i], values); });
+    unroll<kMasks>([&](auto i) DBELL_INLINE_LAMBDA {
+      sums[t][i] = add_products(sums[t][i], mask[i], values);
+      DBELL_ADD_IN_ORDER(sums[t][i]);
+    });
   });
 }
 
@@ -165,9 +175,13 @@ inline void multiply_structured_block(const PackedLinear& linear, const Quantize
     unroll<count>([&](auto t) DBELL_INLINE_LAMBDA { sums[t][0] = sums[t][1] = sums[t][2] = zero_partial(); });
   };
   clear();
-  const std::size_t quads = 8 * lines_of_block(linear, block);
-  for (std::size_t quad = 0; quad < quads; ++quad)
-    add_quad<count>(bits + quad * kLineBytes, activations.values + row + 4 * quad, sums);
+  const std::size_t lines = lines_of_block(linear, block);
+  const std::uint8_t* of_line = bits;
+  const std::int8_t* x = activations.values + row;
+  // A line written out whole, as in grid.cpp.
+  for (std::size_t line = 0; line < lines; ++line, of_line += 8 * kLineBytes, x += kColumnsPerLine) {
+    unroll<8>([&](auto quad) DBELL_INLINE_LAMBDA { add_quad<count>(of_line + quad * kLineBytes, x + 4 * quad, sums); });
+  }
   unroll<count>([&](auto t) DBELL_INLINE_LAMBDA {
     unroll<kMasks>([&](auto i) DBELL_INLINE_LAMBDA { all[t][i] = sums_of(sums[t][i]); });
   });
@@ -218,8 +232,60 @@ void prefill_structured(const PackedLinear& linear, const QuantizedActivations& 
 
 }  // namespace
 
+#ifdef DBELL_HAS_SUM_TABLES
+std::size_t decode_structured_by_sum_tables(const PackedLinear& linear, const QuantizedActivations& activations,
+                                            std::size_t begin, std::size_t end, float* y, std::int32_t* integers) {
+  constexpr std::size_t stride = 2 * kLineBytes;
+  end -= (end - begin) % kGroupsTogether;
+  for (std::size_t group = begin; group < end; group += kGroupsTogether) {
+    const std::uint8_t* line[kGroupsTogether];
+    for (std::size_t i = 0; i < kGroupsTogether; ++i) line[i] = linear.planes + (group + i) * linear.lines * stride;
+    Floats accumulators[kTogether];
+    unroll<kTogether>([&](auto i) DBELL_INLINE_LAMBDA { accumulators[i] = zero_floats(); });
+    for (std::size_t block = 0; block < linear.blocks; ++block) {
+      const std::size_t lines = lines_of_block(linear, block);
+      const std::uint8_t* entries = activations.sum_tables + block * kLinesPerBlock * kLineSumTableBytes;
+      const auto bytes_at = [&](std::size_t at, int i, std::size_t plane) DBELL_INLINE_LAMBDA {
+        return load_bytes(line[i / kRegisters] + at * stride + plane * kLineBytes + i % kRegisters * kRegisterBytes);
+      };
+      Ints found[kMasks][kTogether];
+      unroll<kMasks>([&](auto mask) DBELL_INLINE_LAMBDA {
+        const ByteSums words = look_up_block(lines, entries, [&](std::size_t at, Bytes* registers) DBELL_INLINE_LAMBDA {
+          unroll<kTogether>([&](auto i) DBELL_INLINE_LAMBDA {
+            if (mask < 2 && i % kRegisters == 0)
+              prefetch(line[i / kRegisters] + at * stride + mask * kLineBytes + kPrefetchBytes);
+            registers[i] = mask < 2 ? bytes_at(at, i, mask) : bit_and(bytes_at(at, i, 0), bytes_at(at, i, 1));
+          });
+        });
+        widen(words, found[mask]);
+      });
+      const Ints least = int_of(activations.least_sums[block]);
+      unroll<kTogether>([&](auto i) DBELL_INLINE_LAMBDA {
+        const std::size_t in_group = group + i / kRegisters, part = i % kRegisters;
+        Ints all[kMasks], salient[kMasks];
+        unroll<kMasks>([&](auto mask) DBELL_INLINE_LAMBDA { all[mask] = add(found[mask][i], least); });
+        sum_salient(line[i / kRegisters] + part * kRegisterBytes, activations, block, salient);
+        accumulators[i] = add_structured_block(linear, activations, in_group, part, block, 0,
+                                               load_levels(linear, in_group, part, block), all, salient,
+                                               accumulators[i], integers);
+      });
+      for (std::size_t i = 0; i < kGroupsTogether; ++i) line[i] += lines * stride;
+    }
+    unroll<kTogether>([&](auto i) DBELL_INLINE_LAMBDA {
+      const std::size_t row = group * kRowsPerGroup + i * kLanes;
+      finish_structured(linear, row, activations.scales[0], accumulators[i], y + row);
+    });
+  }
+  return end;
+}
+#endif
+
 void structured(const PackedLinear& linear, const QuantizedActivations& activations, std::size_t begin, std::size_t end,
                 float* y, std::size_t y_stride, std::int32_t* integers) {
+#ifdef DBELL_HAS_SUM_TABLES
+  if (activations.sum_tables != nullptr)
+    begin = decode_structured_by_sum_tables(linear, activations, begin, end, y, integers);
+#endif
   for (std::size_t group = begin; group < end; ++group) {
     if (activations.tokens == 1) {
       decode_structured(linear, activations, group, y, integers);

@@ -1,3 +1,4 @@
+#include "kernels/lanes/lanes.h"
 #include "kernels/vector/kernels.h"
 
 #ifdef DBELL_AVX2_VECTORS
@@ -24,6 +25,11 @@ const KernelTable& DBELL_KERNELS_OF(DBELL_KERNEL_SET)() {
   static constexpr KernelTable table = {DBELL_KERNEL_NAME,
                                         DBELL_KERNEL_SET::grid,
                                         DBELL_KERNEL_SET::structured,
+#ifdef DBELL_HAS_SUM_TABLES
+                                        DBELL_KERNEL_SET::make_sum_tables,
+#else
+                                        nullptr,
+#endif
                                         DBELL_KERNEL_SET::expand,
                                         DBELL_KERNEL_SET::expand_table,
                                         DBELL_KERNEL_SET::multiply,
