@@ -148,6 +148,8 @@ export const memoryBandwidthSchema = z.object({
   threads: countSchema,
   /** Of the processor's last cache; null where the system does not tell. */
   lastLevelCacheBytes: bytesSchema.nullable(),
+  /** Where it was measured in turns with subjects: each turn's, of which `bytesPerSecond` is the median. */
+  turnsBytesPerSecond: z.array(z.number().positive()).optional(),
 });
 export type MemoryBandwidth = z.infer<typeof memoryBandwidthSchema>;
 
@@ -231,7 +233,7 @@ export const benchmarkSubjectSchema = z.object({
   modelBytes: bytesSchema,
   /** By depth: what one token of those decoded there reads from memory at least, on average, itemised (docs/method.md). Empty in results of older versions. */
   bytesReadPerToken: z.record(z.string(), itemisedBytesSchema).default({}),
-  /** Measured in a process of its own before the subjects; null where it was not. */
+  /** Measured in a process of its own, before the subjects or in turns with them; null where it was not. */
   memoryBandwidth: memoryBandwidthSchema.nullable().default(null),
   /** By depth: decode speed · bytes read per token / bandwidth. A depth is left out where what is read fits the last cache. */
   memoryBandwidthShare: z.record(z.string(), z.number().nonnegative()).default({}),

@@ -4,6 +4,7 @@ import type { MemoryBandwidth } from '../contract/measurement.ts';
 import { threads as nativeThreads } from '../native/index.ts';
 import { machine } from '../native/machine.ts';
 import { machineConditions } from './conditions.ts';
+import { median } from './statistics.ts';
 
 /** Well beyond every last cache that is shared by few cores; several times it where the system tells a larger one. */
 const leastBufferBytes = 256 * 2 ** 20;
@@ -46,5 +47,21 @@ export function measureMemoryBandwidth(threadCount: number): MemoryBandwidth {
     passes,
     threads: measured.threads,
     lastLevelCacheBytes,
+  };
+}
+
+/**
+ * The median of measurements that were made in turns with subjects. A machine that shares its memory with others reads it at one time half as fast as at another; what decoding
+ * reached is then seen against what could be had meanwhile.
+ */
+export function medianBandwidth(measurements: readonly MemoryBandwidth[]): MemoryBandwidth {
+  const [first] = measurements;
+  if (first === undefined) throw new DBellError('internal', 'the memory was not measured');
+  const speeds = measurements.map(({ bytesPerSecond }) => bytesPerSecond);
+  return {
+    ...first,
+    bytesPerSecond: median(speeds),
+    method: `${first.method}; the median of ${speeds.length} such measurements in turns with what is compared`,
+    turnsBytesPerSecond: speeds,
   };
 }

@@ -103,7 +103,11 @@ export const taskSchemas = {
     result: generationResultSchema,
   },
   /** Of this machine, in a process of its own: its buffer would be in the subject's peak. */
-  memoryBandwidth: { input: z.strictObject({ threads: threadsSchema }), result: memoryBandwidthSchema },
+  memoryBandwidth: {
+    /** `turns`: so many times in turns with others, else once. */
+    input: z.strictObject({ threads: threadsSchema, turns: z.int().min(1).optional() }),
+    result: memoryBandwidthSchema,
+  },
   /** Of weight kernels by themselves. */
   kernelTable: { input: z.strictObject({ threads: threadsSchema }), result: kernelTableSchema },
   /** What can be known of a benchmark's subjects before the first is measured; throws what is wrong. */

@@ -6,7 +6,7 @@ import type { MemoryBandwidth } from '../../engine/contract/measurement.ts';
 import { createFloatTextModel } from '../../engine/float/text-model.ts';
 import { bandwidthShare } from '../../engine/measure/bandwidth-share.ts';
 import { runBenchmark } from '../../engine/measure/benchmark.ts';
-import { measureMemoryBandwidth } from '../../engine/measure/memory-bandwidth.ts';
+import { measureMemoryBandwidth, medianBandwidth } from '../../engine/measure/memory-bandwidth.ts';
 import { keyValueBytesRead } from '../../engine/model/key-value-bytes.ts';
 import { openModel } from '../../engine/model/open.ts';
 import type { BytesReadPerToken } from '../../engine/model/text-model.ts';
@@ -121,6 +121,25 @@ describe('the memory’s bandwidth', () => {
     // Slower than any memory of the last twenty years, faster than any core: a busy machine stays between.
     expect(measured.bytesPerSecond).toBeGreaterThan(50e6);
     expect(measured.bytesPerSecond).toBeLessThan(10e12);
+  });
+
+  test('in turns is the median of what each turn measured, all of which are kept', () => {
+    const at = (bytesPerSecond: number): MemoryBandwidth => ({
+      ...{
+        bytesPerSecond,
+        method: 'given',
+        bufferBytes: 1,
+        passes: 12,
+        threads: 2,
+        lastLevelCacheBytes: null,
+      },
+    });
+    expect(medianBandwidth([at(30), at(90), at(40), at(50)])).toEqual({
+      ...at(45),
+      method: 'given; the median of 4 such measurements in turns with what is compared',
+      turnsBytesPerSecond: [30, 90, 40, 50],
+    });
+    expect(() => medianBandwidth([])).toThrow('the memory was not measured');
   });
 
   test('bounds decoding unless what is read fits the last cache', () => {

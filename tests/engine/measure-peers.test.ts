@@ -148,6 +148,8 @@ test('the comparison runs from end to end, and says which peer is not installed'
   ) as { runs: CaseRun[] };
   const [run] = kept.runs;
   expect(run?.result?.synthetic).toEqual({ shape: 'tiny', levels: 2, tables: 'grid' });
+  // The memory is measured in turns with them: one repetition, one prompt, one depth.
+  expect(run?.result?.memoryBandwidth?.turnsBytesPerSecond).toHaveLength(2);
   expect(run?.result?.model).toContain('random weights');
   expect(run?.coldGenerateMs).toBeGreaterThan(50);
   const [missing, measured] = run?.result?.peers ?? [];

@@ -14,7 +14,7 @@ import type {
 import { speedRatios } from '../../measure/peers/speed-ratios.ts';
 import type { TurnOutcome, TurnTask } from '../turns.ts';
 import type { PreparedPeer, SubjectIdentity, TaskResult } from '../work-protocol.ts';
-import { besideBandwidth, measuredBandwidth } from './bandwidth.ts';
+import { besideBandwidth } from './bandwidth.ts';
 import type { JobContext } from './job.ts';
 
 export type BenchmarkedSubject = { model: string } | { synthetic: SyntheticModel };
@@ -44,7 +44,6 @@ export async function benchmarkInTurns(
     for (const peer of prepared.peers)
       if ('problem' in peer)
         message('warning', `${peer.request.engine} is not measured: ${peer.problem.message}`);
-    const bandwidth = await measuredBandwidth(job, settings.threads);
     const runnable = prepared.peers.filter((peer): peer is PreparedPeer => !('problem' in peer));
     const { threads, promptTokens, decodeDepths, generateTokens, repetitions } = settings;
     const peerSettings = { threads, promptTokens, decodeDepths, generateTokens, repetitions };
@@ -54,8 +53,13 @@ export async function benchmarkInTurns(
         (peer): TurnTask => ({ task: 'benchmarkPeer', input: { peer, settings: peerSettings } }),
       ),
     ];
-    const [own, ...others] = await runInTurns(tasks);
+    const turns = repetitions * (promptTokens.length + decodeDepths.length);
+    const [own, ...others] = await runInTurns([
+      ...tasks,
+      { task: 'memoryBandwidth', input: { threads, turns } },
+    ]);
     if (own === undefined || 'problem' in own) throw new DBellError('internal', 'nothing was measured');
+    const bandwidth = bandwidthOf(others.at(-1));
     const { identity, ...ours } = own.result as TaskResult<'benchmark'>;
     const outcomes = new Map(runnable.map((peer, index) => [peer, others[index]]));
     const results = prepared.peers.map((peer) =>
@@ -77,6 +81,14 @@ export async function benchmarkInTurns(
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** Null where there was no room to measure the memory. */
+function bandwidthOf(outcome: TurnOutcome | undefined): MemoryBandwidth | null {
+  if (outcome === undefined) throw new DBellError('internal', 'the memory was not measured');
+  if ('result' in outcome) return outcome.result as TaskResult<'memoryBandwidth'>;
+  if (outcome.problem.code === 'out-of-memory') return null;
+  throw new DBellError(outcome.problem.code, outcome.problem.message);
 }
 
 /** What stands where a model's path stands otherwise. */
