@@ -35,7 +35,7 @@ const requirements: { field: (run: RunDetail) => Json; message: string }[] = [
 
 /** Differences of runs field by field, and in words what makes their figures unlike. Values are in the order of the runs, null where absent. */
 export function compareRuns(runs: RunDetail[]): { differences: Difference[]; warnings: string[] } {
-  const rounding = roundingDifference(runs);
+  const unlike = measuredDifferences(runs);
   const differences: Difference[] = [
     ...differing('settings', runs, (run) => ({
       recipe: run.recipe,
@@ -43,7 +43,7 @@ export function compareRuns(runs: RunDetail[]): { differences: Difference[]; war
       ...runSettings(run),
     })),
     ...differing('conditions', runs, (run) => run.environment),
-    ...(rounding === null ? [] : [rounding]),
+    ...unlike.map(({ difference }) => difference),
     ...differing('metrics', runs, (run) => run.metrics),
   ];
   const textWarnings = requirements
@@ -53,10 +53,11 @@ export function compareRuns(runs: RunDetail[]): { differences: Difference[]; war
     })
     .map(({ message }) => message);
   const conditionWarnings: string[] = [];
-  const roundingWarnings = rounding?.warning ? [rounding.warning] : [];
+  const warningsOf = (which: Unlike['concerns']) =>
+    unlike.filter(({ concerns }) => concerns === which).map(({ difference }) => difference.warning);
   for (const difference of differences) {
     const { group, field, values } = difference;
-    if (difference === rounding || group !== 'conditions' || harmlessConditions.test(field)) continue;
+    if (difference.warning !== null || group !== 'conditions' || harmlessConditions.test(field)) continue;
     difference.warning = `${fieldInWords(field)} differs: ${[...new Set(values.map((value) => show(value)))].join(' and ')}`;
     conditionWarnings.push(difference.warning);
   }
@@ -64,27 +65,65 @@ export function compareRuns(runs: RunDetail[]): { differences: Difference[]; war
     if (difference.group === 'metrics')
       difference.warning = metricWarning(
         difference.field,
-        [...textWarnings, ...roundingWarnings],
-        [...conditionWarnings, ...roundingWarnings],
+        [...textWarnings, ...warningsOf('all')],
+        [...conditionWarnings, ...warningsOf('all'), ...warningsOf('speed')],
       );
   return {
     differences,
     warnings: [
       ...textWarnings,
       ...(areOfDifferentModels(runs) ? ['the runs are of different models'] : []),
-      ...roundingWarnings,
+      ...unlike.map(({ difference }) => difference.warning),
       ...conditionWarnings,
     ],
   };
 }
 
-/** Packages of one recipe's name may round activations by token or by block: their figures are not of one kind. Null where none of the measurements differ in it. */
-function roundingDifference(runs: RunDetail[]): Difference | null {
-  const values = runs.map(measuredScales);
-  const known = [...new Set(values.filter((value) => value !== null))];
-  if (known.length < 2) return null;
-  const warning = `activations were rounded in different ways: ${known.map((scales) => `by ${scales}`).join(' and ')}`;
-  return { group: 'conditions', field: 'activationScales', values, warning };
+/** What the figures of a run were measured with; runs are told apart by it only where it is known of two of them. `all`: figures of quality and speed alike. */
+const measuredWith: {
+  field: string;
+  of: (run: RunDetail) => Json;
+  concerns: 'all' | 'speed';
+  words: (values: readonly string[]) => string;
+}[] = [
+  {
+    // Packages of one recipe's name may round activations by token or by block: their figures are not of one kind.
+    field: 'activationScales',
+    of: measuredScales,
+    concerns: 'all',
+    words: (values) =>
+      `activations were rounded in different ways: ${values.map((scales) => `by ${scales}`).join(' and ')}`,
+  },
+  {
+    field: 'kernelPath',
+    of: ({ results }) => at(results, 'benchmark.kernelPath'),
+    concerns: 'speed',
+    words: (values) => `the speeds are of different kernels: ${values.join(' and ')}`,
+  },
+  {
+    field: 'measuredPromptTokens',
+    of: ({ results }) => keysOf(results.benchmark, 'prefillTokensPerSecond'),
+    concerns: 'speed',
+    words: (values) => `the speeds are of prompts of different lengths: ${values.join(' and ')} tokens`,
+  },
+  {
+    field: 'measuredDepths',
+    of: ({ results }) => keysOf(results.benchmark, 'decodeTokensPerSecond'),
+    concerns: 'speed',
+    words: (values) => `the speeds are of different depths: ${values.join(' and ')} tokens before`,
+  },
+];
+
+type Unlike = { difference: Difference & { warning: string }; concerns: 'all' | 'speed' };
+
+/** In what the measurements of runs differ, where they do. */
+function measuredDifferences(runs: RunDetail[]): Unlike[] {
+  return measuredWith.flatMap(({ field, of, concerns, words }) => {
+    const values = runs.map(of);
+    const known = [...new Set(values.filter((value) => value !== null).map(String))];
+    if (known.length < 2) return [];
+    return [{ difference: { group: 'conditions', field, values, warning: words(known) }, concerns }];
+  });
 }
 
 /** What shared a step of the activations that a run measured with; null where it measured nothing, or did not round them. */
@@ -96,6 +135,14 @@ function measuredScales({ results }: RunDetail): string | null {
     return typeof scales === 'string' ? scales : 'token';
   }
   return null;
+}
+
+/** Token counts that a benchmark has figures of, as text; null where there are none. */
+function keysOf(benchmark: Json | undefined, name: string): string | null {
+  const figures =
+    benchmark && typeof benchmark === 'object' && !Array.isArray(benchmark) ? benchmark[name] : undefined;
+  const keys = figures && typeof figures === 'object' && !Array.isArray(figures) ? Object.keys(figures) : [];
+  return keys.length === 0 ? null : keys.join(', ');
 }
 
 /** Why the values of a figure are not of one kind, by what the figure depends on. */

@@ -363,16 +363,21 @@ export class History {
   }
 
   #withLaterFigures(
-    { run_id, kind }: { run_id: string; kind: string },
+    { run_id, kind, activation_bits }: { run_id: string; kind: string; activation_bits: number | null },
     own: Record<string, number>,
   ): Record<string, number> {
     if (kind !== 'quantize') return own;
-    const rows = this.#statement(measurementsSql).all(run_id, run_id) as { run_id: string; kind: RunKind }[];
+    const rows = this.#statement(measurementsSql).all(run_id, run_id) as {
+      run_id: string;
+      kind: RunKind;
+      activation_bits: number | null;
+    }[];
     const measurements = rows.map((measured) => ({
       kind: measured.kind,
+      activationBits: measured.activation_bits,
       metrics: this.#parts(measured.run_id).metrics,
     }));
-    return figuresWithMeasurements(own, measurements);
+    return figuresWithMeasurements(own, activation_bits, measurements);
   }
 
   #markInterrupted(): void {

@@ -10,6 +10,7 @@ const markOf = {
 
 interface Measurement {
   kind: RunDetail['kind'];
+  activationBits: number | null;
   metrics: Record<string, number>;
 }
 
@@ -18,11 +19,12 @@ interface Measurement {
  */
 export function figuresWithMeasurements(
   own: Record<string, number>,
+  activationBits: number | null,
   measurements: readonly Measurement[],
 ): Record<string, number> {
   const { quality, perplexity, benchmark } = missingKinds(
     (kind) => own[markOf[kind]] !== undefined,
-    chosenOfEachKind(measurements),
+    chosenOfEachKind(measurements, activationBits),
   );
   return joined(own, quality?.metrics, perplexity?.metrics, benchmark?.metrics);
 }
@@ -30,9 +32,10 @@ export function figuresWithMeasurements(
 /** The measurement of each kind that stands for the package. `measurements` are newest first. */
 function chosenOfEachKind<T extends Measurement>(
   measurements: readonly T[],
+  activationBits: number | null,
 ): Partial<Record<RunDetail['kind'], T>> {
   const chosen: Partial<Record<RunDetail['kind'], T>> = {};
-  for (const measured of inStandingOrder(measurements)) chosen[measured.kind] ??= measured;
+  for (const measured of inStandingOrder(measurements, activationBits)) chosen[measured.kind] ??= measured;
   return chosen;
 }
 
@@ -67,7 +70,7 @@ function joined(
 export function withMeasurements(run: RunDetail, measurements: readonly RunDetail[]): RunDetail {
   const { quality, perplexity, benchmark } = missingKinds(
     (kind) => run.results[kind] !== undefined,
-    chosenOfEachKind(measurements),
+    chosenOfEachKind(measurements, run.activationBits),
   );
   const results = { ...run.results };
   for (const measured of [benchmark, perplexity, quality])

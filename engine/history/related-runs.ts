@@ -21,21 +21,22 @@ const ofItsPlace = `FROM runs AS made
   CROSS JOIN artifacts ON artifacts.run_id = made.run_id AND artifacts.kind = 'package'
   CROSS JOIN runs AS measured INDEXED BY runs_by_model_path ON ${wasInItsPlace} AND ${isMeasurement}`;
 
-/** Ids and kinds of the finished measurements of the package that a run made, newest first; its id is bound twice. */
+/** Ids, kinds and activation bits of the finished measurements of the package that a run made, newest first; its id is bound twice. */
 export const measurementsSql = `
-  SELECT measured.run_id, measured.kind, measured.created_at ${ofItsFingerprint}
+  SELECT measured.run_id, measured.kind, measured.created_at, measured.activation_bits ${ofItsFingerprint}
   WHERE made.run_id = ? AND made.kind = 'quantize' AND made.deletion_id IS NULL
   UNION
-  SELECT measured.run_id, measured.kind, measured.created_at ${ofItsPlace}
+  SELECT measured.run_id, measured.kind, measured.created_at, measured.activation_bits ${ofItsPlace}
   WHERE made.run_id = ? AND made.kind = 'quantize' AND made.deletion_id IS NULL
   ORDER BY 3 DESC, 1 LIMIT ${mostMeasurements}`;
 
-/** The order of `inStandingOrder`. */
+/** As `inStandingOrder`. */
 const chosenFigure = (from: string) => `(
   SELECT metrics.value ${from}
   CROSS JOIN metrics ON metrics.run_id = measured.run_id AND metrics.name = ?
   LEFT JOIN metrics AS tokens ON tokens.run_id = measured.run_id AND tokens.name = 'perplexityTokens'
   WHERE made.run_id = runs.run_id
+    AND coalesce(measured.activation_bits = made.activation_bits, TRUE)
   ORDER BY tokens.value DESC NULLS LAST, measured.created_at DESC, measured.run_id LIMIT 1)`;
 
 /** A figure of a row of `runs`: its own, else that of a measurement of the package that it made. Its name is bound three times. */

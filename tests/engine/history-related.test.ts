@@ -219,6 +219,37 @@ test('a quick look does not stand in for a measurement over more tokens, whichev
   expect(list()[0]?.metrics).toEqual({ perplexity: 9.4, perplexityTokens: 8176 });
 });
 
+test('a measurement with other activation bits does not stand for the package', () => {
+  quantized('made', { at: '/out/a', on: 1, fingerprint: 'f' });
+  quantized('other', { at: '/out/b', on: 1, fingerprint: 'g', metrics: { perplexity: 7.2 } });
+  const at = (runId: string, on: number, activationBits: number | null, perplexity: number) =>
+    history.record(
+      {
+        ...{ runId, kind: 'perplexity', createdAt: day(on), modelPath: '/out/a', modelFingerprint: 'm' },
+        ...{ settings: {}, packageFingerprint: 'f', recipe: 'gptq-4', activationBits },
+      },
+      { metrics: { perplexity, perplexityTokens: 1000 * perplexity }, results: { perplexity: { runId } } },
+    );
+  // As the table shows and sorts it, and as a comparison takes it.
+  const shown = () => {
+    const { runs } = history.list({
+      ...{ kind: 'quantize' as const, sortBy: 'perplexity', descending: true, limit: 50, offset: 0 },
+    });
+    const compared = history.compare(['made', 'other']).runs[0]?.metrics.perplexity;
+    expect(compared).toBe(runs.find(({ runId }) => runId === 'made')?.metrics.perplexity);
+    return [runs.map(({ runId }) => runId), compared];
+  };
+  at('sixteen', 2, 16, 8);
+  expect(shown()).toEqual([['other', 'made'], undefined]);
+  at('eight', 3, 8, 7);
+  at('four', 4, 4, 9);
+  expect(shown()).toEqual([['other', 'made'], 7]);
+  expect(measurementsOf('made')).toEqual(['four', 'eight', 'sixteen']);
+  // Of an older version, which kept no bits.
+  at('unknown', 5, null, 7.5);
+  expect(shown()).toEqual([['made', 'other'], 7.5]);
+});
+
 test('a history of the version before is brought up to date with all its runs', () => {
   const file = path.join(folder, 'before.sqlite');
   const old = new SqliteDatabase(file);

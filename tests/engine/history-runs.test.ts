@@ -289,6 +289,35 @@ describe('the table of runs', () => {
       expect(history.compare(alike).warnings).toEqual([]);
   });
 
+  test('comparison says where speeds are of other kernels, prompts or depths', () => {
+    const benchmarked = (runId: string, kernelPath: string, prompt: number, depth: number) =>
+      history.record(beginning(runId), {
+        metrics: { prefillTokensPerSecond: prompt, decodeTokensPerSecond: depth },
+        results: {
+          benchmark: {
+            ...{ kernelPath, prefillTokensPerSecond: { [prompt]: 1 } },
+            decodeTokensPerSecond: { [depth]: 2 },
+          },
+        },
+      });
+    benchmarked('slow', 'sse41', 64, 0);
+    benchmarked('fast', 'avx2', 128, 0);
+    benchmarked('deep', 'avx2', 128, 256);
+    history.record(beginning('unmeasured'), { metrics: { perplexity: 3 }, results: {} });
+    const kernels = 'the speeds are of different kernels: sse41 and avx2';
+    const prompts = 'the speeds are of prompts of different lengths: 64 and 128 tokens';
+    const compared = history.compare(['slow', 'fast']);
+    expect(compared.warnings).toEqual([kernels, prompts]);
+    expect(compared.differences).toContainEqual({
+      ...{ group: 'metrics', field: 'prefillTokensPerSecond', values: [64, 128] },
+      warning: `measured under unlike conditions: ${kernels}; ${prompts}`,
+    });
+    expect(history.compare(['fast', 'deep']).warnings).toEqual([
+      'the speeds are of different depths: 0 and 256 tokens before',
+    ]);
+    expect(history.compare(['fast', 'unmeasured']).warnings).toEqual([]);
+  });
+
   test('runs are of one model where their sources are one, whatever the packages are called', () => {
     const of = (runId: string, modelPath: string, modelFingerprint: string | null) =>
       history.record(beginning(runId, { modelPath, modelFingerprint }), { metrics: {}, results: {} });

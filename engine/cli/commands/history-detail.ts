@@ -6,6 +6,7 @@ import { deviceBesidesCpu, perplexityResultSchema } from '../../contract/measure
 import { plainSettings, runSettings } from '../../contract/plain-settings.ts';
 import { qualityResultSchema } from '../../contract/quality.ts';
 import { verifyResultSchema } from '../../contract/quantization.ts';
+import { hasOtherActivations } from '../../contract/standing-measurements.ts';
 import { verdictSentence } from '../../contract/verdict.ts';
 import {
   calibrationMark,
@@ -52,6 +53,7 @@ export function detailOf(run: RunDetail, measurements: RunDetail[], madeBy: RunS
       ['error', run.error?.message],
       ['verdict', verdictOf(run.results)],
       ['verified', verifiedOf(run.results)],
+      ['computed by', kernelsOf(run.results)],
       ['made by', madeBy === null ? null : `${madeBy.runId.slice(0, shownIdLength)} ${madeBy.recipe ?? ''}`],
       ...run.artifacts.map((artifact): [string, string] => [
         artifact.kind,
@@ -61,7 +63,9 @@ export function detailOf(run: RunDetail, measurements: RunDetail[], madeBy: RunS
       ]),
     ]),
     section('metrics', plainSettings(run.metrics)),
-    measurements.length > 0 ? `measured later\n${measurements.map(measurementOf).join('\n')}` : '',
+    measurements.length > 0
+      ? `measured later\n${measurements.map((measured) => measurementOf(measured, run.activationBits)).join('\n')}`
+      : '',
     section('settings', runSettings(run)),
     section('conditions', conditionsOf(run.results.benchmark)),
     section('environment', plainSettings(run.environment)),
@@ -72,8 +76,14 @@ export function detailOf(run: RunDetail, measurements: RunDetail[], madeBy: RunS
   return sections.filter((text) => text !== '').join('\n\n');
 }
 
-/** A later measurement of the package: which run, when, and its figures with the text they belong to. */
-function measurementOf({ runId, kind, createdAt, metrics, results }: RunDetail): string {
+/**
+ * A later measurement of a package made for `madeFor` activation bits: which run, when, and its figures with the text they belong to, and with other activation bits, where it
+ * was measured with those.
+ */
+function measurementOf(
+  { runId, kind, createdAt, metrics, results, activationBits }: RunDetail,
+  madeFor: number | null,
+): string {
   const of = (name: string, digits: number) =>
     metrics[name] === undefined ? '' : significant(metrics[name], digits);
   const quality = qualityResultSchema.safeParse(results.quality).data;
@@ -90,9 +100,12 @@ function measurementOf({ runId, kind, createdAt, metrics, results }: RunDetail):
   const measuredOn = text
     ? `\n    on ${text.textName}, ${formatCount(text.tokens)} tokens, context ${formatCount(text.context)}${calibrationMark(text)}`
     : '';
+  const activations = hasOtherActivations(activationBits, madeFor)
+    ? `\n    with activations of ${activationBits} bits; made for ${madeFor}`
+    : '';
   const device = deviceBesidesCpu(results[kind]);
   const where = device === null ? '' : `\n    computed on ${device}`;
-  return `  ${runId.slice(0, shownIdLength)}  ${shownTime(createdAt)}  ${kind}  ${figures}${measuredOn}${where}`;
+  return `  ${runId.slice(0, shownIdLength)}  ${shownTime(createdAt)}  ${kind}  ${figures}${measuredOn}${activations}${where}`;
 }
 
 /** What was found of a package's quality, and whether the speeds of a benchmark can be relied on; null for other runs. */
@@ -107,6 +120,14 @@ function verdictOf({ benchmark, quality }: JsonObject): string | null {
 function verifiedOf({ verify }: JsonObject): string | null {
   const found = verifyResultSchema.safeParse(verify).data;
   return found ? describeVerification(found) : null;
+}
+
+/** The kernels that a run's measurements were computed by. */
+function kernelsOf(results: JsonObject): string | null {
+  const flat = flatten(results);
+  const kernels = ['perplexity', 'quality', 'benchmark'].map((kind) => flat.get(`${kind}.kernelPath`));
+  const named = new Set(kernels.filter((name) => typeof name === 'string'));
+  return named.size === 0 ? null : [...named].join(', ');
 }
 
 /** One value a line, those of nested objects by their path; what is not known or was not asked for is left out. */

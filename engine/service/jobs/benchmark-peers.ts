@@ -59,7 +59,7 @@ export async function benchmarkInTurns(
       { task: 'memoryBandwidth', input: { threads, turns } },
     ]);
     if (own === undefined || 'problem' in own) throw new DBellError('internal', 'nothing was measured');
-    const bandwidth = bandwidthOf(others.at(-1));
+    const bandwidth = bandwidthOf(job, others.at(-1));
     const { identity, ...ours } = own.result as TaskResult<'benchmark'>;
     const outcomes = new Map(runnable.map((peer, index) => [peer, others[index]]));
     const results = prepared.peers.map((peer) =>
@@ -83,12 +83,14 @@ export async function benchmarkInTurns(
   }
 }
 
-/** Null where there was no room to measure the memory. */
-function bandwidthOf(outcome: TurnOutcome | undefined): MemoryBandwidth | null {
-  if (outcome === undefined) throw new DBellError('internal', 'the memory was not measured');
-  if ('result' in outcome) return outcome.result as TaskResult<'memoryBandwidth'>;
-  if (outcome.problem.code === 'out-of-memory') return null;
-  throw new DBellError(outcome.problem.code, outcome.problem.message);
+/** Null where the memory could not be measured: what was measured beside it is not lost for that. */
+function bandwidthOf({ message }: JobContext, outcome: TurnOutcome | undefined): MemoryBandwidth | null {
+  if (outcome !== undefined && 'result' in outcome) return outcome.result as TaskResult<'memoryBandwidth'>;
+  message(
+    'warning',
+    `how fast the memory is was not measured: ${outcome?.problem.message ?? 'it was not run'}`,
+  );
+  return null;
 }
 
 /** What stands where a model's path stands otherwise. */

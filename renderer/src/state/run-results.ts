@@ -32,7 +32,7 @@ type MeasuredKind = 'verify' | 'perplexity' | 'quality' | 'benchmark';
 /** `measurements` of a quantization's package, newest first: of each kind that the run itself has not, one stands in (`inStandingOrder`). */
 export function resultsOf(run: RunDetail, measurements: readonly RunDetail[] = []): RunResults {
   const measuredBy: RunResults['measuredBy'] = {};
-  const standing = inStandingOrder(measurements);
+  const standing = inStandingOrder(measurements, run.activationBits);
   const find = <T>(kind: MeasuredKind, schema: z.ZodType<T>): T | null => {
     const own = schema.safeParse(run.results[kind]).data;
     if (own !== undefined) return own;
