@@ -65,7 +65,7 @@ export class AtomicFile {
   readonly temporaryPath: string;
   #descriptor: number | null;
   /** What is not written yet; it belongs at a multiple of `writeBytes`. */
-  #pending: Uint8Array | null = null;
+  readonly #pending = new Uint8Array(writeBytes);
   #pendingBytes = 0;
   #position = 0;
 
@@ -96,7 +96,6 @@ export class AtomicFile {
         taken += whole;
         continue;
       }
-      this.#pending ??= new Uint8Array(writeBytes);
       const count = Math.min(left, writeBytes - this.#pendingBytes);
       this.#pending.set(bytes.subarray(taken, taken + count), this.#pendingBytes);
       this.#pendingBytes += count;
@@ -107,7 +106,7 @@ export class AtomicFile {
   }
 
   #writePending(): void {
-    if (this.#pending === null || this.#pendingBytes === 0) return;
+    if (this.#pendingBytes === 0) return;
     this.#writeNow(this.#pending.subarray(0, this.#pendingBytes));
     this.#pendingBytes = 0;
   }

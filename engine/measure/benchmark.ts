@@ -38,6 +38,18 @@ export interface BenchmarkControl {
 
 /** Decoded tokens and prefilled tokens before anything is timed: pages are touched, threads awake, code compiled. */
 const warmUp = { decodeTokens: 8, rounds: 2 };
+
+/** How often `border` is awaited where every length fits the model: before each round of the warm-up, then before each measurement. */
+export function bordersOf({
+  repetitions,
+  promptTokens,
+  decodeDepths,
+}: Pick<BenchmarkSettings, 'repetitions' | 'promptTokens' | 'decodeDepths'>): {
+  warmUp: number;
+  measured: number;
+} {
+  return { warmUp: warmUp.rounds, measured: repetitions * (promptTokens.length + decodeDepths.length) };
+}
 /** Tokens of the short measurement in front of each, where others are measured between. */
 const warmEachTokens = { prompt: 16, decode: 4 };
 /** How long the other programs' work is watched before a model is loaded. */

@@ -17,14 +17,15 @@ const passes = 12;
 
 /**
  * How fast this machine reads memory in order with these threads (0 = all cores): the bound of decoding, which reads all weights for each token. Its process
- * should do nothing else before or afterwards whose memory is to be measured: the buffer stays in its peak. Throws DBellError `out-of-memory`.
+ * should do nothing else before or afterwards whose memory is to be measured: the buffer stays in its peak. `givenBytes`: its size, else what the cache asks for and the memory
+ * allows. Throws DBellError `out-of-memory`.
  */
-export function measureMemoryBandwidth(threadCount: number): MemoryBandwidth {
+export function measureMemoryBandwidth(threadCount: number, givenBytes?: number): MemoryBandwidth {
   const { lastLevelCacheBytes } = machineConditions();
   const wanted = Math.max(leastBufferBytes, timesTheCache * (lastLevelCacheBytes ?? 0));
-  const bufferBytes = Math.floor(
-    Math.max(Math.min(wanted, mostBufferBytes, shareOfFreeMemory * os.freemem()), 16 * 2 ** 20),
-  );
+  const bufferBytes =
+    givenBytes ??
+    Math.floor(Math.max(Math.min(wanted, mostBufferBytes, shareOfFreeMemory * os.freemem()), 16 * 2 ** 20));
   nativeThreads.setThreadCount(threadCount);
   let measured: ReturnType<typeof machine.measureMemoryRead>;
   try {

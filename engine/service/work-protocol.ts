@@ -104,8 +104,11 @@ export const taskSchemas = {
   },
   /** Of this machine, in a process of its own: its buffer would be in the subject's peak. */
   memoryBandwidth: {
-    /** `turns`: so many times in turns with others, else once. */
-    input: z.strictObject({ threads: threadsSchema, turns: z.int().min(1).optional() }),
+    /** `turns`: in turns with subjects, so many times beside their measurements, else once. Turns of their warm-up pass without it. */
+    input: z.strictObject({
+      threads: threadsSchema,
+      turns: z.strictObject({ warmUp: z.int().min(0), measured: z.int().min(1) }).optional(),
+    }),
     result: memoryBandwidthSchema,
   },
   /** Of weight kernels by themselves. */

@@ -136,11 +136,12 @@ export function openingRows(runs: readonly CaseRun[]): Rows {
   return rows;
 }
 
-/** What each peer really ran. */
+/** What each peer really ran, and in which cases. */
 export function peerFacts(runs: readonly CaseRun[]): string[] {
-  const facts = runs.flatMap(({ result }) =>
-    (result?.peers ?? []).flatMap(({ engine, type, version, weights, weightRatio, settings }) => {
-      if (version === null) return [];
+  const casesOf = new Map<string, Set<string>>();
+  for (const { case: item, result } of runs)
+    for (const { engine, type, version, weights, weightRatio, settings } of result?.peers ?? []) {
+      if (version === null) continue;
       const { cpuLibrary, operator, flashAttention } = settings as Record<string, string | undefined>;
       const details = [
         cpuLibrary,
@@ -151,12 +152,29 @@ export function peerFacts(runs: readonly CaseRun[]): string[] {
         weightRatio === 1
           ? ''
           : `; ${weightRatio.toFixed(3)} times the weights, for which its ratios are corrected`;
-      return [
-        `${engine} ${type}: ${[version, ...details.filter((detail) => detail)].join(', ')}; weights ${weights}${wider}`,
-      ];
-    }),
-  );
-  return [...new Set(facts)];
+      const fact = `${engine} ${type}: ${[version, ...details.filter((detail) => detail)].join(', ')}; weights ${weights}${wider}`;
+      casesOf.set(fact, (casesOf.get(fact) ?? new Set()).add(item.title));
+    }
+  return [...casesOf].map(([fact, titles]) => `${fact} (${[...titles].join('; ')})`);
+}
+
+/** Peers that decode slower with more threads: their ratio there says as much of them as of us. */
+export function slowedPeers(runs: readonly CaseRun[]): string[] {
+  const speedsOf = new Map<string, { threads: number; speed: number }[]>();
+  for (const { case: item, threads, result } of runs)
+    for (const { engine, type, subject } of result?.peers ?? []) {
+      const speed = subject?.decodeTokensPerSecond['0'];
+      const label = `${engine} ${type} (${item.title})`;
+      if (speed !== undefined) speedsOf.set(label, [...(speedsOf.get(label) ?? []), { threads, speed }]);
+    }
+  return [...speedsOf].flatMap(([label, speeds]) => {
+    const [fewest, ...more] = speeds.toSorted((a, b) => a.threads - b.threads);
+    const slower = more.filter(({ speed }) => fewest !== undefined && speed < fewest.speed);
+    return slower.map(
+      ({ threads, speed }) =>
+        `${label} decodes slower with ${threads} threads than with ${fewest?.threads}, as it is run here: ${formatSpeed(speed)}, not ${formatSpeed(fewest?.speed ?? 0)}; its ratio there says as much of it as of ours`,
+    );
+  });
 }
 
 /** The machine and its state at the first run. */
@@ -196,7 +214,9 @@ export function performanceDocument(
   },
 ): string {
   const machine = machineConditions();
-  const notes = [...new Set(runs.flatMap(({ result }) => result?.stabilityNotes ?? []))];
+  const notes = runs.flatMap(({ case: item, threads, result }) =>
+    (result?.stabilityNotes ?? []).map((note) => `${item.title}, threads ${threads}: ${note}`),
+  );
   const first = runs.find(({ result }) => result !== null)?.result as BenchmarkResult | undefined;
   return [
     '# Performance beside other programs',
@@ -207,17 +227,19 @@ export function performanceDocument(
     '',
     `${machine.cpuModel}, ${machine.availableCores} cores${machine.isVirtualMachine ? ' of a virtual machine' : ''}, ${formatBytes(machine.memoryBytes)} of memory, ${machine.lastLevelCacheBytes === null ? 'a last cache of unknown size' : `${formatBytes(machine.lastLevelCacheBytes)} of last cache`}; ${machine.instructionSets.join(', ')}. ${machine.platform} ${machine.systemRelease}, Node ${machine.nodeVersion}.`,
     `Measured ${facts.measuredAt} at commit ${facts.commit}, ${facts.repetitions} repetitions of ${facts.generateTokens} decoded tokens${first ? `, kernels ${kernelPaths(runs).join(', ')}` : ''}.`,
-    notes.length === 0 ? 'Every run was stable.' : `Not every run was stable: ${notes.join('; ')}.`,
+    notes.length === 0
+      ? 'Every run of ours was stable.'
+      : `Not every run of ours was stable (${notes.join('; ')}).`,
     '',
     '## Speed',
     '',
     markdownTable(speedRows(runs)),
     '',
-    ...peerFacts(runs).map((fact) => `- ${fact}`),
+    ...[...peerFacts(runs), ...slowedPeers(runs)].map((fact) => `- ${fact}`),
     '',
     '## What the memory allows',
     '',
-    'Bytes that a decoded token reads (weights, head, cache) times tokens a second, as a share of what this machine reads from memory in order with so many threads.',
+    'Bytes that a decoded token reads (weights, head, cache) times tokens a second, as a share of what this machine reads from memory in order with so many threads, measured in turns with them, as other machines on the same host may take some of it.',
     '',
     markdownTable(rooflineRows(runs)),
     '',
@@ -229,7 +251,7 @@ export function performanceDocument(
     '',
     '## From opening to the first token',
     '',
-    'Loading a package in a running engine and its very first prefill, nothing warmed up, beside reading the weight file once from the page cache and that prefill warmed up. "Cold dbell generate" is a whole command that writes one token behind a short prompt, from its start to its end, the files in the page cache.',
+    'Loading a package in a running engine and its very first prefill, nothing warmed up, beside reading the weight file once from the page cache and that prefill warmed up. "Cold dbell generate" is a whole command that writes one token behind a prompt of one word (the other columns are of the whole prompt), from its start to its end, the files in the page cache.',
     '',
     markdownTable(openingRows(runs)),
     '',

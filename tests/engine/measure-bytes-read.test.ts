@@ -5,13 +5,15 @@ import { afterAll, describe, expect, test } from 'vitest';
 import type { MemoryBandwidth } from '../../engine/contract/measurement.ts';
 import { createFloatTextModel } from '../../engine/float/text-model.ts';
 import { bandwidthShare } from '../../engine/measure/bandwidth-share.ts';
-import { runBenchmark } from '../../engine/measure/benchmark.ts';
+import { bordersOf, runBenchmark } from '../../engine/measure/benchmark.ts';
 import { measureMemoryBandwidth, medianBandwidth } from '../../engine/measure/memory-bandwidth.ts';
 import { keyValueBytesRead } from '../../engine/model/key-value-bytes.ts';
 import { openModel } from '../../engine/model/open.ts';
 import type { BytesReadPerToken } from '../../engine/model/text-model.ts';
 import { openPackage } from '../../engine/package/open.ts';
 import { createPackedTextModel } from '../../engine/runtime/packed-text-model.ts';
+import type { TaskControl } from '../../engine/service/tasks/control.ts';
+import { memoryBandwidthTask } from '../../engine/service/tasks/memory-bandwidth.ts';
 import { bundled } from '../assets.ts';
 import { finishOptions, type PackOptions, writeBlocks } from './package-support.ts';
 import { ScriptedTextModel } from './scripted-text-model.ts';
@@ -140,6 +142,31 @@ describe('the memory’s bandwidth', () => {
       turnsBytesPerSecond: [30, 90, 40, 50],
     });
     expect(() => medianBandwidth([])).toThrow('the memory was not measured');
+  });
+
+  test('in turns is measured beside the measurements, not beside the warm-up, with one size of buffer', async () => {
+    let turns = 0;
+    const control = { turn: async () => void ++turns, progress() {} } as unknown as TaskControl;
+    const input = { threads: 1, turns: { warmUp: 2, measured: 3 } };
+    const measured = await memoryBandwidthTask(input, control);
+    expect(turns).toBe(5);
+    expect(measured.turnsBytesPerSecond).toHaveLength(3);
+    expect(measured.bufferBytes).toBeGreaterThanOrEqual(16 * 2 ** 20);
+    expect(measureMemoryBandwidth(1, 16 * 2 ** 20).bufferBytes).toBe(16 * 2 ** 20);
+  });
+
+  test('a benchmark stands at as many borders as are foretold', async () => {
+    const settings = { promptTokens: [4, 5], decodeDepths: [0], repetitions: 3 };
+    let borders = 0;
+    await runBenchmark(
+      async () => new ScriptedTextModel([1, 2, 3], 8),
+      0,
+      { ...settings, threads: 1, generateTokens: 2 },
+      { border: async () => void ++borders },
+    );
+    const { warmUp, measured } = bordersOf(settings);
+    expect(borders).toBe(warmUp + measured);
+    expect(measured).toBe(9);
   });
 
   test('bounds decoding unless what is read fits the last cache', () => {

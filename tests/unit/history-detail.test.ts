@@ -14,3 +14,14 @@ test('what was measured later names its device where that is not the CPU', () =>
   );
   expect(shown()).not.toContain('computed on');
 });
+
+test('what was measured with other activations says so, and the kernels are named', () => {
+  const made = { ...quantizedRun('gptq-4', 4.25), activationBits: 8 };
+  const judged = judgedRun('gptq-4', { perplexityRatio: 1.02 });
+  expect(detailOf(made, [{ ...judged, activationBits: 4 }], null)).toMatch(
+    /context 128\n {4}with activations of 4 bits; made for 8\n/,
+  );
+  expect(detailOf(made, [{ ...judged, activationBits: 8 }], null)).not.toContain('with activations of');
+  const measured = { ...judged, results: { benchmark: { kernelPath: 'avx2' } } };
+  expect(detailOf(measured, [], null)).toMatch(/\ncomputed by {2,}avx2\n/);
+});

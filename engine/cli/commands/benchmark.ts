@@ -14,7 +14,7 @@ import type {
 } from '../../contract/measurement.ts';
 import type { AddCommand } from '../command.ts';
 import { exitCodes } from '../exit-codes.ts';
-import { formatBytes, formatDuration, formatSpeed } from '../format.ts';
+import { formatBytes, formatCounted, formatDuration, formatSpeed } from '../format.ts';
 import {
   deviceOption,
   filePath,
@@ -270,12 +270,16 @@ export function describeBenchmark(result: BenchmarkResult): string {
         return items === undefined ? '–' : formatBytes(sumOfBytes(items));
       }),
     ),
-    ...lengths(({ memoryBandwidthShare }) => memoryBandwidthShare).map((depth) =>
-      row(`of the memory's speed at ${depth}`, ({ memoryBandwidthShare }) =>
-        memoryBandwidthShare[depth] === undefined
-          ? 'in cache'
-          : `${(100 * memoryBandwidthShare[depth]).toFixed(0)}%`,
-      ),
+    ...lengths(({ memoryBandwidth, bytesReadPerToken }) => (memoryBandwidth ? bytesReadPerToken : {})).map(
+      (depth) =>
+        row(
+          `of the memory's speed at ${depth}`,
+          ({ memoryBandwidth, bytesReadPerToken, memoryBandwidthShare }) => {
+            if (!memoryBandwidth || bytesReadPerToken[depth] === undefined) return '–';
+            const share = memoryBandwidthShare[depth];
+            return share === undefined ? 'in cache' : `${(100 * share).toFixed(0)}%`;
+          },
+        ),
     ),
     ...(subjects.some(({ deviceTimes }) => deviceTimes)
       ? [row('upload', ({ deviceTimes }) => (deviceTimes ? formatDuration(deviceTimes.uploadMs) : '–'))]
@@ -311,20 +315,23 @@ export function describeBenchmark(result: BenchmarkResult): string {
     notes.push(
       result.memoryBandwidth.threads === 0
         ? `memory of the device: copied at ${formatBytes(result.memoryBandwidth.bytesPerSecond)}/s, bytes read and written together`
-        : `memory: read at ${formatBytes(result.memoryBandwidth.bytesPerSecond)}/s in order by ${result.memoryBandwidth.threads} threads`,
+        : `memory: read at ${formatBytes(result.memoryBandwidth.bytesPerSecond)}/s in order by ${formatCounted(result.memoryBandwidth.threads, 'thread')}`,
     );
   if (result.layerPaths)
     notes.push(
       `kernels: ${result.layerPaths.map(({ path: kernel, layers }) => `${kernel} (${layers})`).join('; ')}`,
     );
   if (result.synthetic)
-    notes.push('the weights are random: speed and memory are those of such a model, its quality is nothing');
+    notes.push(
+      `${result.model}: the weights are random: speed and memory are those of such a model, its quality is nothing`,
+    );
   return [
     table(
       [
         { title: '' },
         ...subjects.map(({ model }) => ({
-          title: path.basename(model).slice(0, 28),
+          // A shape's label has a comma behind its name; the whole of it stands in the notes.
+          title: path.basename(result.synthetic ? (model.split(',')[0] as string) : model).slice(0, 28),
           align: 'right' as const,
           maximumWidth: 28,
         })),

@@ -11,6 +11,7 @@ import type {
   PeerRequest,
   SyntheticModel,
 } from '../../contract/measurement.ts';
+import { bordersOf } from '../../measure/benchmark.ts';
 import { speedRatios } from '../../measure/peers/speed-ratios.ts';
 import type { TurnOutcome, TurnTask } from '../turns.ts';
 import type { PreparedPeer, SubjectIdentity, TaskResult } from '../work-protocol.ts';
@@ -53,10 +54,9 @@ export async function benchmarkInTurns(
         (peer): TurnTask => ({ task: 'benchmarkPeer', input: { peer, settings: peerSettings } }),
       ),
     ];
-    const turns = repetitions * (promptTokens.length + decodeDepths.length);
     const [own, ...others] = await runInTurns([
       ...tasks,
-      { task: 'memoryBandwidth', input: { threads, turns } },
+      { task: 'memoryBandwidth', input: { threads, turns: bordersOf(peerSettings) } },
     ]);
     if (own === undefined || 'problem' in own) throw new DBellError('internal', 'nothing was measured');
     const bandwidth = bandwidthOf(job, others.at(-1));

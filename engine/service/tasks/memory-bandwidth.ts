@@ -13,9 +13,17 @@ export const memoryBandwidthTask: TaskFunction<'memoryBandwidth'> = async (input
   const threads = threadCount(input.threads);
   if (input.turns === undefined) return measureMemoryBandwidth(threads);
   const measured: MemoryBandwidth[] = [];
-  while (measured.length < input.turns) {
+  for (let turn = 0; turn < input.turns.warmUp; turn++) await control.turn();
+  while (measured.length < input.turns.measured) {
     await control.turn();
-    measured.push(measureMemoryBandwidth(threads));
+    try {
+      // One size for all: what is free changes with what the subjects do.
+      measured.push(measureMemoryBandwidth(threads, measured[0]?.bufferBytes));
+    } catch (error) {
+      // What was measured before there was no more room still stands.
+      if (measured.length === 0) throw error;
+      break;
+    }
   }
   return medianBandwidth(measured);
 };
