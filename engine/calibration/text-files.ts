@@ -29,6 +29,10 @@ export const bundledTexts: Readonly<Record<string, string>> = {
   'bundled:stories-validation': 'stories.valid.txt',
 };
 
+function bundledNames(): string {
+  return Object.keys(bundledTexts).join(', ');
+}
+
 /**
  * Finds the files of a text source: a text file, a .jsonl file, a folder of both (with subfolders, in order of name), or a bundled text.
  * Throws DBellError `not-found` or `invalid-text`.
@@ -37,22 +41,19 @@ export function findTextFiles(source: string): TextFiles {
   if (source.startsWith('bundled:')) {
     const file = Object.hasOwn(bundledTexts, source) ? bundledTexts[source] : undefined;
     if (file === undefined)
-      throw new DBellError(
-        'not-found',
-        `there is no text ${source}; bundled texts are ${Object.keys(bundledTexts).join(', ')}`,
-      );
+      throw new DBellError('not-found', `there is no text ${source}; bundled texts are ${bundledNames()}`);
     return { name: source, isFolder: false, files: [textFile(path.join(bundledFolder, file), file)] };
   }
   if (source.trim() === '')
     throw new DBellError(
       'invalid-input',
-      'the text source is empty; give a file, a folder or bundled:general',
+      `the text source is empty; give a file, a folder or one of ${bundledNames()}`,
     );
   const full = path.resolve(source);
   if (!existsSync(full))
     throw new DBellError(
       'not-found',
-      `text ${source} does not exist; give a file, a folder or bundled:general`,
+      `text ${source} does not exist; give a file, a folder or one of ${bundledNames()}`,
     );
   const name = path.basename(realpathSync(full));
   if (!statSync(full).isDirectory()) return { name, isFolder: false, files: [textFile(full, name)] };

@@ -222,7 +222,7 @@ describe('a text that cannot be used is refused with the reason', () => {
     [
       'missing',
       () => 'no-such.txt',
-      'not-found: text no-such.txt does not exist; give a file, a folder or bundled:general',
+      'not-found: text no-such.txt does not exist; give a file, a folder or one of bundled:general, bundled:stories, bundled:stories-validation',
     ],
     [
       'an unknown bundled one',

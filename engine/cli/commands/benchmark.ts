@@ -108,8 +108,10 @@ node-llama-cpp, where that is installed.`,
           const measured = await client.call('measureKernels', { threads: options.threads });
           output.result(measured, () => describeKernels(measured));
         });
-      if ((model === undefined) === (shape === undefined))
-        command.error('error: give a model, or a shape by --shape');
+      if (model !== undefined && shape !== undefined)
+        command.error(`error: give a model or --shape, not both: ${model} and ${shape}`);
+      if (model === undefined && shape === undefined)
+        command.error('error: give a model, a shape by --shape, or --kernels');
       if (shape === undefined && (shapeBits !== undefined || shapeTables !== undefined))
         command.error('error: --shape-bits and --shape-tables belong to --shape');
       return run(options, async ({ client, output, followJob }) => {

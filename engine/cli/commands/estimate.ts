@@ -100,7 +100,11 @@ function describe(estimate: Estimate): string {
     ],
     ...(isMeasured ? [] : [['', '', 'no block was timed here, so the span is wide']]),
   ];
-  const head = `${estimate.recipe}, calibration ${formatCount(estimate.windows)} × ${formatCount(estimate.context)} tokens`;
+  const calibration =
+    estimate.windows === 0
+      ? 'no calibration'
+      : `calibration ${formatCount(estimate.windows)} × ${formatCount(estimate.context)} tokens`;
+  const head = `${estimate.recipe}, ${calibration}`;
   return [
     head,
     '',

@@ -147,13 +147,13 @@ function section(title: string, values: JsonObject): string {
 /** Lists are broken so that they end within 80 columns behind the longest common names. */
 const valueWidth = 44;
 
-/** Of the processors' time. */
-const shareOfTime = /(^|\.)(othersBusyShareBefore|stolenShare)$/;
+/** Of the processors' time, of the memory's bandwidth. */
+const shareInPercent = /(^|\.)(othersBusyShareBefore|stolenShare|memoryBandwidthShare(\.\d+)?)$/;
 
 /** Units from the name, where a bare number travels. */
 export function shownValue(name: string, value: unknown): string {
   if (typeof value === 'number' && isYesOrNo(name)) return value === 0 ? 'no' : 'yes';
-  if (typeof value === 'number' && shareOfTime.test(name)) return `${(100 * value).toFixed(1)}%`;
+  if (typeof value === 'number' && shareInPercent.test(name)) return `${(100 * value).toFixed(1)}%`;
   if (typeof value === 'number' && /^bytes|bytes$/i.test(name)) return formatBytes(value);
   if (typeof value === 'number' && name.endsWith('BytesPerSecond')) return `${formatBytes(value)}/s`;
   if (typeof value === 'number' && name.endsWith('TokensPerSecond')) return formatSpeed(value);
