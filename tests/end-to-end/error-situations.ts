@@ -89,7 +89,7 @@ export const textSituations: Situation[] = [
   {
     name: 'that is not there',
     make: () => undefined,
-    says: ['text TARGET does not exist; give a file, a folder or bundled:'],
+    says: ['text TARGET does not exist; give a file, a folder or one of bundled:'],
   },
   { name: 'that is empty', make: written(''), says: ['is empty (0 bytes)'] },
   {
