@@ -61,29 +61,21 @@ KernelTiming time_grid_kernel(const KernelTable& kernels, int levels, bool is_ba
   AlignedBuffer<float> bias(shape.row_groups * kRowsPerGroup), y(tokens * shape.row_groups * kRowsPerGroup);
   shape.bias = bias.data();
 
-  AlignedBuffer<std::int8_t> values(shape.blocks * tokens * kColumnsPerBlock);
-  AlignedBuffer<std::int32_t> block_sums(shape.blocks * tokens);
   // Steps by block, as grids have them.
-  AlignedBuffer<float> token_scales(tokens), block_scales(shape.blocks * tokens);
-  std::fill_n(block_scales.data(), shape.blocks * tokens, 0.01f);
+  StageInput input;
+  input.values.resize(shape.blocks * tokens * kColumnsPerBlock);
+  input.block_sums.resize(shape.blocks * tokens);
+  input.scales.resize(tokens);
+  input.block_scales.resize(shape.blocks * tokens);
+  std::fill_n(input.block_scales.data(), shape.blocks * tokens, 0.01f);
   for (std::size_t t = 0; t < tokens; ++t) {
-    token_scales[t] = 1.0f;
+    input.scales[t] = 1.0f;
     for (std::size_t column = 0; column < columns; ++column) {
       const std::size_t at = column / kColumnsPerBlock * tokens + t;
       const auto value = static_cast<std::int8_t>(static_cast<int>(words.next() % 255) - 127);
-      values[at * kColumnsPerBlock + column % kColumnsPerBlock] = value;
-      block_sums[at] += value;
+      input.values[at * kColumnsPerBlock + column % kColumnsPerBlock] = value;
+      input.block_sums[at] += value;
     }
-  }
-  QuantizedActivations activations = {tokens,  values.data(), block_sums.data(), token_scales.data(), block_scales.data(),
-                                      nullptr, nullptr,       nullptr,           nullptr,             nullptr};
-  AlignedBuffer<std::uint8_t> sum_tables;
-  AlignedBuffer<std::int32_t> least_sums;
-  if (kernels.make_sum_tables != nullptr && tokens == 1) {
-    sum_tables.resize(shape.blocks * kLinesPerBlock * kLineSumTableBytes);
-    least_sums.resize(shape.blocks);
-    activations.sum_tables = sum_tables.data();
-    activations.least_sums = least_sums.data();
   }
   const double multiplications = static_cast<double>(rows) * static_cast<double>(columns) *
                                  static_cast<double>(tokens) * static_cast<double>(shape.plane_count);
@@ -97,8 +89,8 @@ KernelTiming time_grid_kernel(const KernelTable& kernels, int levels, bool is_ba
       else linear.planes = codes.data() + matrix * code_stride;
       linear.scales = scales.data() + matrix * scale_stride;
       // As a stage does: once for all of a matrix's rows, which counts.
-      if (activations.sum_tables != nullptr && uses_sum_tables(linear))
-        kernels.make_sum_tables(values.data(), shape.blocks, sum_tables.data(), least_sums.data());
+      if (uses_sum_tables(linear)) make_sum_tables(kernels, shape.blocks, tokens, input);
+      const QuantizedActivations activations = grid_view(input, tokens);
       parallel_for(shape.row_groups, per_task, [&](std::size_t begin, std::size_t end) {
         kernels.grid(linear, activations, begin, end, y.data(), shape.row_groups * kRowsPerGroup, nullptr);
       });
